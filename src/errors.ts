@@ -1,0 +1,114 @@
+/**
+ * Every error class of this package, and what a caller does about each.
+ *
+ * Messages read `Cannot <act> <thing>: <found>, expected <wanted>`; `cause` is always passed on; no message carries
+ * a secret.
+ *
+ * @module
+ */
+
+/** What all errors of this package have in common. */
+export class ReplicaError extends Error {
+  override name = "ReplicaError";
+}
+
+/** Facts that a {@link StorageError} carries beside its message. */
+export interface StorageErrorDetails {
+  /** Object key, or the listing's prefix. */
+  key: string;
+  /** HTTP status, or 0 where no answer came (network error, time-out, folder). */
+  status: number;
+  /** Error code the server named, such as `"SlowDown"`; empty when it named none. */
+  code?: string;
+  /** Whether the same request may succeed later without a change on our side. */
+  retryable: boolean;
+  cause?: unknown;
+}
+
+/**
+ * Object storage answered with an error, answered wrongly, or not in time.
+ *
+ * What to do: `retryable` ones have been retried until their deadline; try again later. Others need a change of
+ * configuration (credentials, bucket, clock) that the message names.
+ */
+export class StorageError extends ReplicaError {
+  override name = "StorageError";
+  /** Object key, or the listing's prefix. */
+  readonly key: string;
+  /** HTTP status, or 0 where no answer came. */
+  readonly status: number;
+  /** Error code the server named; empty when it named none. */
+  readonly code: string;
+  /** Whether the same request may succeed later. */
+  readonly retryable: boolean;
+
+  constructor(message: string, details: StorageErrorDetails) {
+    super(message, { cause: details.cause });
+    this.key = details.key;
+    this.status = details.status;
+    this.code = details.code ?? "";
+    this.retryable = details.retryable;
+  }
+}
+
+/**
+ * An object that was listed is not there any more (404), or is another one under the same name (412).
+ *
+ * What to do: plan anew; compaction and retention delete files while readers use them.
+ */
+export class ObjectGoneError extends StorageError {
+  override name = "ObjectGoneError";
+}
+
+/**
+ * Bytes of an LTX file break the format. Damaged: asking again gives the same bytes.
+ */
+export class LtxFormatError extends ReplicaError {
+  override name = "LtxFormatError";
+  /** Object key or path of the file; empty where the decoder was given bytes without a name. */
+  readonly key: string;
+  /** Byte offset in the file where the fault stands, or -1 where it has no single place. */
+  readonly offset: number;
+
+  constructor(message: string, details: { key?: string; offset?: number; cause?: unknown } = {}) {
+    super(message, { cause: details.cause });
+    this.key = details.key ?? "";
+    this.offset = details.offset ?? -1;
+  }
+}
+
+/** Why no restore plan could be made. */
+export type RestorePlanFault = "empty" | "v0.3" | "gap" | "unreachable";
+
+/**
+ * The files of a replica do not make up the state asked for.
+ *
+ * What to do by `fault`: `"empty"` nothing has been replicated yet (wait, or check the path); `"v0.3"` the replica
+ * was written by Litestream 0.3.x (restore it with `litestream restore`); `"gap"` files are missing between two
+ * TXIDs; `"unreachable"` the TXID or moment is not in the replica (any more).
+ */
+export class RestorePlanError extends ReplicaError {
+  override name = "RestorePlanError";
+  /** Why no plan could be made. */
+  readonly fault: RestorePlanFault;
+
+  constructor(message: string, fault: RestorePlanFault, options: { cause?: unknown } = {}) {
+    super(message, options);
+    this.fault = fault;
+  }
+}
+
+/** A wait ended at its deadline. What to do: give it more time, or look at what it waited for in `cause`. */
+export class DeadlineError extends ReplicaError {
+  override name = "DeadlineError";
+}
+
+/** The replica was closed, or its core has ended. What to do: open it again. */
+export class ReplicaClosedError extends ReplicaError {
+  override name = "ReplicaClosedError";
+}
+
+/** The shim could not be found, loaded or used. What to do: the message names the file and the remedy. */
+export class ShimError extends ReplicaError {
+  override name = "ShimError";
+}

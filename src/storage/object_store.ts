@@ -1,0 +1,97 @@
+/**
+ * ObjectStore: list keys after a key, read a byte range. All the I/O there is.
+ *
+ * @module
+ */
+
+/** What identifies the content of an object: a name is reused when a replica is made anew, this is not. */
+export interface ObjectIdentity {
+  /** Key inside the store, without the replica's path. */
+  readonly key: string;
+  /** Opaque tag that changes with the content: the ETag as the server spells it, or what a folder has in its place. */
+  readonly etag: string;
+  /** Size in bytes. */
+  readonly size: number;
+}
+
+/** One object of a listing. */
+export interface ListedObject extends ObjectIdentity {
+  /** When the store says it was last modified, in ms since the Unix epoch. */
+  readonly modifiedMs: number;
+}
+
+/** Bytes `offset` … `offset + size - 1`. */
+export interface ByteRange {
+  /** First byte, from 0. */
+  readonly offset: number;
+  /** Number of bytes, at least 1. */
+  readonly size: number;
+}
+
+/** How a request ends early. */
+export interface RequestOptions {
+  /** Cancels the request and its retries; the promise rejects with the signal's reason. */
+  readonly signal?: AbortSignal;
+}
+
+/** A listing's bounds. */
+export interface ListOptions extends RequestOptions {
+  /** Only keys that sort after this one. */
+  readonly after?: string;
+}
+
+/** What a read returned. */
+export interface ReadResult {
+  /** Exactly the bytes of the range; the caller owns them. */
+  readonly bytes: Uint8Array;
+  /** Identity of the object the bytes come from. */
+  readonly etag: string;
+  /** Size of the whole object in bytes. */
+  readonly objectSize: number;
+}
+
+/** Counts of what a store sent and received since it was made. Every attempt counts. */
+export interface RequestCounts {
+  /** Listing requests (a page of keys each). */
+  list: number;
+  /** Reads. */
+  get: number;
+  /** Bytes of bodies received. */
+  bytes: number;
+  /** Attempts beyond the first of a request. */
+  retries: number;
+}
+
+/** A place where a replica's objects lie: a bucket with a prefix, or a folder. Keys are relative to it. */
+export interface ObjectStore {
+  /** The place as a person would write it, without secrets; for messages. */
+  readonly name: string;
+  /** Running counts; the same object all along. */
+  readonly counts: RequestCounts;
+
+  /**
+   * Lists the objects whose keys start with `prefix`, in ascending order of their keys' bytes, a page at a time.
+   *
+   * A prefix under which nothing lies gives an empty listing.
+   *
+   * @throws {StorageError} access refused, no such bucket, not answered within the deadline
+   */
+  list(prefix: string, options?: ListOptions): AsyncIterable<ListedObject[]>;
+
+  /**
+   * Reads a byte range of the object that `of` identifies.
+   *
+   * `of.etag` empty: whatever object has that key. A range that goes past the object's end is an error, never a
+   * short answer.
+   *
+   * @throws {ObjectGoneError} no such object, or another one than `of` under that key
+   * @throws {StorageError} anything else
+   */
+  read(of: ObjectIdentity, range: ByteRange, options?: RequestOptions): Promise<ReadResult>;
+
+  /** Ends what is under way and frees what is held. */
+  close(): Promise<void>;
+}
+
+/** How a replica names its level directories. */
+export type LayoutName = "s3" | "folder";
