@@ -1,0 +1,69 @@
+/**
+ * The shim on Bun: `bun:ffi`, and a small worker that waits for the bell, since Bun has no non-blocking call.
+ *
+ * A callback from C would need no second worker, but C calling into a worker that has ended is a crash, and corrupts
+ * the heap on the threadsafe path in some versions (https://github.com/oven-sh/bun/issues/41857).
+ *
+ * @module
+ */
+import { Worker } from "node:worker_threads";
+import type { Native, NativeCalls } from "./native.ts";
+import { type AbiType, symbols } from "./symbols.ts";
+
+interface BunFfi {
+  dlopen(path: string, table: unknown): { symbols: Record<string, (...args: unknown[]) => unknown> };
+}
+
+const types: Record<AbiType, string> = { i32: "i32", u32: "u32", u64: "u64", buffer: "ptr" };
+
+/** Opens the shim at an absolute path. */
+export async function openNative(path: string): Promise<Native> {
+  const name = "bun:ffi"; // not a literal: Deno must not try to resolve it
+  const { dlopen } = await import(name) as BunFfi;
+  const table = Object.fromEntries(
+    Object.entries(symbols).map((
+      [key, symbol],
+    ) => [key, { args: symbol.parameters.map((type) => types[type]), returns: "i32" }]),
+  );
+  const calls = dlopen(path, table).symbols;
+  return {
+    path,
+    calls: calls as unknown as NativeCalls,
+    fetchSkipsVerify: true,
+    listen(core, onRing) {
+      const bell = new Int32Array(new SharedArrayBuffer(4));
+      const url = new URL(
+        import.meta.url.endsWith(".ts") ? "./bun_bell.ts" : "./bun_bell.js",
+        import.meta.url,
+      );
+      const worker = new Worker(url, { workerData: { path, core, bell } });
+      return waitForBell(worker, bell, onRing);
+    },
+  };
+}
+
+/** Calls `onRing` for each change of the count that the bell worker keeps; ends when that worker does. */
+async function waitForBell(
+  worker: Worker,
+  bell: Int32Array<SharedArrayBuffer>,
+  onRing: () => void,
+): Promise<void> {
+  let ended = false;
+  const end = new Promise<void>((resolve, reject) => {
+    worker.on("exit", () => {
+      ended = true;
+      resolve();
+    });
+    worker.on("error", reject);
+  });
+  let seen = 0;
+  while (!ended) {
+    const wait = Atomics.waitAsync(bell, 0, seen);
+    if (wait.async) await Promise.race([wait.value, end]);
+    const count = Atomics.load(bell, 0);
+    if (count < 0) break;
+    if (count !== seen) onRing();
+    seen = count;
+  }
+  await end;
+}

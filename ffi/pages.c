@@ -1,0 +1,959 @@
+/*
+** Views, page maps, objects and the buffer pool.
+**
+** PURPOSE   A view is one state of the database: for each page the frame that holds it. Frames are named by 32-bit
+**           ids, so a page map costs four bytes a page and shares its chunks with the views before it. An object
+**           keeps, for each frame of one LTX file, where its bytes lie and which run of the buffer pool has it.
+** THREADS   Readers pin views and runs; the core builds, publishes and evicts. One mutex, ioLock, guards the
+**           tables of handles; no reader takes it on a hit. Objects of one replica are changed by one core only.
+** MEMORY    Views, chunks and objects are counted. A run's pages are freed by the core and only when no reader has
+**           it pinned: the core first unlinks the run from its frames, then looks at the pins; a reader first pins,
+**           then looks whether the frame still names the run. Both use sequentially consistent atomics, so one of
+**           the two always sees the other.
+** ERRORS    LS_ codes; lsFaultSet() keeps the words, one a thread.
+** LEFT OUT  Which pages to keep or to load: that is the core's.
+*/
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "pages.h"
+
+#define DIR_BITS    14
+#define DIR_SIZE    (1u<<DIR_BITS)            /* groups of 64 frames a directory block covers */
+#define DIR_MAX     (1u<<(32-6-DIR_BITS))
+#define RUN_BITS    10
+#define RUN_BLOCK   (1u<<RUN_BITS)
+#define RUN_MAX     4096
+#define MAP_MAX     256
+
+/* A page map under construction. Touched by its core only. */
+typedef struct LsMap {
+  int bUsed;
+  uint32_t szPage;
+  uint32_t nChunk;
+  LsChunk **apChunk;
+  uint32_t nMapped;           /* entries that are not 0 */
+  uint32_t nObject;
+  uint32_t nObjectAlloc;
+  LsObject **apObject;
+  uint32_t *aLive;
+} LsMap;
+
+typedef struct FrameRange { uint32_t iFirst; uint32_t nGroup; } FrameRange;
+typedef _Atomic(LsObject*) ObjectSlot;
+
+static pthread_mutex_t ioLock = PTHREAD_MUTEX_INITIALIZER;
+
+/* Guarded by ioLock. */
+static LsView **apView;
+static uint32_t nViewAlloc, nViewLive;
+static LsObject **apObject;
+static uint32_t nObjectAlloc, nObjectLive;
+static LsMap aMap[MAP_MAX];
+static FrameRange *aFree;
+static uint32_t nFree, nFreeAlloc;
+static uint32_t iGroupNext = 1;               /* group 0 stays unused: frame id 0 is "none" */
+static LsRun *pRunFree;
+static uint32_t nRun;
+static uint32_t nRunLive;
+
+/* Written under ioLock, read without. */
+static _Atomic(ObjectSlot*) apDirectory[DIR_MAX];
+static _Atomic(LsRun*) apRunBlock[RUN_MAX];
+static _Atomic uint64_t nPoolByte;
+static _Atomic uint32_t nChunkLive;
+
+static _Thread_local char zFault[LS_FAULT_SIZE];
+
+void lsFaultSet(const char *zFormat, ...){
+  va_list ap;
+  va_start(ap, zFormat);
+  vsnprintf(zFault, sizeof(zFault), zFormat, ap);
+  va_end(ap);
+}
+
+int ls_fault(uint8_t *aOut, int nOut){
+  int n = (int)strlen(zFault);
+  if( n>nOut ) n = nOut;
+  if( n>0 ) memcpy(aOut, zFault, (size_t)n);
+  return n;
+}
+
+uint32_t lsLockPage(uint32_t szPage){ return 0x40000000u/szPage + 1; }
+
+/* --------------------------------------------------------------------------------------------- frame ids */
+
+LsObject *lsFrameObject(uint32_t iFrame){
+  uint32_t iGroup = iFrame>>6;
+  ObjectSlot *aBlock = atomic_load_explicit(&apDirectory[iGroup>>DIR_BITS], memory_order_acquire);
+  return atomic_load_explicit(&aBlock[iGroup & (DIR_SIZE-1)], memory_order_acquire);
+}
+
+/* Names the object of a range of groups. Caller holds ioLock. */
+static int directorySet(uint32_t iGroup, uint32_t nGroup, LsObject *p){
+  uint32_t i;
+  for(i=iGroup; i<iGroup+nGroup; i++){
+    ObjectSlot *aBlock = atomic_load_explicit(&apDirectory[i>>DIR_BITS], memory_order_relaxed);
+    if( aBlock==NULL ){
+      aBlock = calloc(DIR_SIZE, sizeof(ObjectSlot));
+      if( aBlock==NULL ) return LS_NOMEM;
+      atomic_store_explicit(&apDirectory[i>>DIR_BITS], aBlock, memory_order_release);
+    }
+    atomic_store_explicit(&aBlock[i & (DIR_SIZE-1)], p, memory_order_release);
+  }
+  return 0;
+}
+
+/* Takes nGroup groups of 64 frame ids: the first range that is large enough, or new ones. Caller holds ioLock. */
+static int framesTake(uint32_t nGroup, uint32_t *piGroup){
+  uint32_t i;
+  for(i=0; i<nFree; i++){
+    if( aFree[i].nGroup<nGroup ) continue;
+    *piGroup = aFree[i].iFirst;
+    aFree[i].iFirst += nGroup;
+    aFree[i].nGroup -= nGroup;
+    if( aFree[i].nGroup==0 ){
+      memmove(&aFree[i], &aFree[i+1], (nFree-i-1)*sizeof(*aFree));
+      nFree--;
+    }
+    return 0;
+  }
+  if( nGroup > (UINT32_MAX>>6) - iGroupNext ) return LS_LIMIT;
+  *piGroup = iGroupNext;
+  iGroupNext += nGroup;
+  return 0;
+}
+
+/* Gives a range back, joined with its neighbours. Losing it for want of memory only costs ids. Caller holds ioLock. */
+static void framesGive(uint32_t iGroup, uint32_t nGroup){
+  uint32_t i = 0;
+  while( i<nFree && aFree[i].iFirst<iGroup ) i++;
+  if( i>0 && aFree[i-1].iFirst+aFree[i-1].nGroup==iGroup ){
+    aFree[i-1].nGroup += nGroup;
+    if( i<nFree && aFree[i-1].iFirst+aFree[i-1].nGroup==aFree[i].iFirst ){
+      aFree[i-1].nGroup += aFree[i].nGroup;
+      memmove(&aFree[i], &aFree[i+1], (nFree-i-1)*sizeof(*aFree));
+      nFree--;
+    }
+    return;
+  }
+  if( i<nFree && iGroup+nGroup==aFree[i].iFirst ){
+    aFree[i].iFirst = iGroup;
+    aFree[i].nGroup += nGroup;
+    return;
+  }
+  if( nFree==nFreeAlloc ){
+    FrameRange *aNew = realloc(aFree, (nFreeAlloc*2+16)*sizeof(*aFree));
+    if( aNew==NULL ) return;
+    aFree = aNew;
+    nFreeAlloc = nFreeAlloc*2+16;
+  }
+  memmove(&aFree[i+1], &aFree[i], (nFree-i)*sizeof(*aFree));
+  aFree[i].iFirst = iGroup;
+  aFree[i].nGroup = nGroup;
+  nFree++;
+}
+
+/* ----------------------------------------------------------------------------------------------- objects */
+
+static LsObject *objectById(int iObject){
+  LsObject *p = NULL;
+  pthread_mutex_lock(&ioLock);
+  if( iObject>0 && (uint32_t)iObject<nObjectAlloc ) p = apObject[iObject];
+  pthread_mutex_unlock(&ioLock);
+  return p;
+}
+
+/* Finds or makes a free place in a table of pointers; place 0 stays unused. Caller holds ioLock. */
+static int tablePlace(void ***papTable, uint32_t *pnAlloc, uint32_t *piPlace){
+  uint32_t i;
+  for(i=1; i<*pnAlloc; i++) if( (*papTable)[i]==NULL ) break;
+  if( i>=*pnAlloc ){
+    uint32_t nNew = *pnAlloc*2 + 64;
+    void **apNew = realloc(*papTable, nNew*sizeof(void*));
+    if( apNew==NULL ) return LS_NOMEM;
+    memset(apNew+*pnAlloc, 0, (nNew-*pnAlloc)*sizeof(void*));
+    *papTable = apNew;
+    i = *pnAlloc ? *pnAlloc : 1;
+    *pnAlloc = nNew;
+  }
+  *piPlace = i;
+  return 0;
+}
+
+int ls_object_new(int iReplica, int szPage, uint32_t iCommit, int bSnapshot, uint64_t szFile){
+  LsObject *p;
+  uint32_t iPlace;
+  int rc;
+  if( szPage<512 || szPage>65536 || (szPage & (szPage-1))!=0 ) return LS_MISUSE;
+  p = calloc(1, sizeof(*p));
+  if( p==NULL ) return LS_NOMEM;
+  p->iReplica = iReplica;
+  p->szPage = (uint32_t)szPage;
+  p->iCommit = iCommit;
+  p->bSnapshot = bSnapshot;
+  p->szFile = szFile;
+  p->iEnd = 100;
+  atomic_init(&p->nRef, 1);
+  pthread_mutex_lock(&ioLock);
+  rc = tablePlace((void***)&apObject, &nObjectAlloc, &iPlace);
+  if( rc==0 ){
+    p->iId = iPlace;
+    apObject[iPlace] = p;
+    nObjectLive++;
+  }
+  pthread_mutex_unlock(&ioLock);
+  if( rc!=0 ){
+    free(p);
+    return rc;
+  }
+  return (int)iPlace;
+}
+
+static uint32_t objectPgno(const LsObject *p, uint32_t k){
+  if( p->aPgno ) return p->aPgno[k];
+  return k+1 < lsLockPage(p->szPage) ? k+1 : k+2;
+}
+
+static uint64_t objectOffset(const LsObject *p, uint32_t k){
+  return k>=p->nFrame ? p->iEnd : p->aBase[k>>6] + p->aOffset[k];
+}
+
+/* Reads one varint of the index; LS_FORMAT when it runs past the end or past 2^53. */
+static int indexVarint(const uint8_t *a, int n, int *pi, uint64_t *pOut){
+  uint64_t v = 0;
+  int i = *pi;
+  int nShift = 0;
+  for(;;){
+    uint8_t b;
+    if( i>=n ){
+      lsFaultSet("varint at byte %d of the page index runs past its end", *pi);
+      return LS_FORMAT;
+    }
+    b = a[i++];
+    if( nShift>49 || (nShift==49 && (b & 0x7f)>0x0f) ){
+      lsFaultSet("varint at byte %d of the page index is past 2^53", *pi);
+      return LS_FORMAT;
+    }
+    v |= (uint64_t)(b & 0x7f) << nShift;
+    if( b<0x80 ) break;
+    nShift += 7;
+  }
+  *pi = i;
+  *pOut = v;
+  return 0;
+}
+
+/* Room for the frames that an index of nIndex bytes can name at most. */
+static int indexAllocate(LsObject *p, int nIndex){
+  uint32_t n = (uint32_t)(nIndex/3);
+  if( n>p->iCommit ) n = p->iCommit;
+  p->nAlloc = n;
+  p->aOffset = malloc(((size_t)n+1)*sizeof(uint32_t));
+  p->aBase = malloc(((size_t)n/64+1)*sizeof(uint64_t));
+  if( !p->bSnapshot ) p->aPgno = malloc(((size_t)n+1)*sizeof(uint32_t));
+  return p->aOffset && p->aBase && (p->bSnapshot || p->aPgno) ? 0 : LS_NOMEM;
+}
+
+/* Checks one entry and keeps it. */
+static int indexEntry(LsObject *p, uint64_t iPgno, uint64_t iOffset, uint64_t nByte){
+  uint32_t k = p->nFrame;
+  uint32_t iPrevious = k ? objectPgno(p, k-1) : 0;
+  if( iPgno>p->iCommit || iPgno<=iPrevious || iPgno==lsLockPage(p->szPage) || k>=p->nAlloc ){
+    lsFaultSet("page index names page %llu after page %u, expected a larger one up to %u and not page %u",
+      (unsigned long long)iPgno, iPrevious, p->iCommit, lsLockPage(p->szPage));
+    return LS_FORMAT;
+  }
+  if( iOffset!=p->iEnd ){
+    lsFaultSet("page index puts page %llu at offset %llu, expected %llu where the frame before it ends",
+      (unsigned long long)iPgno, (unsigned long long)iOffset, (unsigned long long)p->iEnd);
+    return LS_FORMAT;
+  }
+  if( nByte<8 || nByte>2*(uint64_t)p->szPage+1024 ){
+    lsFaultSet("page index gives page %llu %llu bytes, expected 8 to %llu",
+      (unsigned long long)iPgno, (unsigned long long)nByte, 2*(unsigned long long)p->szPage+1024);
+    return LS_FORMAT;
+  }
+  if( (k & 63)==0 ) p->aBase[k>>6] = iOffset;
+  p->aOffset[k] = (uint32_t)(iOffset - p->aBase[k>>6]);
+  if( p->aPgno ){
+    p->aPgno[k] = (uint32_t)iPgno;
+  }else if( objectPgno(p, k)!=iPgno ){
+    lsFaultSet("page index of a snapshot names page %llu, expected %u", (unsigned long long)iPgno, objectPgno(p, k));
+    return LS_FORMAT;
+  }
+  p->nFrame = k+1;
+  p->iEnd = iOffset + nByte;
+  return 0;
+}
+
+/* Shrinks the arrays, takes frame ids and enters the object into the directory. */
+static int indexFinish(LsObject *p){
+  uint32_t nGroup = (p->nFrame+63)/64;
+  uint32_t iGroup = 0;
+  uint32_t iLast = p->nFrame ? objectPgno(p, p->nFrame-1) : 0;
+  void *pNew;
+  int rc = 0;
+  if( p->aPgno && p->nFrame && p->aPgno[0]==1 ){
+    uint32_t k = p->nFrame-1;
+    if( iLast==(k+1<lsLockPage(p->szPage) ? k+1 : k+2) ){
+      free(p->aPgno);         /* ascending from 1 to its own count: dense */
+      p->aPgno = NULL;
+    }
+  }
+  pNew = realloc(p->aOffset, ((size_t)p->nFrame+1)*sizeof(uint32_t));
+  if( pNew ) p->aOffset = pNew;
+  if( p->aPgno ){
+    pNew = realloc(p->aPgno, ((size_t)p->nFrame+1)*sizeof(uint32_t));
+    if( pNew ) p->aPgno = pNew;
+  }
+  pNew = realloc(p->aBase, ((size_t)p->nFrame/64+1)*sizeof(uint64_t));
+  if( pNew ) p->aBase = pNew;
+  p->aRun = calloc((size_t)p->nFrame+1, sizeof(*p->aRun));
+  if( p->aRun==NULL ) return LS_NOMEM;
+  if( nGroup>0 ){
+    pthread_mutex_lock(&ioLock);
+    rc = framesTake(nGroup, &iGroup);
+    if( rc==0 ){
+      p->iFirst = iGroup<<6;
+      rc = directorySet(iGroup, nGroup, p);
+    }
+    pthread_mutex_unlock(&ioLock);
+  }
+  if( rc==0 ) p->bComplete = 1;
+  return rc;
+}
+
+/*
+** Reads at most nMax entries of the page index, whose bytes (through the end marker) are aIndex. Call again with the
+** same bytes while it answers 1; 0 means complete and checked.
+*/
+int ls_object_index(int iObject, const uint8_t *aIndex, int nIndex, int nMax){
+  LsObject *p = objectById(iObject);
+  int i, n;
+  if( p==NULL || p->bComplete || nIndex<1 ) return LS_MISUSE;
+  if( p->aOffset==NULL ){
+    if( (uint64_t)nIndex+100+6+24>p->szFile ){
+      lsFaultSet("page index has %d bytes, the file %llu", nIndex, (unsigned long long)p->szFile);
+      return LS_FORMAT;
+    }
+    if( indexAllocate(p, nIndex)!=0 ) return LS_NOMEM;
+  }
+  i = p->nIndexDone;
+  for(n=0; n<nMax; n++){
+    uint64_t iPgno, iOffset = 0, nByte = 0;
+    int rc = indexVarint(aIndex, nIndex, &i, &iPgno);
+    if( rc ) return rc;
+    if( iPgno==0 ) break;
+    if( (rc = indexVarint(aIndex, nIndex, &i, &iOffset))!=0 ) return rc;
+    if( (rc = indexVarint(aIndex, nIndex, &i, &nByte))!=0 ) return rc;
+    if( (rc = indexEntry(p, iPgno, iOffset, nByte))!=0 ) return rc;
+    p->nIndexDone = i;
+  }
+  if( n==nMax ) return 1;
+  if( i!=nIndex ){
+    lsFaultSet("page index ends at its byte %d, expected %d", i, nIndex);
+    return LS_FORMAT;
+  }
+  if( p->iEnd+6+(uint64_t)nIndex+24!=p->szFile ){
+    lsFaultSet("frames end at offset %llu, expected %llu", (unsigned long long)p->iEnd,
+      (unsigned long long)(p->szFile-6-(uint64_t)nIndex-24));
+    return LS_FORMAT;
+  }
+  if( p->bSnapshot ){
+    uint32_t nWant = p->iCommit - (lsLockPage(p->szPage)<=p->iCommit ? 1 : 0);
+    if( p->nFrame!=nWant ){
+      lsFaultSet("snapshot holds %u pages, expected %u", p->nFrame, nWant);
+      return LS_FORMAT;
+    }
+  }
+  return indexFinish(p);
+}
+
+int ls_object_count(int iObject){
+  LsObject *p = objectById(iObject);
+  return p && p->bComplete ? (int)p->nFrame : LS_MISUSE;
+}
+
+int ls_object_refs(int iObject){
+  LsObject *p = objectById(iObject);
+  return p ? atomic_load(&p->nRef) : LS_MISUSE;
+}
+
+int ls_object_offset(int iObject, int iFrame, uint64_t *aOut){
+  LsObject *p = objectById(iObject);
+  if( p==NULL || !p->bComplete || iFrame<0 || (uint32_t)iFrame>p->nFrame ) return LS_MISUSE;
+  aOut[0] = objectOffset(p, (uint32_t)iFrame);
+  return 0;
+}
+
+/* Describes up to nMax frames from iFrame on, four words each; returns how many. */
+int ls_object_frames(int iObject, int iFrame, int nMax, uint32_t *aFrame){
+  LsObject *p = objectById(iObject);
+  LsView *pView;
+  uint32_t k;
+  int n = 0;
+  if( p==NULL || !p->bComplete || iFrame<0 ) return LS_MISUSE;
+  pView = lsReplicaNewest(p->iReplica);
+  for(k=(uint32_t)iFrame; k<p->nFrame && n<nMax; k++, n++){
+    uint32_t *a = &aFrame[n*4];
+    a[0] = objectPgno(p, k);
+    a[1] = (uint32_t)(objectOffset(p, k+1) - objectOffset(p, k));
+    a[2] = atomic_load_explicit(&p->aRun[k], memory_order_relaxed)!=0;
+    a[3] = pView!=NULL && lsViewFrame(pView, a[0])==p->iFirst+k;
+  }
+  if( pView ) lsViewUnref(pView);
+  return n;
+}
+
+static LsRun *runById(uint32_t iRun);
+static void runDrop(LsRun *p);
+
+/* Gives up a reference; the last one frees the object with whatever of it is still in the pool. */
+static void objectUnref(LsObject *p){
+  uint32_t k;
+  if( atomic_fetch_sub(&p->nRef, 1)!=1 ) return;
+  for(k=0; p->aRun && k<p->nFrame; k++){
+    uint32_t iRun = atomic_load(&p->aRun[k]);
+    LsRun *pRun = iRun ? runById(iRun) : NULL;
+    if( pRun && k==pRun->iFrame+pRun->nFrame-1 ) runDrop(pRun);
+  }
+  pthread_mutex_lock(&ioLock);
+  if( p->iFirst ){
+    uint32_t nGroup = (p->nFrame+63)/64;
+    directorySet(p->iFirst>>6, nGroup, NULL);
+    framesGive(p->iFirst>>6, nGroup);
+  }
+  apObject[p->iId] = NULL;
+  nObjectLive--;
+  pthread_mutex_unlock(&ioLock);
+  free(p->aPgno);
+  free(p->aOffset);
+  free(p->aBase);
+  free((void*)p->aRun);
+  free(p);
+}
+
+/* Gives up the core's reference. Views that still name the object keep it; the core must not use it again. */
+int ls_object_free(int iObject){
+  LsObject *p = objectById(iObject);
+  if( p==NULL ) return LS_MISUSE;
+  objectUnref(p);
+  return 0;
+}
+
+/* ------------------------------------------------------------------------------------------------- views */
+
+LsView *lsViewRef(LsView *p){
+  atomic_fetch_add_explicit(&p->nRef, 1, memory_order_relaxed);
+  return p;
+}
+
+static void chunkUnref(LsChunk *p){
+  if( p && atomic_fetch_sub_explicit(&p->nRef, 1, memory_order_acq_rel)==1 ){
+    free(p);
+    atomic_fetch_sub_explicit(&nChunkLive, 1, memory_order_relaxed);
+  }
+}
+
+void lsViewUnref(LsView *p){
+  while( p && atomic_fetch_sub_explicit(&p->nRef, 1, memory_order_acq_rel)==1 ){
+    LsView *pNext = atomic_load(&p->pRelocated);
+    uint32_t i;
+    pthread_mutex_lock(&ioLock);
+    apView[p->iId] = NULL;
+    nViewLive--;
+    pthread_mutex_unlock(&ioLock);
+    for(i=0; i<p->nChunk; i++) chunkUnref(p->apChunk[i]);
+    for(i=0; i<p->nObject; i++) objectUnref(p->apObject[i]);
+    free(p->apChunk);
+    free(p->apObject);
+    free(p->aLive);
+    free(p);
+    p = pNext;
+  }
+}
+
+LsView *lsViewById(uint32_t iId){
+  LsView *p = NULL;
+  pthread_mutex_lock(&ioLock);
+  if( iId>0 && iId<nViewAlloc ) p = apView[iId];
+  if( p ){
+    int n = atomic_load(&p->nRef);
+    while( n>0 && !atomic_compare_exchange_weak(&p->nRef, &n, n+1) ){}
+    if( n<=0 ) p = NULL;      /* another thread is freeing it */
+  }
+  pthread_mutex_unlock(&ioLock);
+  return p;
+}
+
+uint32_t lsViewFrame(const LsView *p, uint32_t iPgno){
+  uint32_t i = iPgno-1;
+  if( iPgno==0 || iPgno>p->iCommit ) return 0;
+  return p->apChunk[i>>LS_CHUNK_BITS]->aFrame[i & (LS_CHUNK_SIZE-1)];
+}
+
+/* Where a view has a page: object, frame and whether its page is cached, three words. */
+int ls_view_locate(int iView, uint32_t iPgno, uint32_t *aOut){
+  LsView *p = lsViewById((uint32_t)iView);
+  uint32_t iFrame;
+  LsObject *pObject;
+  if( p==NULL ) return LS_MISUSE;
+  iFrame = lsViewFrame(p, iPgno);
+  if( iFrame==0 ){
+    lsViewUnref(p);
+    return LS_GONE;
+  }
+  pObject = lsFrameObject(iFrame);
+  aOut[0] = pObject->iId;
+  aOut[1] = iFrame - pObject->iFirst;
+  aOut[2] = atomic_load_explicit(&pObject->aRun[aOut[1]], memory_order_relaxed)!=0;
+  lsViewUnref(p);
+  return 0;
+}
+
+int ls_view_release(int iView){
+  LsView *p = lsViewById((uint32_t)iView);
+  if( p==NULL ) return LS_MISUSE;
+  lsViewUnref(p);             /* the one just taken */
+  lsViewUnref(p);             /* the core's */
+  return 0;
+}
+
+/* Tells holders of iFrom that the same content now lies where iTo says. */
+int ls_view_relocate(int iFrom, int iTo){
+  LsView *pFrom = lsViewById((uint32_t)iFrom);
+  LsView *pTo = lsViewById((uint32_t)iTo);
+  int rc = LS_MISUSE;
+  if( pFrom && pTo && pFrom!=pTo && pFrom->iReplica==pTo->iReplica && pFrom->iTxid==pTo->iTxid
+   && pFrom->iCommit==pTo->iCommit && pFrom->iStamp==pTo->iStamp ){
+    LsView *pOld = atomic_exchange(&pFrom->pRelocated, lsViewRef(pTo));
+    if( pOld ) lsViewUnref(pOld);
+    rc = 0;
+  }
+  if( pFrom ) lsViewUnref(pFrom);
+  if( pTo ) lsViewUnref(pTo);
+  return rc;
+}
+
+/* A number that no content of this process was ever stamped with; never 0. */
+int ls_stamp(void){
+  static atomic_uint iNext;
+  unsigned int i = atomic_fetch_add(&iNext, 1)+1;
+  return i<0x7fffffffu ? (int)i : LS_LIMIT;
+}
+
+/* -------------------------------------------------------------------------------------------------- maps */
+
+static LsMap *mapById(int iMap){
+  return iMap>0 && iMap<MAP_MAX && aMap[iMap].bUsed ? &aMap[iMap] : NULL;
+}
+
+static void mapClear(LsMap *p){
+  pthread_mutex_lock(&ioLock);
+  memset(p, 0, sizeof(*p));
+  pthread_mutex_unlock(&ioLock);
+}
+
+/* Begins a map: empty, or with all that view iView has. */
+int ls_map_new(int iView, int szPage){
+  LsView *pView = iView ? lsViewById((uint32_t)iView) : NULL;
+  LsMap *p = NULL;
+  uint32_t i;
+  int iMap;
+  if( (iView && pView==NULL) || szPage<512 || szPage>65536 ) return LS_MISUSE;
+  pthread_mutex_lock(&ioLock);
+  for(iMap=1; iMap<MAP_MAX && aMap[iMap].bUsed; iMap++){}
+  if( iMap<MAP_MAX ){
+    p = &aMap[iMap];
+    memset(p, 0, sizeof(*p));
+    p->bUsed = 1;
+    p->szPage = (uint32_t)szPage;
+  }
+  pthread_mutex_unlock(&ioLock);
+  if( p==NULL ) iMap = LS_LIMIT;
+  if( p && pView ){
+    p->apChunk = malloc((pView->nChunk+1)*sizeof(*p->apChunk));
+    p->apObject = malloc((pView->nObject+16)*sizeof(*p->apObject));
+    p->aLive = malloc((pView->nObject+16)*sizeof(*p->aLive));
+    if( p->apChunk==NULL || p->apObject==NULL || p->aLive==NULL ){
+      ls_map_free(iMap);
+      lsViewUnref(pView);
+      return LS_NOMEM;
+    }
+    p->nObjectAlloc = pView->nObject+16;
+    for(i=0; i<pView->nChunk; i++){
+      p->apChunk[i] = pView->apChunk[i];
+      atomic_fetch_add_explicit(&p->apChunk[i]->nRef, 1, memory_order_relaxed);
+    }
+    p->nChunk = pView->nChunk;
+    for(i=0; i<pView->nObject; i++){
+      p->apObject[i] = pView->apObject[i];
+      p->aLive[i] = pView->aLive[i];
+      p->nMapped += pView->aLive[i];
+      p->apObject[i]->iScratch = i;
+      atomic_fetch_add(&p->apObject[i]->nRef, 1);
+    }
+    p->nObject = pView->nObject;
+  }
+  if( pView ) lsViewUnref(pView);
+  return iMap;
+}
+
+int ls_map_free(int iMap){
+  LsMap *p = mapById(iMap);
+  uint32_t i;
+  if( p==NULL ) return LS_MISUSE;
+  for(i=0; i<p->nChunk; i++) chunkUnref(p->apChunk[i]);
+  for(i=0; i<p->nObject; i++) objectUnref(p->apObject[i]);
+  free(p->apChunk);
+  free(p->apObject);
+  free(p->aLive);
+  mapClear(p);
+  return 0;
+}
+
+/* Index of an object in the map's list; nObject when it is not there. */
+static uint32_t mapObject(const LsMap *p, LsObject *pObject){
+  uint32_t i = pObject->iScratch;
+  if( i<p->nObject && p->apObject[i]==pObject ) return i;
+  for(i=0; i<p->nObject && p->apObject[i]!=pObject; i++){}
+  if( i<p->nObject ) pObject->iScratch = i;
+  return i;
+}
+
+static int mapAddObject(LsMap *p, LsObject *pObject){
+  if( mapObject(p, pObject)<p->nObject ) return 0;
+  if( p->nObject==p->nObjectAlloc ){
+    uint32_t nNew = p->nObjectAlloc*2+16;
+    LsObject **apNew = realloc(p->apObject, nNew*sizeof(*apNew));
+    uint32_t *aNew;
+    if( apNew==NULL ) return LS_NOMEM;
+    p->apObject = apNew;
+    aNew = realloc(p->aLive, nNew*sizeof(*aNew));
+    if( aNew==NULL ) return LS_NOMEM;
+    p->aLive = aNew;
+    p->nObjectAlloc = nNew;
+  }
+  p->apObject[p->nObject] = pObject;
+  p->aLive[p->nObject] = 0;
+  pObject->iScratch = p->nObject++;
+  atomic_fetch_add(&pObject->nRef, 1);
+  return 0;
+}
+
+/* The chunk of a page, owned by this map alone, so that it may be written. */
+static LsChunk *mapChunk(LsMap *p, uint32_t iChunk){
+  LsChunk *pOld, *pNew;
+  if( iChunk>=p->nChunk ){
+    LsChunk **apNew = realloc(p->apChunk, ((size_t)iChunk+1)*sizeof(*apNew));
+    if( apNew==NULL ) return NULL;
+    p->apChunk = apNew;
+    for(; p->nChunk<=iChunk; p->nChunk++){
+      pNew = calloc(1, sizeof(*pNew));
+      if( pNew==NULL ) return NULL;
+      atomic_init(&pNew->nRef, 1);
+      atomic_fetch_add_explicit(&nChunkLive, 1, memory_order_relaxed);
+      p->apChunk[p->nChunk] = pNew;
+    }
+    return p->apChunk[iChunk];
+  }
+  pOld = p->apChunk[iChunk];
+  if( atomic_load_explicit(&pOld->nRef, memory_order_acquire)==1 ) return pOld;
+  pNew = malloc(sizeof(*pNew));
+  if( pNew==NULL ) return NULL;
+  memcpy(pNew->aFrame, pOld->aFrame, sizeof(pNew->aFrame));
+  atomic_init(&pNew->nRef, 1);
+  atomic_fetch_add_explicit(&nChunkLive, 1, memory_order_relaxed);
+  p->apChunk[iChunk] = pNew;
+  chunkUnref(pOld);
+  return pNew;
+}
+
+static void mapForget(LsMap *p, uint32_t *piEntry){
+  uint32_t i;
+  if( *piEntry==0 ) return;
+  i = mapObject(p, lsFrameObject(*piEntry));
+  if( i<p->nObject ) p->aLive[i]--;
+  p->nMapped--;
+  *piEntry = 0;
+}
+
+/* Enters frames iFrame … of an object, at most nMax; returns the next frame to enter, or 0 when all are in. */
+int ls_map_apply(int iMap, int iObject, int iFrame, int nMax){
+  LsMap *p = mapById(iMap);
+  LsObject *pObject = objectById(iObject);
+  uint32_t k, iAt;
+  if( p==NULL || pObject==NULL || !pObject->bComplete || iFrame<0 || pObject->szPage!=p->szPage ) return LS_MISUSE;
+  if( mapAddObject(p, pObject)!=0 ) return LS_NOMEM;
+  iAt = mapObject(p, pObject);
+  for(k=(uint32_t)iFrame; k<pObject->nFrame; k++){
+    uint32_t i = objectPgno(pObject, k)-1;
+    LsChunk *pChunk;
+    uint32_t *piEntry;
+    if( k-(uint32_t)iFrame>=(uint32_t)nMax ) return (int)k;
+    pChunk = mapChunk(p, i>>LS_CHUNK_BITS);
+    if( pChunk==NULL ) return LS_NOMEM;
+    piEntry = &pChunk->aFrame[i & (LS_CHUNK_SIZE-1)];
+    mapForget(p, piEntry);
+    *piEntry = pObject->iFirst+k;
+    p->aLive[iAt]++;
+    p->nMapped++;
+  }
+  return 0;
+}
+
+/* Drops every page past iCommit. */
+int ls_map_truncate(int iMap, uint32_t iCommit){
+  LsMap *p = mapById(iMap);
+  uint32_t nKeep = (iCommit+LS_CHUNK_SIZE-1)>>LS_CHUNK_BITS;
+  uint32_t i;
+  if( p==NULL ) return LS_MISUSE;
+  while( p->nChunk>nKeep ){
+    LsChunk *pChunk = p->apChunk[--p->nChunk];
+    for(i=0; i<LS_CHUNK_SIZE; i++){
+      uint32_t iEntry = pChunk->aFrame[i];
+      mapForget(p, &iEntry);
+    }
+    chunkUnref(pChunk);
+  }
+  if( nKeep>0 && nKeep==p->nChunk && (iCommit & (LS_CHUNK_SIZE-1))!=0 ){
+    int bAny = 0;
+    LsChunk *pChunk = p->apChunk[nKeep-1];
+    for(i=iCommit & (LS_CHUNK_SIZE-1); i<LS_CHUNK_SIZE; i++) bAny |= pChunk->aFrame[i]!=0;
+    if( bAny ){
+      pChunk = mapChunk(p, nKeep-1);
+      if( pChunk==NULL ) return LS_NOMEM;
+      for(i=iCommit & (LS_CHUNK_SIZE-1); i<LS_CHUNK_SIZE; i++) mapForget(p, &pChunk->aFrame[i]);
+    }
+  }
+  return 0;
+}
+
+/* Whether every page 1 … iCommit but the lock page has a frame. */
+static int mapCheck(const LsMap *p, uint32_t iCommit){
+  uint32_t iLock = lsLockPage(p->szPage);
+  uint32_t i;
+  if( iCommit==0 ){
+    lsFaultSet("database has no pages, expected at least 1");
+    return LS_FORMAT;
+  }
+  if( p->nMapped==iCommit-(iLock<=iCommit) && p->nChunk==(iCommit+LS_CHUNK_SIZE-1)>>LS_CHUNK_BITS ) return 0;
+  for(i=0; i<iCommit; i++){
+    uint32_t iChunk = i>>LS_CHUNK_BITS;
+    if( i+1==iLock ) continue;
+    if( iChunk>=p->nChunk || p->apChunk[iChunk]->aFrame[i & (LS_CHUNK_SIZE-1)]==0 ) break;
+  }
+  lsFaultSet("page %u of %u is in no file", i+1, iCommit);
+  return LS_FORMAT;
+}
+
+/* Drops objects that have no page left in the map. */
+static void mapPrune(LsMap *p){
+  uint32_t i, n = 0;
+  for(i=0; i<p->nObject; i++){
+    if( p->aLive[i]==0 ){
+      objectUnref(p->apObject[i]);
+      continue;
+    }
+    p->apObject[n] = p->apObject[i];
+    p->aLive[n++] = p->aLive[i];
+  }
+  p->nObject = n;
+}
+
+/*
+** Makes a view of a map, which is used up. The view is private to the core, which holds a reference, until it is
+** published. A map that lacks pages stays, and LS_FORMAT is returned.
+*/
+int ls_map_view(int iMap, int iReplica, uint64_t iTxid, uint32_t iCommit, uint32_t iStamp, uint64_t msTime){
+  LsMap *p = mapById(iMap);
+  LsView *pView;
+  uint32_t iPlace;
+  int rc;
+  if( p==NULL ) return LS_MISUSE;
+  rc = mapCheck(p, iCommit);
+  if( rc ) return rc;
+  pView = calloc(1, sizeof(*pView));
+  if( pView==NULL ) return LS_NOMEM;
+  mapPrune(p);
+  atomic_init(&pView->nRef, 1);
+  pView->iReplica = iReplica;
+  pView->iTxid = iTxid;
+  pView->msTime = msTime;
+  pView->iCommit = iCommit;
+  pView->szPage = p->szPage;
+  pView->iStamp = iStamp;
+  pView->nChunk = p->nChunk;
+  pView->apChunk = p->apChunk;
+  pView->nObject = p->nObject;
+  pView->apObject = p->apObject;
+  pView->aLive = p->aLive;
+  pthread_mutex_lock(&ioLock);
+  rc = tablePlace((void***)&apView, &nViewAlloc, &iPlace);
+  if( rc==0 ){
+    pView->iId = iPlace;
+    apView[iPlace] = pView;
+    nViewLive++;
+    memset(p, 0, sizeof(*p));
+  }
+  pthread_mutex_unlock(&ioLock);
+  if( rc!=0 ){
+    free(pView);
+    return rc;
+  }
+  return (int)iPlace;
+}
+
+/* ------------------------------------------------------------------------------------------- buffer pool */
+
+static LsRun *runById(uint32_t iRun){
+  LsRun *aBlock;
+  if( iRun==0 || (iRun>>RUN_BITS)>=RUN_MAX ) return NULL;
+  aBlock = atomic_load_explicit(&apRunBlock[iRun>>RUN_BITS], memory_order_acquire);
+  return aBlock ? &aBlock[iRun & (RUN_BLOCK-1)] : NULL;
+}
+
+/* The run that holds frame k, pinned; NULL when the frame is not in the pool. */
+LsRun *lsPin(LsObject *pObject, uint32_t k){
+  for(;;){
+    uint32_t iRun = atomic_load(&pObject->aRun[k]);
+    LsRun *p;
+    if( iRun==0 ) return NULL;
+    p = runById(iRun);
+    atomic_fetch_add(&p->nPin, 1);
+    if( atomic_load(&pObject->aRun[k])==iRun ){
+      if( atomic_load_explicit(&p->bTouched, memory_order_relaxed)==0 ){
+        atomic_store_explicit(&p->bTouched, 1, memory_order_relaxed);
+      }
+      return p;
+    }
+    atomic_fetch_sub(&p->nPin, 1);
+  }
+}
+
+void lsUnpin(LsRun *p){
+  atomic_fetch_sub(&p->nPin, 1);
+}
+
+/* A run struct from the free list, or a new one. */
+static LsRun *runTake(void){
+  LsRun *p;
+  pthread_mutex_lock(&ioLock);
+  p = pRunFree;
+  if( p ){
+    pRunFree = p->pNextFree;
+  }else if( nRun+1 < RUN_MAX*RUN_BLOCK ){
+    uint32_t iRun = nRun+1;
+    LsRun *aBlock = atomic_load_explicit(&apRunBlock[iRun>>RUN_BITS], memory_order_relaxed);
+    if( aBlock==NULL ){
+      aBlock = calloc(RUN_BLOCK, sizeof(*aBlock));
+      if( aBlock ) atomic_store_explicit(&apRunBlock[iRun>>RUN_BITS], aBlock, memory_order_release);
+    }
+    if( aBlock ){
+      nRun = iRun;
+      p = &aBlock[iRun & (RUN_BLOCK-1)];
+      p->iId = iRun;
+    }
+  }
+  if( p ) nRunLive++;
+  pthread_mutex_unlock(&ioLock);
+  return p;
+}
+
+static void runGive(LsRun *p){
+  pthread_mutex_lock(&ioLock);
+  p->pNextFree = pRunFree;
+  pRunFree = p;
+  nRunLive--;
+  pthread_mutex_unlock(&ioLock);
+}
+
+/*
+** Checks and decodes nFrame frames, whose stored bytes are exactly aByte, into a new run; returns its id. None of
+** the frames may be in the pool yet.
+*/
+int ls_run_load(int iObject, int iFrame, int nFrame, const uint8_t *aByte, int nByte){
+  LsObject *p = objectById(iObject);
+  uint8_t *aData;
+  LsRun *pRun;
+  uint64_t iStart;
+  uint32_t k, k0 = (uint32_t)iFrame, k1;
+  if( p==NULL || !p->bComplete || iFrame<0 || nFrame<1 || k0+(uint32_t)nFrame>p->nFrame ) return LS_MISUSE;
+  k1 = k0+(uint32_t)nFrame;
+  iStart = objectOffset(p, k0);
+  if( (uint64_t)nByte!=objectOffset(p, k1)-iStart ) return LS_MISUSE;
+  for(k=k0; k<k1; k++) if( atomic_load(&p->aRun[k]) ) return LS_MISUSE;
+  aData = malloc((size_t)nFrame*p->szPage);
+  if( aData==NULL ) return LS_NOMEM;
+  for(k=k0; k<k1; k++){
+    uint64_t iAt = objectOffset(p, k);
+    int rc = lsFrameDecode(aByte+(iAt-iStart), (uint32_t)(objectOffset(p, k+1)-iAt), objectPgno(p, k), p->szPage,
+                           aData+(size_t)(k-k0)*p->szPage);
+    if( rc ){
+      free(aData);
+      return rc;
+    }
+  }
+  pRun = runTake();
+  if( pRun==NULL ){
+    free(aData);
+    return LS_LIMIT;
+  }
+  pRun->iObject = p->iId;
+  pRun->iFrame = k0;
+  pRun->nFrame = (uint32_t)nFrame;
+  pRun->szPage = p->szPage;
+  pRun->aData = aData;
+  atomic_store_explicit(&pRun->bTouched, 0, memory_order_relaxed);
+  atomic_fetch_add(&nPoolByte, (uint64_t)nFrame*p->szPage);
+  for(k=k0; k<k1; k++) atomic_store(&p->aRun[k], pRun->iId);
+  return (int)pRun->iId;
+}
+
+/* Frees the pages of a run that no frame names and nobody has pinned. */
+static void runDrop(LsRun *p){
+  atomic_fetch_sub(&nPoolByte, (uint64_t)p->nFrame*p->szPage);
+  free(p->aData);
+  p->aData = NULL;
+  runGive(p);
+}
+
+/* Frees a run, or answers LS_BUSY and leaves it as it is while a reader copies from it. */
+int ls_run_free(int iRun){
+  LsRun *pRun = iRun>0 ? runById((uint32_t)iRun) : NULL;
+  LsObject *p;
+  uint32_t k;
+  if( pRun==NULL || pRun->aData==NULL ) return LS_MISUSE;
+  p = objectById((int)pRun->iObject);
+  if( p==NULL ) return LS_MISUSE;
+  for(k=pRun->iFrame; k<pRun->iFrame+pRun->nFrame; k++) atomic_store(&p->aRun[k], 0);
+  if( atomic_load(&pRun->nPin)!=0 ){
+    for(k=pRun->iFrame; k<pRun->iFrame+pRun->nFrame; k++) atomic_store(&p->aRun[k], pRun->iId);
+    return LS_BUSY;
+  }
+  runDrop(pRun);
+  return 0;
+}
+
+/* Whether a reader took a page of the run since the last call. */
+int ls_run_touched(int iRun){
+  LsRun *p = iRun>0 ? runById((uint32_t)iRun) : NULL;
+  if( p==NULL ) return LS_MISUSE;
+  return atomic_exchange_explicit(&p->bTouched, 0, memory_order_relaxed);
+}
+
+int ls_pool_bytes(uint64_t *aOut){
+  aOut[0] = atomic_load(&nPoolByte);
+  return 0;
+}
+
+void lsPagesCensus(uint32_t *aOut){
+  pthread_mutex_lock(&ioLock);
+  aOut[0] = nViewLive;
+  aOut[1] = nObjectLive;
+  aOut[2] = nRunLive;
+  aOut[3] = atomic_load(&nChunkLive);
+  pthread_mutex_unlock(&ioLock);
+}

@@ -1,0 +1,100 @@
+/*
+** What shim.c and pages.c share: views, page maps, objects and the buffer pool. Nothing here is exported.
+*/
+#ifndef LITESTREAM_PAGES_H
+#define LITESTREAM_PAGES_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include "shim.h"
+
+#define LS_CHUNK_BITS  10
+#define LS_CHUNK_SIZE  (1u<<LS_CHUNK_BITS)   /* pages a chunk of a page map covers */
+#define LS_HEAD_SIZE   100                   /* SQLite's database header */
+#define LS_FAULT_SIZE  256
+
+/* Counted by the views and maps that hold it. An entry is a frame id, 0 where the map has no page. */
+typedef struct LsChunk {
+  atomic_int nRef;
+  uint32_t aFrame[LS_CHUNK_SIZE];
+} LsChunk;
+
+/*
+** The frames of one LTX file. Immutable once ls_object_index() has answered 0, but for aRun.
+** Frame k has the id iFirst+k; its bytes start at aBase[k/64]+aOffset[k] and end where frame k+1 starts.
+*/
+typedef struct LsObject {
+  atomic_int nRef;           /* the core's one, and one a view or map that names it */
+  uint32_t iId;
+  int iReplica;
+  uint32_t szPage;
+  uint32_t iCommit;
+  int bSnapshot;
+  uint64_t szFile;
+  uint32_t nFrame;
+  uint32_t nAlloc;           /* frames allocated; shrunk to nFrame when complete */
+  uint32_t iFirst;           /* multiple of 64 */
+  uint32_t *aPgno;           /* NULL when dense: frame k is page k+1, or k+2 from the lock page on */
+  uint32_t *aOffset;
+  uint64_t *aBase;
+  _Atomic uint32_t *aRun;    /* run that holds the decoded page, 0 for none */
+  uint32_t iScratch;         /* index in the list of the map being built (core) */
+  uint64_t iEnd;             /* where the next frame must start, while the index is read */
+  int nIndexDone;            /* bytes of the index consumed so far */
+  int bComplete;
+} LsObject;
+
+/* Decoded pages of frames iFrame … iFrame+nFrame-1 of one object. The struct is never freed, only reused. */
+typedef struct LsRun {
+  atomic_int nPin;           /* readers copying from it right now */
+  atomic_int bTouched;       /* a reader took a page since the core asked last */
+  uint32_t iId;
+  uint32_t iObject;
+  uint32_t iFrame;
+  uint32_t nFrame;
+  uint32_t szPage;
+  uint8_t *aData;
+  struct LsRun *pNextFree;
+} LsRun;
+
+/* One immutable state of the database. */
+typedef struct LsView {
+  atomic_int nRef;
+  uint32_t iId;
+  int iReplica;
+  uint64_t iTxid;
+  uint64_t msTime;
+  uint32_t iCommit;
+  uint32_t szPage;
+  uint32_t iStamp;
+  uint32_t nChunk;
+  LsChunk **apChunk;
+  uint32_t nObject;
+  LsObject **apObject;
+  uint32_t *aLive;           /* pages that this view has in apObject[i] */
+  _Atomic(struct LsView*) pRelocated;  /* same content elsewhere, counted */
+  atomic_int eHead;          /* 0 unknown, 1 being written, 2 aHead is page 1's head, stamped */
+  uint8_t aHead[LS_HEAD_SIZE];
+} LsView;
+
+uint32_t lsLockPage(uint32_t szPage);
+LsView *lsViewRef(LsView *p);
+void lsViewUnref(LsView *p);
+LsView *lsViewById(uint32_t iId);          /* adds a reference; NULL when there is none */
+uint32_t lsViewFrame(const LsView *p, uint32_t iPgno);
+LsObject *lsFrameObject(uint32_t iFrame);
+LsRun *lsPin(LsObject *pObject, uint32_t k);
+void lsUnpin(LsRun *p);
+static inline const uint8_t *lsRunPage(const LsRun *p, uint32_t k){
+  return p->aData + (size_t)(k - p->iFrame) * p->szPage;
+}
+void lsFaultSet(const char *zFormat, ...) __attribute__((format(printf,1,2)));
+void lsPagesCensus(uint32_t *aOut);
+
+/* frames.c */
+int lsFrameDecode(const uint8_t *aByte, uint32_t nByte, uint32_t iPgno, uint32_t szPage, uint8_t *aOut);
+
+/* shim.c: the newest view of a replica, with a reference, or NULL. */
+LsView *lsReplicaNewest(int iReplica);
+
+#endif

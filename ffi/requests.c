@@ -1,0 +1,657 @@
+/*
+** Requests: how a reader waits for the core, and the replicas they speak of.
+**
+** PURPOSE   A reader fills a slot, queues it and waits. The core is woken by ls_core_wait(), takes what is queued,
+**           and answers each slot. C holds no pointer into JavaScript: the core pulls, so a core that ended can be
+**           missed but never called.
+** THREADS   All slots of a core are guarded by the core's mutex; each has a condition of its own. The table of
+**           replicas is guarded by tableLock, a replica's newest view by the replica's mutex.
+** MEMORY    Slots are reused, never freed. A replica lives until it is closed and its last file is.
+** ERRORS    Every wait ends: by the answer, its deadline, ls_replica_interrupt(), ls_replica_close(),
+**           ls_core_stop(), or because nobody took the request for UNTAKEN_MAX seconds. The first line of an error's
+**           text is "Name: message".
+*/
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <sqlite3.h>
+#include "requests.h"
+
+#define CORE_MAX     64
+#define SLOT_MAX     4096
+#define REPLICA_MAX  65536
+#define UNTAKEN_MAX  10                /* seconds a request may lie untaken before its core counts as gone */
+
+enum { SLOT_FREE, SLOT_QUEUED, SLOT_TAKEN, SLOT_ANSWERED };
+
+typedef struct LsSlot {
+  pthread_cond_t cond;
+  uint32_t iGen;
+  int eState;
+  LsWait *pWait;                       /* the reader's; NULL for a notification */
+  int eKind;
+  int iReplica;
+  LsView *pCoreView;                   /* held for the core from taking to answering */
+  LsObject *pObject;
+  uint32_t iFrame;
+  int rc;
+  struct LsSlot *pNext;
+  int iIndex;
+} LsSlot;
+
+typedef struct LsCore {
+  pthread_mutex_t mu;                  /* guards all below */
+  pthread_cond_t cond;
+  int bAttached;
+  pthread_t thread;
+  int iSeq;                            /* counts requests; what ls_core_wait() waits to see change */
+  LsSlot *pFirst, *pLast;
+  LsSlot *pFree;
+  int nSlot;
+  LsSlot *apSlot[SLOT_MAX];
+} LsCore;
+
+typedef struct LsTicket {
+  int iId, iReplica, msTimeout;
+  struct LsTicket *pNext;
+} LsTicket;
+
+static pthread_mutex_t tableLock = PTHREAD_MUTEX_INITIALIZER;
+
+/* Guarded by tableLock; a core, once made, stays. */
+static LsCore *apCore[CORE_MAX];
+static LsReplica *apReplica[REPLICA_MAX];
+static int iReplicaLast, nReplicaLive;
+static LsTicket *pTickets;
+static int iTicketLast;
+static atomic_int iCoreDefault;
+
+static void copyText(char *zOut, const char *zText){
+  snprintf(zOut, LS_ERROR_SIZE, "%s", zText ? zText : "");
+}
+
+/* ---------------------------------------------------------------------------------------------- replicas */
+
+static LsReplica *replicaById(int iReplica){
+  return iReplica>0 && iReplica<REPLICA_MAX ? apReplica[iReplica] : NULL;
+}
+
+int ls_replica_new(int iCore, int szPage, int msTimeout){
+  LsReplica *p = calloc(1, sizeof(*p));
+  int i;
+  if( p==NULL ) return LS_NOMEM;
+  pthread_mutex_init(&p->mu, NULL);
+  p->iCore = iCore;
+  p->szPage = (uint32_t)szPage;
+  p->msTimeout = msTimeout;
+  pthread_mutex_lock(&tableLock);
+  for(i=1; i<REPLICA_MAX; i++){
+    iReplicaLast = iReplicaLast%(REPLICA_MAX-1)+1;
+    if( apReplica[iReplicaLast]==NULL ) break;
+  }
+  if( i<REPLICA_MAX ){
+    p->iId = iReplicaLast;
+    p->nFile = 1;                      /* the core's; ls_replica_close() gives it up */
+    apReplica[p->iId] = p;
+    nReplicaLive++;
+  }
+  pthread_mutex_unlock(&tableLock);
+  if( p->iId==0 ){
+    free(p);
+    return LS_LIMIT;
+  }
+  return p->iId;
+}
+
+LsReplica *lsReplicaUse(int iReplica){
+  LsReplica *p;
+  pthread_mutex_lock(&tableLock);
+  p = replicaById(iReplica);
+  if( p ) p->nFile++;
+  pthread_mutex_unlock(&tableLock);
+  return p;
+}
+
+void lsReplicaDone(LsReplica *p){
+  int n;
+  pthread_mutex_lock(&tableLock);
+  n = --p->nFile;
+  if( n==0 ){
+    apReplica[p->iId] = NULL;
+    nReplicaLive--;
+  }
+  pthread_mutex_unlock(&tableLock);
+  if( n==0 ){
+    if( p->pNewest ) lsViewUnref(p->pNewest);
+    pthread_mutex_destroy(&p->mu);
+    free(p);
+  }
+}
+
+LsView *lsReplicaPin(LsReplica *p){
+  LsView *pView;
+  pthread_mutex_lock(&p->mu);
+  pView = p->pNewest ? lsViewRef(p->pNewest) : NULL;
+  pthread_mutex_unlock(&p->mu);
+  return pView;
+}
+
+LsView *lsReplicaNewest(int iReplica){
+  LsReplica *p = lsReplicaUse(iReplica);
+  LsView *pView = p ? lsReplicaPin(p) : NULL;
+  if( p ) lsReplicaDone(p);
+  return pView;
+}
+
+/* Makes a view the replica's newest. Same content as the one before: holders of that one are led here. */
+int ls_view_publish(int iView){
+  LsView *pView = lsViewById((uint32_t)iView);
+  LsReplica *p = pView ? lsReplicaUse(pView->iReplica) : NULL;
+  LsView *pOld;
+  if( p==NULL ){
+    if( pView ) lsViewUnref(pView);
+    return LS_MISUSE;
+  }
+  pthread_mutex_lock(&p->mu);
+  pOld = p->pNewest;
+  p->pNewest = pView;                  /* the reference just taken */
+  pthread_mutex_unlock(&p->mu);
+  if( pOld && pOld!=pView && pOld->iStamp==pView->iStamp ) ls_view_relocate((int)pOld->iId, iView);
+  if( pOld ) lsViewUnref(pOld);
+  lsReplicaDone(p);
+  return 0;
+}
+
+void lsReplicaError(LsReplica *p, const char *zText){
+  pthread_mutex_lock(&p->mu);
+  copyText(p->zError, zText);
+  pthread_mutex_unlock(&p->mu);
+}
+
+int ls_replica_fail(int iReplica, const char *zText){
+  LsReplica *p = lsReplicaUse(iReplica);
+  if( p==NULL ) return LS_MISUSE;
+  lsReplicaError(p, zText);
+  lsReplicaDone(p);
+  return 0;
+}
+
+int ls_replica_error(int iReplica, uint8_t *aOut, int nOut){
+  LsReplica *p = lsReplicaUse(iReplica);
+  int n;
+  if( p==NULL ) return LS_MISUSE;
+  pthread_mutex_lock(&p->mu);
+  n = (int)strlen(p->zError);
+  if( n>nOut ) n = nOut;
+  memcpy(aOut, p->zError, (size_t)n);
+  pthread_mutex_unlock(&p->mu);
+  lsReplicaDone(p);
+  return n;
+}
+
+int ls_replica_stats(int iReplica, uint64_t *aOut, int nOut){
+  LsReplica *p = lsReplicaUse(iReplica);
+  int i;
+  if( p==NULL ) return LS_MISUSE;
+  for(i=0; i<nOut && i<LS_STAT_COUNT; i++) aOut[i] = atomic_load_explicit(&p->aStat[i], memory_order_relaxed);
+  lsReplicaDone(p);
+  return i;
+}
+
+int ls_replica_add(int iReplica, int iStat, int nAmount){
+  LsReplica *p = iStat>=0 && iStat<LS_STAT_COUNT ? lsReplicaUse(iReplica) : NULL;
+  if( p==NULL ) return LS_MISUSE;
+  atomic_fetch_add_explicit(&p->aStat[iStat], (uint64_t)(int64_t)nAmount, memory_order_relaxed);
+  lsReplicaDone(p);
+  return 0;
+}
+
+/* The newest view: TXID, commit, page size, time in ms, stamp, view handle; LS_GONE when there is none yet. */
+int ls_replica_view(int iReplica, uint64_t *aOut){
+  LsView *p = lsReplicaNewest(iReplica);
+  if( p==NULL ) return LS_GONE;
+  aOut[0] = p->iTxid;
+  aOut[1] = p->iCommit;
+  aOut[2] = p->szPage;
+  aOut[3] = p->msTime;
+  aOut[4] = p->iStamp;
+  aOut[5] = p->iId;
+  lsViewUnref(p);
+  return 0;
+}
+
+/* A number that lets one connection open the replica by sentinel path, once. */
+int ls_replica_ticket(int iReplica, int msTimeout){
+  LsTicket *p = malloc(sizeof(*p));
+  int iId = LS_NOMEM;
+  if( p==NULL ) return iId;
+  pthread_mutex_lock(&tableLock);
+  if( replicaById(iReplica) && iTicketLast<0x7ffffffe ){
+    iId = p->iId = ++iTicketLast;
+    p->iReplica = iReplica;
+    p->msTimeout = msTimeout;
+    p->pNext = pTickets;
+    pTickets = p;
+  }else{
+    iId = LS_MISUSE;
+    free(p);
+  }
+  pthread_mutex_unlock(&tableLock);
+  return iId;
+}
+
+int lsTicketTake(int iTicket, int *piReplica, int *pmsTimeout){
+  LsTicket **pp, *p;
+  int rc = LS_GONE;
+  pthread_mutex_lock(&tableLock);
+  for(pp=&pTickets; (p = *pp)!=NULL; pp=&p->pNext){
+    if( p->iId!=iTicket ) continue;
+    *piReplica = p->iReplica;
+    *pmsTimeout = p->msTimeout;
+    *pp = p->pNext;
+    free(p);
+    rc = 0;
+    break;
+  }
+  pthread_mutex_unlock(&tableLock);
+  return rc;
+}
+
+/* ------------------------------------------------------------------------------------------------- cores */
+
+static LsCore *coreById(int iCore){
+  LsCore *p = NULL;
+  pthread_mutex_lock(&tableLock);
+  if( iCore>0 && iCore<CORE_MAX ) p = apCore[iCore];
+  pthread_mutex_unlock(&tableLock);
+  return p;
+}
+
+static void condInit(pthread_cond_t *pCond){
+  pthread_condattr_t attr;
+  pthread_condattr_init(&attr);
+  pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+  pthread_cond_init(pCond, &attr);
+  pthread_condattr_destroy(&attr);
+}
+
+static struct timespec monotonicIn(int ms){
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  t.tv_sec += ms/1000;
+  t.tv_nsec += (long)(ms%1000)*1000000;
+  if( t.tv_nsec>=1000000000 ){
+    t.tv_nsec -= 1000000000;
+    t.tv_sec++;
+  }
+  return t;
+}
+
+static int64_t monotonicMs(void){
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (int64_t)t.tv_sec*1000 + t.tv_nsec/1000000;
+}
+
+/* Attaches the calling thread as a core. */
+int ls_core_start(void){
+  LsCore *p = NULL;
+  int i;
+  pthread_mutex_lock(&tableLock);
+  for(i=1; i<CORE_MAX; i++){
+    p = apCore[i];
+    if( p==NULL ){
+      p = calloc(1, sizeof(*p));
+      if( p==NULL ) break;
+      pthread_mutex_init(&p->mu, NULL);
+      condInit(&p->cond);
+      apCore[i] = p;
+    }
+    pthread_mutex_lock(&p->mu);
+    if( !p->bAttached ){
+      p->bAttached = 1;
+      p->thread = pthread_self();
+      pthread_mutex_unlock(&p->mu);
+      break;
+    }
+    pthread_mutex_unlock(&p->mu);
+  }
+  pthread_mutex_unlock(&tableLock);
+  return i<CORE_MAX ? (p ? i : LS_NOMEM) : LS_LIMIT;
+}
+
+int ls_core_default(int iCore, int bOn){
+  if( coreById(iCore)==NULL ) return LS_MISUSE;
+  if( bOn ){
+    atomic_store(&iCoreDefault, iCore);
+  }else{
+    int i = iCore;
+    atomic_compare_exchange_strong(&iCoreDefault, &i, 0);
+  }
+  return 0;
+}
+
+int lsDefaultCore(void){ return atomic_load(&iCoreDefault); }
+
+/*
+** Blocks until a request came after the one counted iSeen, and returns the new count; LS_GONE when the core is
+** stopped. Any thread may wait on a core's behalf.
+*/
+int ls_core_wait(int iCore, int iSeen, int msTimeout){
+  LsCore *p = coreById(iCore);
+  struct timespec t = monotonicIn(msTimeout);
+  int rc = 0;
+  if( p==NULL ) return LS_MISUSE;
+  pthread_mutex_lock(&p->mu);
+  while( p->bAttached && p->iSeq==iSeen && rc!=ETIMEDOUT ) rc = pthread_cond_timedwait(&p->cond, &p->mu, &t);
+  rc = p->bAttached ? p->iSeq : LS_GONE;
+  pthread_mutex_unlock(&p->mu);
+  return rc;
+}
+
+static void slotFree(LsCore *pCore, LsSlot *p){
+  p->eState = SLOT_FREE;
+  p->iGen++;
+  p->pWait = NULL;
+  p->pNext = pCore->pFree;
+  pCore->pFree = p;
+}
+
+/* Takes up to nMax queued requests, nine words each; returns how many. */
+int ls_core_take(int iCore, uint32_t *aRequest, int nMax){
+  LsCore *pCore = coreById(iCore);
+  int n = 0;
+  if( pCore==NULL ) return LS_MISUSE;
+  pthread_mutex_lock(&pCore->mu);
+  while( n<nMax && pCore->pFirst ){
+    LsSlot *p = pCore->pFirst;
+    uint32_t *a = &aRequest[n*9];
+    pCore->pFirst = p->pNext;
+    if( pCore->pFirst==NULL ) pCore->pLast = NULL;
+    memset(a, 0, 9*sizeof(*a));
+    a[0] = (uint32_t)p->eKind;
+    a[3] = (uint32_t)p->iReplica;
+    if( p->pWait==NULL ){
+      slotFree(pCore, p);
+    }else{
+      p->eState = SLOT_TAKEN;
+      a[1] = (uint32_t)(iCore*SLOT_MAX+p->iIndex);
+      a[2] = p->iGen;
+      a[8] = p->pWait->iConnection;
+      if( p->pObject ){
+        p->pCoreView = lsViewRef(p->pWait->pView);
+        a[4] = p->pCoreView->iId;
+        a[5] = p->pWait->iPgno;
+        a[6] = p->pObject->iId;
+        a[7] = p->iFrame;
+      }
+    }
+    n++;
+  }
+  pthread_mutex_unlock(&pCore->mu);
+  return n;
+}
+
+/* The slot a request names, its core locked; NULL (and nothing locked) when nobody waits there any more. */
+static LsSlot *slotLock(int iSlot, int iGen, LsCore **ppCore){
+  LsCore *pCore = coreById(iSlot/SLOT_MAX);
+  LsSlot *p;
+  if( pCore==NULL ) return NULL;
+  pthread_mutex_lock(&pCore->mu);
+  p = iSlot%SLOT_MAX<pCore->nSlot ? pCore->apSlot[iSlot%SLOT_MAX] : NULL;
+  if( p==NULL || p->iGen!=(uint32_t)iGen || p->eState!=SLOT_TAKEN ){
+    pthread_mutex_unlock(&pCore->mu);
+    return NULL;
+  }
+  *ppCore = pCore;
+  return p;
+}
+
+/* Parameters of an LS_REQUEST_OPEN: name, then key and value in turn, each ended by a zero byte. */
+int ls_request_text(int iSlot, int iGen, uint8_t *aOut, int nOut){
+  LsCore *pCore;
+  LsSlot *p = slotLock(iSlot, iGen, &pCore);
+  int n = LS_GONE;
+  if( p==NULL ) return n;
+  n = p->pWait->nText;
+  if( n<=nOut ) memcpy(aOut, p->pWait->aText, (size_t)n);
+  pthread_mutex_unlock(&pCore->mu);
+  return n;
+}
+
+static void slotAnswer(LsSlot *p, int rc, int iValue, const char *zText){
+  p->rc = rc;
+  p->pWait->iValue = iValue;
+  if( rc ) copyText(p->pWait->zError, zText);
+  p->eState = SLOT_ANSWERED;
+  pthread_cond_signal(&p->cond);
+}
+
+/*
+** Answers a request. rc 0: the page is in the pool (LS_BUSY when it is not: load it again), or, with iValue 1, the
+** view was relocated; for an open, iValue is the replica. Otherwise rc is an SQLite result code with its text.
+*/
+int ls_answer(int iSlot, int iGen, int rc, int iValue, const char *zText){
+  LsCore *pCore;
+  LsSlot *p = slotLock(iSlot, iGen, &pCore);
+  LsView *pView;
+  if( p==NULL ) return LS_GONE;
+  if( rc==0 && iValue==0 && p->pObject ){
+    p->pWait->pRun = lsPin(p->pObject, p->iFrame);
+    if( p->pWait->pRun==NULL ){
+      pthread_mutex_unlock(&pCore->mu);
+      return LS_BUSY;
+    }
+  }
+  pView = p->pCoreView;
+  p->pCoreView = NULL;
+  slotAnswer(p, rc, iValue, zText);
+  pthread_mutex_unlock(&pCore->mu);
+  if( pView ) lsViewUnref(pView);
+  return 0;
+}
+
+/* Ends every wait of a replica (0: all) on a core. Caller holds the core's mutex. */
+static void slotsEnd(LsCore *pCore, int iReplica, int rc, const char *zText){
+  int i;
+  for(i=0; i<pCore->nSlot; i++){
+    LsSlot *p = pCore->apSlot[i];
+    if( p->pWait==NULL || (p->eState!=SLOT_QUEUED && p->eState!=SLOT_TAKEN) ) continue;
+    if( iReplica && p->iReplica!=iReplica ) continue;
+    if( p->eState==SLOT_QUEUED ){
+      LsSlot **pp = &pCore->pFirst, *pPrevious = NULL;
+      while( *pp && *pp!=p ){
+        pPrevious = *pp;
+        pp = &(*pp)->pNext;
+      }
+      if( *pp==p ){
+        *pp = p->pNext;
+        if( pCore->pLast==p ) pCore->pLast = pPrevious;
+      }
+    }
+    slotAnswer(p, rc, 0, zText);
+  }
+}
+
+int ls_core_stop(int iCore, const char *zWhy){
+  LsCore *p = coreById(iCore);
+  if( p==NULL ) return LS_MISUSE;
+  ls_core_default(iCore, 0);
+  pthread_mutex_lock(&p->mu);
+  p->bAttached = 0;
+  slotsEnd(p, 0, SQLITE_IOERR, zWhy);
+  pthread_cond_broadcast(&p->cond);
+  pthread_mutex_unlock(&p->mu);
+  return 0;
+}
+
+int ls_replica_interrupt(int iReplica){
+  LsReplica *p = lsReplicaUse(iReplica);
+  LsCore *pCore = p ? coreById(p->iCore) : NULL;
+  if( pCore ){
+    pthread_mutex_lock(&pCore->mu);
+    slotsEnd(pCore, iReplica, SQLITE_INTERRUPT, "InterruptError: Cannot read page: replica.interrupt() was called");
+    pthread_mutex_unlock(&pCore->mu);
+  }
+  if( p ) lsReplicaDone(p);
+  return p ? 0 : LS_MISUSE;
+}
+
+/* Ends the replica's waits; later reads fail. */
+int ls_replica_close(int iReplica){
+  LsReplica *p = lsReplicaUse(iReplica);
+  LsCore *pCore = p ? coreById(p->iCore) : NULL;
+  LsView *pView = NULL;
+  if( p==NULL ) return LS_MISUSE;
+  if( atomic_exchange(&p->bClosed, 1) ){
+    lsReplicaDone(p);
+    return 0;
+  }
+  if( pCore ){
+    pthread_mutex_lock(&pCore->mu);
+    slotsEnd(pCore, iReplica, SQLITE_IOERR, "ReplicaClosedError: Cannot read page: the replica was closed");
+    pthread_mutex_unlock(&pCore->mu);
+  }
+  pthread_mutex_lock(&p->mu);
+  pView = p->pNewest;
+  p->pNewest = NULL;
+  pthread_mutex_unlock(&p->mu);
+  if( pView ) lsViewUnref(pView);
+  lsReplicaDone(p);
+  lsReplicaDone(p);                    /* the core's */
+  return 0;
+}
+
+/* ------------------------------------------------------------------------------------------------- waits */
+
+static LsSlot *slotTake(LsCore *pCore){
+  LsSlot *p = pCore->pFree;
+  if( p ){
+    pCore->pFree = p->pNext;
+    return p;
+  }
+  if( pCore->nSlot==SLOT_MAX ) return NULL;
+  p = calloc(1, sizeof(*p));
+  if( p==NULL ) return NULL;
+  condInit(&p->cond);
+  p->iIndex = pCore->nSlot;
+  pCore->apSlot[pCore->nSlot++] = p;
+  return p;
+}
+
+static void slotQueue(LsCore *pCore, LsSlot *p){
+  p->eState = SLOT_QUEUED;
+  p->pNext = NULL;
+  if( pCore->pLast ) pCore->pLast->pNext = p; else pCore->pFirst = p;
+  pCore->pLast = p;
+  pCore->iSeq = pCore->iSeq==0x7fffffff ? 0 : pCore->iSeq+1;
+  pthread_cond_broadcast(&pCore->cond);
+}
+
+/* Waits until the slot is answered, ending it itself at the deadline. Caller holds the core's mutex. */
+static void slotWait(LsCore *pCore, LsSlot *p, int msTimeout){
+  int64_t msEnd = monotonicMs()+msTimeout;
+  int nUntaken = 0;
+  char zError[LS_ERROR_SIZE];
+  while( p->eState!=SLOT_ANSWERED ){
+    int64_t msLeft = msEnd-monotonicMs();
+    struct timespec t;
+    if( msLeft<=0 ){
+      snprintf(zError, sizeof(zError), "DeadlineError: Cannot %s: no answer within %d ms",
+        p->eKind==LS_REQUEST_OPEN ? "open replica" : "read page", msTimeout);
+      break;
+    }
+    if( nUntaken>=UNTAKEN_MAX ){
+      snprintf(zError, sizeof(zError), "ReplicaClosedError: Cannot read page: the replica's core does not answer");
+      break;
+    }
+    t = monotonicIn(msLeft<1000 ? (int)msLeft : 1000);
+    if( pthread_cond_timedwait(&p->cond, &pCore->mu, &t)==ETIMEDOUT && p->eState==SLOT_QUEUED ) nUntaken++;
+  }
+  if( p->eState==SLOT_ANSWERED ) return;
+  if( p->eState==SLOT_QUEUED ){
+    LsSlot **pp = &pCore->pFirst, *pPrevious = NULL;
+    while( *pp!=p ){
+      pPrevious = *pp;
+      pp = &(*pp)->pNext;
+    }
+    *pp = p->pNext;
+    if( pCore->pLast==p ) pCore->pLast = pPrevious;
+  }
+  slotAnswer(p, SQLITE_IOERR, 0, zError);
+}
+
+/* Hands a request to the core and waits for its end; returns an SQLite result code. */
+int lsWaitFor(int iCore, LsWait *pWait){
+  LsCore *pCore = coreById(iCore);
+  LsSlot *p;
+  LsView *pView;
+  int rc = SQLITE_IOERR;
+  pWait->pRun = NULL;
+  pWait->iValue = 0;
+  if( pCore==NULL ){
+    copyText(pWait->zError, "ReplicaClosedError: Cannot read: no core is registered in this process");
+    return rc;
+  }
+  pthread_mutex_lock(&pCore->mu);
+  p = NULL;
+  if( !pCore->bAttached ){
+    copyText(pWait->zError, "ReplicaClosedError: Cannot read page: the replica's core has ended");
+  }else if( pthread_equal(pCore->thread, pthread_self()) ){
+    copyText(pWait->zError, "ReplicaError: Cannot read page: the query runs on the core's own thread, which it waits for");
+  }else if( (p = slotTake(pCore))==NULL ){
+    copyText(pWait->zError, "ReplicaError: Cannot read page: too many readers wait at once");
+  }
+  if( p==NULL ){
+    pthread_mutex_unlock(&pCore->mu);
+    return rc;
+  }
+  p->pWait = pWait;
+  p->eKind = pWait->eKind;
+  p->iReplica = pWait->pReplica ? pWait->pReplica->iId : 0;
+  p->pCoreView = NULL;
+  p->pObject = NULL;
+  if( pWait->pView ){
+    uint32_t iFrame = lsViewFrame(pWait->pView, pWait->iPgno);
+    p->pObject = lsFrameObject(iFrame);
+    p->iFrame = iFrame - p->pObject->iFirst;
+  }
+  slotQueue(pCore, p);
+  slotWait(pCore, p, pWait->msTimeout);
+  rc = p->rc;
+  pView = p->pCoreView;
+  p->pCoreView = NULL;
+  slotFree(pCore, p);
+  pthread_mutex_unlock(&pCore->mu);
+  if( pView ) lsViewUnref(pView);
+  return rc;
+}
+
+/* Tells the core that a file opened by URI was closed; nobody waits. */
+void lsNotifyClosed(int iCore, int iReplica){
+  LsCore *pCore = coreById(iCore);
+  LsSlot *p = NULL;
+  if( pCore==NULL ) return;
+  pthread_mutex_lock(&pCore->mu);
+  if( pCore->bAttached ) p = slotTake(pCore);
+  if( p ){
+    p->pWait = NULL;
+    p->pObject = NULL;
+    p->eKind = LS_REQUEST_CLOSED;
+    p->iReplica = iReplica;
+    slotQueue(pCore, p);
+  }
+  pthread_mutex_unlock(&pCore->mu);
+}
+
+void lsRequestsCensus(uint32_t *aOut){
+  int i;
+  uint32_t nSlot = 0;
+  pthread_mutex_lock(&tableLock);
+  for(i=1; i<CORE_MAX; i++) if( apCore[i] ) nSlot += (uint32_t)apCore[i]->nSlot;
+  aOut[0] = (uint32_t)nReplicaLive;
+  aOut[1] = nSlot;
+  pthread_mutex_unlock(&tableLock);
+}

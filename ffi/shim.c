@@ -1,0 +1,845 @@
+/*
+** A read-only SQLite VFS whose pages come from another thread.
+**
+** PURPOSE   Serves databases out of views (pages.c). A page in the buffer pool is copied; for any other the reader
+**           waits while the core fetches it (requests.c). Everything that is not a replica is handed to the VFS that
+**           was the default when this one was registered, and never comes back here.
+** BUILD     cc -std=c11 -shared -fPIC -fvisibility=hidden ffi/[a-z]*.c -Wl,-z,nodelete liblz4.a -pthread
+**           (scripts/build_shim.mjs has the warnings). Entry point sqlite3_litestreamvfs_init.
+** THREADS   Any number. A file is used by one thread at a time, as SQLite promises. Each SQLite copy in the process
+**           that loads the shim is a host; what is global here is shared by all of them and guarded by globalLock.
+** MEMORY    A file pins its view from SHARED to unlock. Reading allocates nothing.
+** ERRORS    SQLite result codes; the words are kept for PRAGMA litestream_error and ls_replica_error(). An open that
+**           fails gives a file that refuses every lock, so that the auto-extension can tell SQLite the reason; where
+**           xOpen itself fails, pMethods stays 0.
+** LEFT OUT  Writing, WAL, shared memory, memory mapping.
+*/
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <sqlite3ext.h>
+#include "requests.h"
+
+#define VFS_NAME      "litestream"
+#define HOST_MAX      16
+#define HIDDEN_MAX    4096
+#define MIN_VERSION   3032000
+#define OPEN_TIMEOUT  120000       /* ms; the core has shorter deadlines of its own */
+#define RELOCATE_MAX  8
+
+/* One SQLite copy. Never freed. */
+typedef struct LsHost {
+  const sqlite3_api_routines *pApi;
+  sqlite3_vfs *pBase;              /* the default VFS at registration; all that is not ours goes there */
+  sqlite3_vfs *pBefore;            /* the default VFS to put back at the end of a window */
+  sqlite3_vfs vfs;
+  atomic_int bDefault;             /* registered as default for good; also knows "file:…?vfs=litestream" as a name */
+} LsHost;
+
+/* An open replica database. base must be first. */
+typedef struct LsFile {
+  sqlite3_file base;
+  LsHost *pHost;
+  LsReplica *pReplica;             /* NULL when opening failed */
+  LsView *pView;                   /* pinned; NULL while unlocked */
+  int eLock;
+  int bSticky;                     /* nolock or immutable: one view for life */
+  int bUri;                        /* the core is told when this file closes */
+  int msTimeout;
+  uint32_t iConnection;
+  uint32_t nHit, nMiss, nTransaction;  /* not yet added to the replica's counters */
+  const char *aHidden[2];          /* names of journal and WAL, which do not exist */
+  char *zError;                    /* last error, LS_ERROR_SIZE bytes, or NULL */
+} LsFile;
+
+static pthread_mutex_t globalLock = PTHREAD_MUTEX_INITIALIZER;
+static LsHost *apHost[HOST_MAX];              /* guarded by globalLock */
+static const char *aHidden[HIDDEN_MAX];       /* likewise: open addressing by address */
+static int nHidden;
+static char zSentinel[512];                   /* written once, under globalLock */
+static atomic_uint iConnectionLast;
+static pthread_mutex_t windowLock = PTHREAD_MUTEX_INITIALIZER;
+static _Thread_local int iHostLast;
+
+static const sqlite3_io_methods fileMethods;
+
+/* --------------------------------------------------------------------------------- names that do not exist */
+
+/*
+** SQLite asks at every transaction whether the journal exists, with the very pointer it keeps for the journal's
+** name. Pointers, not strings: an ordinary database may have the same name as a replica.
+*/
+static unsigned hiddenHash(const char *z){ return (unsigned)(((uintptr_t)z>>3)*2654435761u) & (HIDDEN_MAX-1); }
+
+static void hiddenAdd(const char *z){
+  unsigned i;
+  if( z==NULL ) return;
+  pthread_mutex_lock(&globalLock);
+  if( nHidden<HIDDEN_MAX*3/4 ){
+    for(i=hiddenHash(z); aHidden[i]; i=(i+1) & (HIDDEN_MAX-1)){}
+    aHidden[i] = z;
+    nHidden++;
+  }
+  pthread_mutex_unlock(&globalLock);
+}
+
+static void hiddenRemove(const char *z){
+  unsigned i, j;
+  if( z==NULL ) return;
+  pthread_mutex_lock(&globalLock);
+  for(i=hiddenHash(z); aHidden[i] && aHidden[i]!=z; i=(i+1) & (HIDDEN_MAX-1)){}
+  if( aHidden[i] ){
+    aHidden[i] = NULL;
+    nHidden--;
+    for(j=(i+1) & (HIDDEN_MAX-1); aHidden[j]; j=(j+1) & (HIDDEN_MAX-1)){
+      const char *zMove = aHidden[j];
+      aHidden[j] = NULL;
+      for(i=hiddenHash(zMove); aHidden[i]; i=(i+1) & (HIDDEN_MAX-1)){}
+      aHidden[i] = zMove;
+    }
+  }
+  pthread_mutex_unlock(&globalLock);
+}
+
+static int hiddenHas(const char *z){
+  unsigned i;
+  int b;
+  pthread_mutex_lock(&globalLock);
+  for(i=hiddenHash(z); aHidden[i] && aHidden[i]!=z; i=(i+1) & (HIDDEN_MAX-1)){}
+  b = aHidden[i]!=NULL;
+  pthread_mutex_unlock(&globalLock);
+  return b;
+}
+
+/* ------------------------------------------------------------------------------------------------- errors */
+
+/* Keeps the words of a failure for this connection and for the replica; returns the code. */
+static int fileError(LsFile *p, int rc, const char *zText){
+  if( p->zError==NULL ) p->zError = malloc(LS_ERROR_SIZE);
+  if( p->zError ) snprintf(p->zError, LS_ERROR_SIZE, "%s", zText);
+  if( p->pReplica ) lsReplicaError(p->pReplica, zText);
+  return rc;
+}
+
+/* ------------------------------------------------------------------------------------------------ reading */
+
+static void put32(uint8_t *a, uint32_t v){
+  a[0] = (uint8_t)(v>>24);
+  a[1] = (uint8_t)(v>>16);
+  a[2] = (uint8_t)(v>>8);
+  a[3] = (uint8_t)v;
+}
+
+/*
+** What depends on the view is stamped on the way out, never on the cached page, which other views share: rollback
+** journal instead of WAL (18, 19), size in pages (28), change counter (24) and its copy (92).
+*/
+static void stampHead(const LsView *pView, uint8_t *aOut, int iFrom, int n){
+  uint8_t aWord[12];
+  int i;
+  static const uint8_t aPlace[][2] = {{24,0},{28,4},{92,8}};
+  put32(aWord, pView->iStamp);
+  put32(aWord+4, pView->iCommit);
+  put32(aWord+8, pView->iStamp);
+  for(i=18; i<20; i++) if( i>=iFrom && i<iFrom+n ) aOut[i-iFrom] = 1;
+  for(i=0; i<12; i++){
+    int at = aPlace[i/4][0]+(i & 3);
+    if( at>=iFrom && at<iFrom+n ) aOut[at-iFrom] = aWord[aPlace[i/4][1]+(i & 3)];
+  }
+}
+
+/* Waits for a page that the pool lacks. *ppView may become the same content at other places. */
+static int pageWait(LsFile *p, LsView **ppView, uint32_t iPgno, LsRun **ppRun, uint32_t *pk){
+  LsWait wait;
+  int i, rc;
+  p->nMiss++;
+  for(i=0; i<RELOCATE_MAX; i++){
+    LsView *pMoved = atomic_load(&(*ppView)->pRelocated);
+    if( pMoved ){
+      lsViewRef(pMoved);
+      lsViewUnref(*ppView);
+      *ppView = pMoved;
+    }else if( i>0 ){
+      break;                       /* told to look again, and nothing has moved */
+    }
+    wait.eKind = LS_REQUEST_PAGE;
+    wait.pReplica = p->pReplica;
+    wait.pView = *ppView;
+    wait.iPgno = iPgno;
+    wait.iConnection = p->iConnection;
+    wait.msTimeout = p->msTimeout;
+    rc = lsWaitFor(p->pReplica->iCore, &wait);
+    if( rc ){
+      if( wait.pRun ) lsUnpin(wait.pRun);
+      return fileError(p, rc, wait.zError);
+    }
+    if( wait.pRun ){
+      uint32_t iFrame = lsViewFrame(*ppView, iPgno);
+      *pk = iFrame - lsFrameObject(iFrame)->iFirst;
+      *ppRun = wait.pRun;
+      return SQLITE_OK;
+    }
+  }
+  return fileError(p, SQLITE_IOERR_READ, "ReplicaError: Cannot read page: its place keeps changing");
+}
+
+/* Copies n bytes from byte iFrom of a page. */
+static int pageRead(LsFile *p, LsView **ppView, uint32_t iPgno, int iFrom, int n, uint8_t *aOut){
+  uint32_t iFrame, k;
+  LsObject *pObject;
+  LsRun *pRun;
+  if( iPgno==1 && iFrom+n<=LS_HEAD_SIZE && atomic_load_explicit(&(*ppView)->eHead, memory_order_acquire)==2 ){
+    memcpy(aOut, (*ppView)->aHead+iFrom, (size_t)n);
+    return SQLITE_OK;
+  }
+  iFrame = lsViewFrame(*ppView, iPgno);
+  if( iFrame==0 ){
+    memset(aOut, 0, (size_t)n);    /* the lock page, which is stored nowhere */
+    return SQLITE_OK;
+  }
+  pObject = lsFrameObject(iFrame);
+  k = iFrame-pObject->iFirst;
+  pRun = lsPin(pObject, k);
+  if( pRun ){
+    p->nHit++;
+  }else{
+    int rc = pageWait(p, ppView, iPgno, &pRun, &k);
+    if( rc ) return rc;
+  }
+  memcpy(aOut, lsRunPage(pRun, k)+iFrom, (size_t)n);
+  if( iPgno==1 ){
+    int e = 0;
+    LsView *pView = *ppView;
+    if( atomic_compare_exchange_strong(&pView->eHead, &e, 1) ){
+      memcpy(pView->aHead, lsRunPage(pRun, k), LS_HEAD_SIZE);
+      stampHead(pView, pView->aHead, 0, LS_HEAD_SIZE);
+      atomic_store_explicit(&pView->eHead, 2, memory_order_release);
+    }
+    stampHead(pView, aOut, iFrom, n);
+  }
+  lsUnpin(pRun);
+  return SQLITE_OK;
+}
+
+/* The view to read: the pinned one, or for a single unlocked read the newest, which the caller gives back. */
+static int fileView(LsFile *p, LsView **ppView){
+  if( p->pReplica==NULL ) return SQLITE_CANTOPEN;
+  if( atomic_load_explicit(&p->pReplica->bClosed, memory_order_relaxed) ){
+    return fileError(p, SQLITE_IOERR, "ReplicaClosedError: Cannot read: the replica was closed");
+  }
+  if( p->pView ){
+    *ppView = p->pView;
+    return SQLITE_OK;
+  }
+  *ppView = lsReplicaPin(p->pReplica);
+  if( *ppView==NULL ) return fileError(p, SQLITE_IOERR, "ReplicaClosedError: Cannot read: the replica has no view");
+  if( p->bSticky ){
+    p->pView = *ppView;
+    p->nTransaction++;
+  }
+  return SQLITE_OK;
+}
+
+static int fileRead(sqlite3_file *pFile, void *pBuf, int nByte, sqlite3_int64 iOfst){
+  LsFile *p = (LsFile*)pFile;
+  uint8_t *aOut = pBuf;
+  LsView *pView, *pPinned;
+  sqlite3_int64 nFile;
+  int rc;
+  if( p->pReplica==NULL ){
+    memset(pBuf, 0, (size_t)nByte);        /* so that the open goes on to where the reason can be told */
+    return SQLITE_IOERR_SHORT_READ;
+  }
+  rc = fileView(p, &pView);
+  if( rc ) return rc;
+  pPinned = p->pView;
+  nFile = (sqlite3_int64)pView->iCommit*pView->szPage;
+  while( nByte>0 && rc==SQLITE_OK ){
+    sqlite3_int64 iPage = iOfst/pView->szPage;
+    int iFrom = (int)(iOfst%pView->szPage);
+    int n = (int)pView->szPage-iFrom;
+    if( n>nByte ) n = nByte;
+    if( iOfst<0 || iOfst>=nFile ){
+      memset(aOut, 0, (size_t)nByte);
+      rc = SQLITE_IOERR_SHORT_READ;
+      break;
+    }
+    rc = pageRead(p, &pView, (uint32_t)iPage+1, iFrom, n, aOut);
+    aOut += n;
+    iOfst += n;
+    nByte -= n;
+  }
+  if( pPinned ) p->pView = pView; else lsViewUnref(pView);
+  return rc;
+}
+
+static int fileSize(sqlite3_file *pFile, sqlite3_int64 *pSize){
+  LsFile *p = (LsFile*)pFile;
+  LsView *pView;
+  int rc = fileView(p, &pView);
+  if( rc ) return rc;
+  *pSize = (sqlite3_int64)pView->iCommit*pView->szPage;
+  if( p->pView==NULL ) lsViewUnref(pView);
+  return SQLITE_OK;
+}
+
+/* ------------------------------------------------------------------------------------------------- locking */
+
+static void fileCount(LsFile *p){
+  uint32_t a[3];
+  int i;
+  if( p->pReplica==NULL ) return;
+  a[LS_STAT_HIT] = p->nHit;
+  a[LS_STAT_MISS] = p->nMiss;
+  a[LS_STAT_TRANSACTION] = p->nTransaction;
+  for(i=0; i<3; i++) if( a[i] ) atomic_fetch_add_explicit(&p->pReplica->aStat[i], a[i], memory_order_relaxed);
+  p->nHit = p->nMiss = p->nTransaction = 0;
+}
+
+/* SHARED pins the newest view; a replica cannot be locked for writing. */
+static int fileLock(sqlite3_file *pFile, int eLock){
+  LsFile *p = (LsFile*)pFile;
+  if( eLock>SQLITE_LOCK_SHARED ) return SQLITE_READONLY;
+  if( eLock<=p->eLock ) return SQLITE_OK;
+  if( p->pView==NULL ){
+    int rc = fileView(p, &p->pView);
+    if( rc ) return rc;
+    p->nTransaction += !p->bSticky;
+  }
+  p->eLock = eLock;
+  return SQLITE_OK;
+}
+
+static int fileUnlock(sqlite3_file *pFile, int eLock){
+  LsFile *p = (LsFile*)pFile;
+  if( eLock>=p->eLock ) return SQLITE_OK;
+  p->eLock = eLock;
+  if( eLock==SQLITE_LOCK_NONE && p->pView && !p->bSticky ){
+    lsViewUnref(p->pView);
+    p->pView = NULL;
+  }
+  fileCount(p);
+  return SQLITE_OK;
+}
+
+static int fileCheckReserved(sqlite3_file *pFile, int *pbOut){
+  (void)pFile;
+  *pbOut = 0;
+  return SQLITE_OK;
+}
+
+/* ------------------------------------------------------------------------------------- refused and trivial */
+
+static int fileWrite(sqlite3_file *pFile, const void *pBuf, int nByte, sqlite3_int64 iOfst){
+  (void)pFile; (void)pBuf; (void)nByte; (void)iOfst;
+  return SQLITE_READONLY;
+}
+static int fileTruncate(sqlite3_file *pFile, sqlite3_int64 nByte){
+  (void)pFile; (void)nByte;
+  return SQLITE_READONLY;
+}
+static int fileSync(sqlite3_file *pFile, int flags){
+  (void)pFile; (void)flags;
+  return SQLITE_OK;
+}
+static int fileSectorSize(sqlite3_file *pFile){
+  (void)pFile;
+  return 4096;
+}
+static int fileDeviceCharacteristics(sqlite3_file *pFile){
+  (void)pFile;
+  return 0;                        /* never IMMUTABLE: the next view is another file */
+}
+
+/* ----------------------------------------------------------------------------------- PRAGMAs and functions */
+
+static uint64_t fileTxid(LsFile *p, uint64_t *pmsTime){
+  LsView *pView = p->pView ? lsViewRef(p->pView) : p->pReplica ? lsReplicaPin(p->pReplica) : NULL;
+  uint64_t iTxid = pView ? pView->iTxid : 0;
+  if( pmsTime ) *pmsTime = pView ? pView->msTime : 0;
+  if( pView ) lsViewUnref(pView);
+  return iTxid;
+}
+
+/* RFC 3339 in UTC with milliseconds. */
+static void timeText(uint64_t ms, char *zOut, size_t nOut){
+  time_t t = (time_t)(ms/1000);
+  struct tm tm;
+  char z[32];
+#if defined(_WIN32)
+  gmtime_s(&tm, &t);
+#else
+  gmtime_r(&t, &tm);
+#endif
+  strftime(z, sizeof(z), "%Y-%m-%dT%H:%M:%S", &tm);
+  snprintf(zOut, nOut, "%s.%03dZ", z, (int)(ms%1000));
+}
+
+/* First line of the last error of this connection, else of the replica. */
+static void errorText(LsFile *p, char *zOut){
+  char *zEnd;
+  zOut[0] = 0;
+  if( p->zError ){
+    snprintf(zOut, LS_ERROR_SIZE, "%s", p->zError);
+  }else if( p->pReplica ){
+    pthread_mutex_lock(&p->pReplica->mu);
+    snprintf(zOut, LS_ERROR_SIZE, "%s", p->pReplica->zError);
+    pthread_mutex_unlock(&p->pReplica->mu);
+  }
+  zEnd = strchr(zOut, '\n');
+  if( zEnd ) *zEnd = 0;
+}
+
+static int filePragma(LsFile *p, char **az){
+  const sqlite3_api_routines *pApi = p->pHost->pApi;
+  char z[LS_ERROR_SIZE];
+  uint64_t msTime;
+  if( pApi->strnicmp(az[1], "litestream_", 11)!=0 ) return SQLITE_NOTFOUND;
+  if( pApi->stricmp(az[1], "litestream_txid")==0 ){
+    snprintf(z, sizeof(z), "%016llx", (unsigned long long)fileTxid(p, NULL));
+  }else if( pApi->stricmp(az[1], "litestream_time")==0 ){
+    fileTxid(p, &msTime);
+    timeText(msTime, z, sizeof(z));
+  }else if( pApi->stricmp(az[1], "litestream_error")==0 ){
+    errorText(p, z);
+  }else{
+    az[0] = pApi->mprintf("unknown PRAGMA %s", az[1]);
+    return SQLITE_ERROR;
+  }
+  if( az[2] ){
+    az[0] = pApi->mprintf("%s is read-only", az[1]);
+    return SQLITE_ERROR;
+  }
+  az[0] = pApi->mprintf("%s", z);
+  return az[0] ? SQLITE_OK : SQLITE_NOMEM;
+}
+
+static int fileControl(sqlite3_file *pFile, int op, void *pArg){
+  LsFile *p = (LsFile*)pFile;
+  if( op==SQLITE_FCNTL_PRAGMA ) return filePragma(p, pArg);
+  if( op==SQLITE_FCNTL_VFSNAME ){
+    *(char**)pArg = p->pHost->pApi->mprintf("%s", VFS_NAME);
+    return SQLITE_OK;
+  }
+  if( op==SQLITE_FCNTL_HAS_MOVED ){
+    *(int*)pArg = 0;
+    return SQLITE_OK;
+  }
+  return SQLITE_NOTFOUND;
+}
+
+/* The replica file behind "main", or NULL when it is another VFS's. */
+static LsFile *mainFile(const sqlite3_api_routines *pApi, sqlite3 *db){
+  sqlite3_file *pFile = NULL;
+  if( pApi->file_control(db, "main", SQLITE_FCNTL_FILE_POINTER, &pFile)!=SQLITE_OK || pFile==NULL ) return NULL;
+  return pFile->pMethods==&fileMethods ? (LsFile*)pFile : NULL;
+}
+
+static LsHost *hostById(int iHost){
+  LsHost *p = NULL;
+  pthread_mutex_lock(&globalLock);
+  if( iHost>0 && iHost<HOST_MAX ) p = apHost[iHost];
+  pthread_mutex_unlock(&globalLock);
+  return p;
+}
+
+/*
+** litestream_txid(), litestream_time(): evaluated at each step, where a PRAGMA is at prepare. A function learns its
+** user data only through an API table, so each host has its own pair.
+*/
+static void sqlFunction(int iHost, sqlite3_context *pCtx, int bTime){
+  LsHost *pHost = hostById(iHost);
+  const sqlite3_api_routines *pApi = pHost->pApi;
+  LsFile *p = mainFile(pApi, pApi->context_db_handle(pCtx));
+  uint64_t msTime, iTxid;
+  char z[64];
+  if( p==NULL ){
+    pApi->result_error(pCtx, "this connection's main database is not a replica", -1);
+    return;
+  }
+  iTxid = fileTxid(p, &msTime);
+  if( bTime ) timeText(msTime, z, sizeof(z)); else snprintf(z, sizeof(z), "%016llx", (unsigned long long)iTxid);
+  pApi->result_text(pCtx, z, -1, SQLITE_TRANSIENT);
+}
+
+#define HOST_FUNCTIONS(i) \
+  static void txid##i(sqlite3_context *c, int n, sqlite3_value **a){ (void)n; (void)a; sqlFunction(i, c, 0); } \
+  static void time##i(sqlite3_context *c, int n, sqlite3_value **a){ (void)n; (void)a; sqlFunction(i, c, 1); }
+HOST_FUNCTIONS(1)
+HOST_FUNCTIONS(2)
+HOST_FUNCTIONS(3)
+HOST_FUNCTIONS(4)
+HOST_FUNCTIONS(5)
+HOST_FUNCTIONS(6)
+HOST_FUNCTIONS(7)
+
+typedef void (*SqlFunction)(sqlite3_context*, int, sqlite3_value**);
+static const SqlFunction aFunction[HOST_MAX][2] = {
+  {NULL,NULL}, {txid1,time1}, {txid2,time2}, {txid3,time3}, {txid4,time4}, {txid5,time5}, {txid6,time6}, {txid7,time7}
+};
+
+/* Runs at the end of every open of a host: tells why a replica did not open, or adds its functions. */
+static int onConnection(sqlite3 *db, char **pzErr, const sqlite3_api_routines *pApi){
+  LsFile *p = mainFile(pApi, db);
+  char z[LS_ERROR_SIZE];
+  int i;
+  if( p==NULL ) return SQLITE_OK;
+  if( p->pReplica==NULL ){
+    errorText(p, z);
+    *pzErr = pApi->mprintf("%s", z);
+    return SQLITE_CANTOPEN;
+  }
+  for(i=1; i<HOST_MAX && hostById(i)!=p->pHost; i++){}
+  pApi->create_function_v2(db, "litestream_txid", 0, SQLITE_UTF8, NULL, aFunction[i][0], NULL, NULL, NULL);
+  pApi->create_function_v2(db, "litestream_time", 0, SQLITE_UTF8, NULL, aFunction[i][1], NULL, NULL, NULL);
+  return SQLITE_OK;
+}
+
+/* ------------------------------------------------------------------------------------------------- opening */
+
+static int isSentinel(const char *z){
+  size_t n = strlen(zSentinel);
+  return n>0 && strncmp(z, zSentinel, n)==0;
+}
+
+/* "file:NAME?...vfs=litestream..." as a plain name, from drivers that interpret no URI. */
+static int isLiteralUri(const LsHost *pHost, const char *z){
+  const char *zQuery, *zVfs;
+  if( !pHost->bDefault || strncmp(z, "file:", 5)!=0 || (zQuery = strchr(z, '?'))==NULL ) return 0;
+  zVfs = strstr(zQuery, "vfs=" VFS_NAME);
+  return zVfs && (zVfs[-1]=='?' || zVfs[-1]=='&') && strchr("&#", zVfs[4+sizeof(VFS_NAME)-1])!=NULL;
+}
+
+static int hexDigit(char c){
+  if( c>='0' && c<='9' ) return c-'0';
+  c = (char)(c|0x20);
+  return c>='a' && c<='f' ? c-'a'+10 : -1;
+}
+
+/* The name and parameters of a literal URI as SQLite would have parsed them. Returns the length. */
+static int parseLiteral(const char *z, char *aOut, int nOut){
+  int n = 0;
+  int bValue = -1;                 /* -1 in the name, 0 in a key, 1 in a value */
+  for(z+=5; *z && *z!='#' && n<nOut-3; z++){
+    int c = (unsigned char)*z;
+    if( bValue<0 && c=='?' ){
+      aOut[n++] = 0;
+      bValue = 0;
+    }else if( bValue>=0 && c=='&' ){
+      if( bValue==0 ) aOut[n++] = 0;
+      aOut[n++] = 0;
+      bValue = 0;
+    }else if( bValue==0 && c=='=' ){
+      aOut[n++] = 0;
+      bValue = 1;
+    }else if( c=='%' && hexDigit(z[1])>=0 && hexDigit(z[2])>=0 ){
+      c = hexDigit(z[1])*16+hexDigit(z[2]);
+      z += 2;
+      if( c ) aOut[n++] = (char)c;
+    }else{
+      aOut[n++] = (char)c;
+    }
+  }
+  if( bValue==0 ) aOut[n++] = 0;
+  aOut[n++] = 0;
+  return n;
+}
+
+/* Name and parameters as SQLite parsed them. */
+static int parseUri(const sqlite3_api_routines *pApi, const char *zName, char *aOut, int nOut){
+  int n = (int)strlen(zName)+1;
+  int i;
+  const char *zKey;
+  if( n>nOut ) return 0;
+  memcpy(aOut, zName, (size_t)n);
+  for(i=0; (zKey = pApi->uri_key(zName, i))!=NULL; i++){
+    const char *zValue = pApi->uri_parameter(zName, zKey);
+    int nKey = (int)strlen(zKey)+1;
+    int nValue = zValue ? (int)strlen(zValue)+1 : 0;
+    if( n+nKey+nValue>nOut ) return 0;
+    memcpy(aOut+n, zKey, (size_t)nKey);
+    if( nValue ) memcpy(aOut+n+nKey, zValue, (size_t)nValue);
+    n += nKey+nValue;
+  }
+  return n;
+}
+
+/* Asks the registered core for the replica that the parameters name. */
+static int openByUri(LsFile *p, char *aText, int nText){
+  LsWait wait;
+  int rc;
+  int iCore = lsDefaultCore();
+  p->bUri = 1;
+  if( iCore==0 ){
+    return fileError(p, SQLITE_CANTOPEN, "ReplicaClosedError: Cannot open replica: no JavaScript core serves the "
+      "litestream VFS in this process, expected a call of register() from @x/litestream-vfs before the first open");
+  }
+  if( nText==0 ) return fileError(p, SQLITE_CANTOPEN, "RangeError: Cannot open replica: its URI is too long");
+  memset(&wait, 0, sizeof(wait));
+  wait.eKind = LS_REQUEST_OPEN;
+  wait.aText = aText;
+  wait.nText = nText;
+  wait.msTimeout = OPEN_TIMEOUT;
+  rc = lsWaitFor(iCore, &wait);
+  if( rc ) return fileError(p, rc, wait.zError);
+  p->pReplica = lsReplicaUse(wait.iValue);
+  if( p->pReplica==NULL ) return fileError(p, SQLITE_CANTOPEN, "ReplicaClosedError: Cannot open replica: it was closed");
+  p->msTimeout = p->pReplica->msTimeout;
+  return SQLITE_OK;
+}
+
+static int openByTicket(LsFile *p, const char *zName){
+  int iTicket = atoi(zName+strlen(zSentinel));
+  int iReplica = 0;
+  if( lsTicketTake(iTicket, &iReplica, &p->msTimeout)==0 ) p->pReplica = lsReplicaUse(iReplica);
+  if( p->pReplica==NULL || atomic_load(&p->pReplica->bClosed) ){
+    if( p->pReplica ) lsReplicaDone(p->pReplica);
+    p->pReplica = NULL;
+    return fileError(p, SQLITE_CANTOPEN, "ReplicaClosedError: Cannot open replica: it was closed, or its path was "
+      "used twice, expected one connection for each call of connect()");
+  }
+  return SQLITE_OK;
+}
+
+static int replicaOpen(LsHost *pHost, const char *zName, LsFile *p, int flags, int *pOutFlags, int eKind){
+  const sqlite3_api_routines *pApi = pHost->pApi;
+  char *aText = NULL;
+  memset(p, 0, sizeof(*p));
+  p->pHost = pHost;
+  p->iConnection = atomic_fetch_add(&iConnectionLast, 1)+1;
+  if( eKind==1 ){
+    openByTicket(p, zName);
+  }else{
+    aText = malloc(8192);
+    if( aText==NULL ) return SQLITE_NOMEM;
+    openByUri(p, aText, eKind==2 ? parseUri(pApi, zName, aText, 8192) : parseLiteral(zName, aText, 8192));
+    p->bSticky = eKind==2 && (pApi->uri_boolean(zName, "nolock", 0) || pApi->uri_boolean(zName, "immutable", 0));
+    free(aText);
+  }
+  p->aHidden[0] = pApi->filename_journal(zName);
+  p->aHidden[1] = pApi->filename_wal(zName);
+  hiddenAdd(p->aHidden[0]);
+  hiddenAdd(p->aHidden[1]);
+  if( pOutFlags ) *pOutFlags = (flags & ~(SQLITE_OPEN_READWRITE|SQLITE_OPEN_CREATE)) | SQLITE_OPEN_READONLY;
+  p->base.pMethods = &fileMethods;
+  return SQLITE_OK;
+}
+
+static int fileClose(sqlite3_file *pFile){
+  LsFile *p = (LsFile*)pFile;
+  LsReplica *pReplica = p->pReplica;
+  hiddenRemove(p->aHidden[0]);
+  hiddenRemove(p->aHidden[1]);
+  if( p->pView ) lsViewUnref(p->pView);
+  p->pView = NULL;
+  fileCount(p);
+  if( pReplica ){
+    if( p->bUri ) lsNotifyClosed(pReplica->iCore, pReplica->iId);
+    lsReplicaDone(pReplica);
+  }
+  free(p->zError);
+  p->pReplica = NULL;
+  p->zError = NULL;
+  return SQLITE_OK;
+}
+
+static const sqlite3_io_methods fileMethods = {
+  1, fileClose, fileRead, fileWrite, fileTruncate, fileSync, fileSize, fileLock, fileUnlock, fileCheckReserved,
+  fileControl, fileSectorSize, fileDeviceCharacteristics,
+  NULL, NULL, NULL, NULL, NULL, NULL
+};
+
+/* ---------------------------------------------------------------------------------------------- VFS methods */
+
+static int vfsOpen(sqlite3_vfs *pVfs, const char *zName, sqlite3_file *pFile, int flags, int *pOutFlags){
+  LsHost *pHost = pVfs->pAppData;
+  int eKind = 0;
+  pFile->pMethods = NULL;
+  if( zName && (flags & SQLITE_OPEN_MAIN_DB) ){
+    const char *zVfs = pHost->pApi->uri_parameter(zName, "vfs");
+    if( isSentinel(zName) ) eKind = 1;
+    else if( (zVfs && strcmp(zVfs, VFS_NAME)==0) || pHost->pApi->uri_parameter(zName, "replica_url") ) eKind = 2;
+    else if( isLiteralUri(pHost, zName) ) eKind = 3;
+  }else if( zName && (flags & (SQLITE_OPEN_MAIN_JOURNAL|SQLITE_OPEN_WAL)) && hiddenHas(zName) ){
+    return SQLITE_CANTOPEN;
+  }
+  if( eKind ) return replicaOpen(pHost, zName, (LsFile*)pFile, flags, pOutFlags, eKind);
+  return pHost->pBase->xOpen(pHost->pBase, zName, pFile, flags, pOutFlags);
+}
+
+static int vfsAccess(sqlite3_vfs *pVfs, const char *zName, int flags, int *pbOut){
+  LsHost *pHost = pVfs->pAppData;
+  if( zName && hiddenHas(zName) ){
+    *pbOut = 0;
+    return SQLITE_OK;
+  }
+  return pHost->pBase->xAccess(pHost->pBase, zName, flags, pbOut);
+}
+
+static int vfsFullPathname(sqlite3_vfs *pVfs, const char *zName, int nOut, char *zOut){
+  LsHost *pHost = pVfs->pAppData;
+  if( isSentinel(zName) || isLiteralUri(pHost, zName) ){
+    if( (int)strlen(zName)>=nOut ) return SQLITE_CANTOPEN;
+    memcpy(zOut, zName, strlen(zName)+1);
+    return SQLITE_OK;
+  }
+  return pHost->pBase->xFullPathname(pHost->pBase, zName, nOut, zOut);
+}
+
+#define BASE(pVfs) (((LsHost*)(pVfs)->pAppData)->pBase)
+static int vfsDelete(sqlite3_vfs *p, const char *z, int bSync){ return BASE(p)->xDelete(BASE(p), z, bSync); }
+static void *vfsDlOpen(sqlite3_vfs *p, const char *z){ return BASE(p)->xDlOpen(BASE(p), z); }
+static void vfsDlError(sqlite3_vfs *p, int n, char *z){ BASE(p)->xDlError(BASE(p), n, z); }
+static void (*vfsDlSym(sqlite3_vfs *p, void *h, const char *z))(void){ return BASE(p)->xDlSym(BASE(p), h, z); }
+static void vfsDlClose(sqlite3_vfs *p, void *h){ BASE(p)->xDlClose(BASE(p), h); }
+static int vfsRandomness(sqlite3_vfs *p, int n, char *z){ return BASE(p)->xRandomness(BASE(p), n, z); }
+static int vfsSleep(sqlite3_vfs *p, int us){ return BASE(p)->xSleep(BASE(p), us); }
+static int vfsCurrentTime(sqlite3_vfs *p, double *r){ return BASE(p)->xCurrentTime(BASE(p), r); }
+static int vfsGetLastError(sqlite3_vfs *p, int n, char *z){ return BASE(p)->xGetLastError(BASE(p), n, z); }
+static int vfsCurrentTimeInt64(sqlite3_vfs *p, sqlite3_int64 *i){
+  return BASE(p)->xCurrentTimeInt64(BASE(p), i);
+}
+static int vfsSetSystemCall(sqlite3_vfs *p, const char *z, sqlite3_syscall_ptr x){
+  return BASE(p)->xSetSystemCall(BASE(p), z, x);
+}
+static sqlite3_syscall_ptr vfsGetSystemCall(sqlite3_vfs *p, const char *z){
+  return BASE(p)->xGetSystemCall(BASE(p), z);
+}
+static const char *vfsNextSystemCall(sqlite3_vfs *p, const char *z){ return BASE(p)->xNextSystemCall(BASE(p), z); }
+
+static void vfsFill(LsHost *p){
+  sqlite3_vfs *v = &p->vfs;
+  v->iVersion = p->pBase->iVersion<3 ? p->pBase->iVersion : 3;
+  v->szOsFile = p->pBase->szOsFile>(int)sizeof(LsFile) ? p->pBase->szOsFile : (int)sizeof(LsFile);
+  v->mxPathname = p->pBase->mxPathname>4096 ? p->pBase->mxPathname : 4096;
+  v->zName = VFS_NAME;
+  v->pAppData = p;
+  v->xOpen = vfsOpen;
+  v->xDelete = vfsDelete;
+  v->xAccess = vfsAccess;
+  v->xFullPathname = vfsFullPathname;
+  v->xDlOpen = vfsDlOpen;
+  v->xDlError = vfsDlError;
+  v->xDlSym = vfsDlSym;
+  v->xDlClose = vfsDlClose;
+  v->xRandomness = vfsRandomness;
+  v->xSleep = vfsSleep;
+  v->xCurrentTime = vfsCurrentTime;
+  v->xGetLastError = vfsGetLastError;
+  v->xCurrentTimeInt64 = vfsCurrentTimeInt64;
+  v->xSetSystemCall = vfsSetSystemCall;
+  v->xGetSystemCall = vfsGetSystemCall;
+  v->xNextSystemCall = vfsNextSystemCall;
+}
+
+/* --------------------------------------------------------------------------------------------------- hosts */
+
+/* Makes a host of an SQLite copy that loads the shim for the first time; returns its number. */
+static int hostMake(const sqlite3_api_routines *pApi){
+  LsHost *p;
+  int i;
+  pthread_mutex_lock(&globalLock);
+  for(i=1; i<HOST_MAX && apHost[i] && apHost[i]->pApi!=pApi; i++){}
+  if( i<HOST_MAX && aFunction[i][0]==NULL ) i = HOST_MAX;
+  if( i<HOST_MAX && apHost[i]==NULL ){
+    p = calloc(1, sizeof(*p));
+    if( p ){
+      p->pApi = pApi;
+      p->pBase = pApi->vfs_find(NULL);
+    }
+    if( p==NULL || p->pBase==NULL ){
+      free(p);
+      i = HOST_MAX;
+    }else{
+      vfsFill(p);
+      apHost[i] = p;
+    }
+  }
+  pthread_mutex_unlock(&globalLock);
+  return i<HOST_MAX ? i : LS_LIMIT;
+}
+
+LS_API int sqlite3_litestreamvfs_init(sqlite3 *db, char **pzErr, const sqlite3_api_routines *pApi);
+
+int sqlite3_litestreamvfs_init(sqlite3 *db, char **pzErr, const sqlite3_api_routines *pApi){
+  int iHost, rc;
+  LsHost *pHost;
+  (void)db;
+  iHostLast = 0;
+  if( pApi->libversion_number()<MIN_VERSION ){
+    *pzErr = pApi->mprintf("litestream VFS requires SQLite 3.32.0 or later (found %s)", pApi->libversion());
+    return SQLITE_ERROR;
+  }
+  iHost = hostMake(pApi);
+  if( iHost<0 ){
+    *pzErr = pApi->mprintf("litestream VFS: too many copies of SQLite in this process, or no default VFS");
+    return SQLITE_ERROR;
+  }
+  pHost = hostById(iHost);
+  rc = SQLITE_OK;
+  if( pApi->vfs_find(VFS_NAME)!=&pHost->vfs ) rc = pApi->vfs_register(&pHost->vfs, 0);
+  if( rc==SQLITE_OK ) rc = pApi->auto_extension((void(*)(void))onConnection);
+  if( rc!=SQLITE_OK ) return rc;
+  iHostLast = iHost;
+  return SQLITE_OK_LOAD_PERMANENTLY;
+}
+
+int ls_abi(void){ return LS_ABI_VERSION; }
+
+/* The host whose SQLite loaded the shim last on this thread. */
+int ls_host_last(void){ return iHostLast; }
+
+/* Opens the window in which this VFS is its host's default: one in the process at a time. */
+int ls_host_begin(int iHost){
+  LsHost *p = hostById(iHost);
+  struct timespec t;
+  if( p==NULL ) return LS_MISUSE;
+  clock_gettime(CLOCK_REALTIME, &t);
+  t.tv_sec += 30;
+  if( pthread_mutex_timedlock(&windowLock, &t)!=0 ) return LS_BUSY;
+  p->pBefore = p->pApi->vfs_find(NULL);
+  p->pApi->vfs_register(&p->vfs, 1);
+  return 0;
+}
+
+int ls_host_end(int iHost){
+  LsHost *p = hostById(iHost);
+  if( p==NULL ) return LS_MISUSE;
+  if( p->pBefore && p->pBefore!=&p->vfs ) p->pApi->vfs_register(p->pBefore, 1);
+  p->pBefore = NULL;
+  pthread_mutex_unlock(&windowLock);
+  return 0;
+}
+
+/* Makes this VFS its host's default for good, or no longer. */
+int ls_host_default(int iHost, int bOn){
+  LsHost *p = hostById(iHost);
+  if( p==NULL ) return LS_MISUSE;
+  pthread_mutex_lock(&windowLock);
+  p->bDefault = bOn;
+  p->pApi->vfs_register(bOn ? &p->vfs : p->pBase, 1);
+  pthread_mutex_unlock(&windowLock);
+  return 0;
+}
+
+/* The prefix of the paths that connect() opens; the first one given stays. Returns whether it is zPrefix now. */
+int ls_sentinel(const char *zPrefix){
+  int b;
+  pthread_mutex_lock(&globalLock);
+  if( zSentinel[0]==0 && strlen(zPrefix)<sizeof(zSentinel) ) snprintf(zSentinel, sizeof(zSentinel), "%s", zPrefix);
+  b = strcmp(zSentinel, zPrefix)==0;
+  pthread_mutex_unlock(&globalLock);
+  return b;
+}
+
+/* Live views, objects, runs, chunks, replicas, slots ever made, hidden names. */
+int ls_census(uint32_t *aOut, int nOut){
+  if( nOut<7 ) return LS_MISUSE;
+  lsPagesCensus(aOut);
+  lsRequestsCensus(aOut+4);
+  pthread_mutex_lock(&globalLock);
+  aOut[6] = (uint32_t)nHidden/2;
+  pthread_mutex_unlock(&globalLock);
+  return 7;
+}

@@ -1,0 +1,132 @@
+/*
+** The ABI between the shim and TypeScript: all that is exported. ffi/symbols.ts repeats every prototype; a test
+** compares the two files.
+**
+** All handles are small positive integers; 0 is "none". A function that returns int returns a value >= 0, or a
+** negative LS_ code. Buffers belong to the caller and are not kept beyond the call.
+**
+** Functions marked (core) may be called only on the thread of the core that owns the replica or object; the
+** others on any thread.
+*/
+#ifndef LITESTREAM_SHIM_H
+#define LITESTREAM_SHIM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(_WIN32)
+#  define LS_API __declspec(dllexport)
+#else
+#  define LS_API __attribute__((visibility("default")))
+#endif
+
+#define LS_ABI_VERSION 1
+
+/* Negative results. */
+#define LS_NOMEM   (-1)   /* out of memory */
+#define LS_MISUSE  (-2)   /* no such handle, or not in this state */
+#define LS_FORMAT  (-3)   /* bytes break the LTX format; ls_fault() says where and how */
+#define LS_GONE    (-4)   /* detached, closed, or no longer waited for */
+#define LS_BUSY    (-5)   /* pinned by a reader */
+#define LS_LIMIT   (-6)   /* a fixed bound of the shim was reached */
+
+/* LsRequest.eKind */
+#define LS_REQUEST_PAGE   1   /* a reader waits for page iPgno of view iView */
+#define LS_REQUEST_OPEN   2   /* a connection opens a replica by URI; ls_request_text() has the parameters */
+#define LS_REQUEST_CLOSED 3   /* a file of a replica that was opened by URI was closed; nobody waits */
+
+/* One request as the core takes it: nine 32-bit words, repeated in ffi/requests.ts. */
+typedef struct LsRequest {
+  uint32_t eKind;
+  uint32_t iSlot;      /* to answer with; 0 when nobody waits */
+  uint32_t iGen;       /* generation of the slot: an answer to another generation is dropped */
+  uint32_t iReplica;
+  uint32_t iView;      /* pinned for the core until the answer */
+  uint32_t iPgno;
+  uint32_t iObject;    /* where the view has the page: object and frame */
+  uint32_t iFrame;
+  uint32_t iConnection;/* counts connections; tells requests of one reader from another's */
+} LsRequest;
+
+/* One frame as ls_object_frames() tells it: four 32-bit words. */
+typedef struct LsFrame {
+  uint32_t iPgno;
+  uint32_t nByte;      /* length as stored, its header included */
+  uint32_t bCached;    /* 1 when its page is in the buffer pool */
+  uint32_t bCurrent;   /* 1 when the replica's newest view has this page here */
+} LsFrame;
+
+/* Indexes into a replica's counters. */
+#define LS_STAT_HIT          0   /* pages copied out of the buffer pool without waiting */
+#define LS_STAT_MISS         1   /* pages that a reader waited for */
+#define LS_STAT_TRANSACTION  2   /* read transactions begun */
+#define LS_STAT_CORE         8   /* from here on the core's own: see src/pages/counters.ts */
+#define LS_STAT_COUNT       32
+
+LS_API int ls_abi(void);
+
+/* Core: one an owning thread. */
+LS_API int ls_core_start(void);
+LS_API int ls_core_wait(int iCore, int iSeen, int msTimeout);
+LS_API int ls_core_take(int iCore, uint32_t *aRequest, int nMax);
+LS_API int ls_core_stop(int iCore, const char *zWhy);
+LS_API int ls_core_default(int iCore, int bOn);
+LS_API int ls_request_text(int iSlot, int iGen, uint8_t *aOut, int nOut);
+LS_API int ls_answer(int iSlot, int iGen, int rc, int iValue, const char *zText);
+
+/* Replica. */
+LS_API int ls_replica_new(int iCore, int szPage, int msTimeout);
+LS_API int ls_replica_close(int iReplica);
+LS_API int ls_replica_interrupt(int iReplica);
+LS_API int ls_replica_error(int iReplica, uint8_t *aOut, int nOut);
+LS_API int ls_replica_fail(int iReplica, const char *zText);
+LS_API int ls_replica_stats(int iReplica, uint64_t *aOut, int nOut);
+LS_API int ls_replica_add(int iReplica, int iStat, int nAmount);
+LS_API int ls_replica_view(int iReplica, uint64_t *aOut);
+LS_API int ls_replica_ticket(int iReplica, int msTimeout);
+
+/* Objects: the frames of one LTX file. */
+LS_API int ls_object_new(int iReplica, int szPage, uint32_t iCommit, int bSnapshot, uint64_t szFile);
+LS_API int ls_object_index(int iObject, const uint8_t *aIndex, int nIndex, int nMax);
+LS_API int ls_object_count(int iObject);
+LS_API int ls_object_refs(int iObject);
+LS_API int ls_object_offset(int iObject, int iFrame, uint64_t *aOut);
+LS_API int ls_object_frames(int iObject, int iFrame, int nMax, uint32_t *aFrame);
+LS_API int ls_object_free(int iObject);
+
+/* Page maps and views. */
+LS_API int ls_map_new(int iView, int szPage);
+LS_API int ls_map_apply(int iMap, int iObject, int iFrame, int nMax);
+LS_API int ls_map_truncate(int iMap, uint32_t iCommit);
+LS_API int ls_map_view(int iMap, int iReplica, uint64_t iTxid, uint32_t iCommit, uint32_t iStamp, uint64_t msTime);
+LS_API int ls_map_free(int iMap);
+LS_API int ls_view_publish(int iView);
+LS_API int ls_view_relocate(int iFrom, int iTo);
+LS_API int ls_view_release(int iView);
+LS_API int ls_view_locate(int iView, uint32_t iPgno, uint32_t *aOut);
+LS_API int ls_stamp(void);
+
+/* Buffer pool: decoded pages in runs of neighbouring frames. */
+LS_API int ls_run_load(int iObject, int iFrame, int nFrame, const uint8_t *aByte, int nByte);
+LS_API int ls_run_free(int iRun);
+LS_API int ls_run_touched(int iRun);
+LS_API int ls_pool_bytes(uint64_t *aOut);
+
+/* Codec. */
+LS_API int ls_fault(uint8_t *aOut, int nOut);
+LS_API int ls_file_verify(const uint8_t *aByte, int nByte);
+LS_API int ls_lz4_compress(const uint8_t *aSrc, int nSrc, uint8_t *aDst, int nDst);
+LS_API int ls_lz4_block(const uint8_t *aSrc, int nSrc, uint8_t *aDst, int nDst);
+LS_API int ls_lz4_frame(const uint8_t *aSrc, int nSrc, uint8_t *aDst, int nDst);
+
+/* Hosts: the SQLite copies that loaded the shim. */
+LS_API int ls_host_last(void);
+LS_API int ls_host_begin(int iHost);
+LS_API int ls_host_end(int iHost);
+LS_API int ls_host_default(int iHost, int bOn);
+LS_API int ls_sentinel(const char *zPrefix);
+
+/* What the tests of the shim look at: live slots, views, objects, runs, files, replicas. */
+LS_API int ls_census(uint32_t *aOut, int nOut);
+
+#endif

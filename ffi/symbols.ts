@@ -1,0 +1,132 @@
+/**
+ * The ABI as data, each entry under its C prototype; `tests/ffi/symbols_test.ts` compares it with `shim.h`.
+ *
+ * @module
+ */
+
+/** Types that cross the border: integers, and buffers that the callee does not keep. */
+export type AbiType = "i32" | "u32" | "u64" | "buffer";
+
+/** One function of the ABI. */
+export interface AbiSymbol {
+  readonly parameters: readonly AbiType[];
+  readonly result: "i32";
+}
+
+/** A table of the ABI's functions by name. */
+export type Symbols = Readonly<Record<string, AbiSymbol>>;
+
+/** What `ls_abi()` must answer. */
+export const ABI_VERSION = 1;
+
+/** Negative results of the shim's functions. */
+export const LS = {
+  NOMEM: -1,
+  MISUSE: -2,
+  FORMAT: -3,
+  GONE: -4,
+  BUSY: -5,
+  LIMIT: -6,
+} as const;
+
+/** Every function that the shim exports. */
+export const symbols = {
+  // int ls_abi(void)
+  ls_abi: { parameters: [], result: "i32" },
+  // int ls_core_start(void)
+  ls_core_start: { parameters: [], result: "i32" },
+  // int ls_core_wait(int iCore, int iSeen, int msTimeout)
+  ls_core_wait: { parameters: ["i32", "i32", "i32"], result: "i32" },
+  // int ls_core_take(int iCore, uint32_t *aRequest, int nMax)
+  ls_core_take: { parameters: ["i32", "buffer", "i32"], result: "i32" },
+  // int ls_core_stop(int iCore, const char *zWhy)
+  ls_core_stop: { parameters: ["i32", "buffer"], result: "i32" },
+  // int ls_core_default(int iCore, int bOn)
+  ls_core_default: { parameters: ["i32", "i32"], result: "i32" },
+  // int ls_request_text(int iSlot, int iGen, uint8_t *aOut, int nOut)
+  ls_request_text: { parameters: ["i32", "i32", "buffer", "i32"], result: "i32" },
+  // int ls_answer(int iSlot, int iGen, int rc, int iValue, const char *zText)
+  ls_answer: { parameters: ["i32", "i32", "i32", "i32", "buffer"], result: "i32" },
+  // int ls_replica_new(int iCore, int szPage, int msTimeout)
+  ls_replica_new: { parameters: ["i32", "i32", "i32"], result: "i32" },
+  // int ls_replica_close(int iReplica)
+  ls_replica_close: { parameters: ["i32"], result: "i32" },
+  // int ls_replica_interrupt(int iReplica)
+  ls_replica_interrupt: { parameters: ["i32"], result: "i32" },
+  // int ls_replica_error(int iReplica, uint8_t *aOut, int nOut)
+  ls_replica_error: { parameters: ["i32", "buffer", "i32"], result: "i32" },
+  // int ls_replica_fail(int iReplica, const char *zText)
+  ls_replica_fail: { parameters: ["i32", "buffer"], result: "i32" },
+  // int ls_replica_stats(int iReplica, uint64_t *aOut, int nOut)
+  ls_replica_stats: { parameters: ["i32", "buffer", "i32"], result: "i32" },
+  // int ls_replica_add(int iReplica, int iStat, int nAmount)
+  ls_replica_add: { parameters: ["i32", "i32", "i32"], result: "i32" },
+  // int ls_replica_view(int iReplica, uint64_t *aOut)
+  ls_replica_view: { parameters: ["i32", "buffer"], result: "i32" },
+  // int ls_replica_ticket(int iReplica, int msTimeout)
+  ls_replica_ticket: { parameters: ["i32", "i32"], result: "i32" },
+  // int ls_object_new(int iReplica, int szPage, uint32_t iCommit, int bSnapshot, uint64_t szFile)
+  ls_object_new: { parameters: ["i32", "i32", "u32", "i32", "u64"], result: "i32" },
+  // int ls_object_index(int iObject, const uint8_t *aIndex, int nIndex, int nMax)
+  ls_object_index: { parameters: ["i32", "buffer", "i32", "i32"], result: "i32" },
+  // int ls_object_count(int iObject)
+  ls_object_count: { parameters: ["i32"], result: "i32" },
+  // int ls_object_refs(int iObject)
+  ls_object_refs: { parameters: ["i32"], result: "i32" },
+  // int ls_object_offset(int iObject, int iFrame, uint64_t *aOut)
+  ls_object_offset: { parameters: ["i32", "i32", "buffer"], result: "i32" },
+  // int ls_object_frames(int iObject, int iFrame, int nMax, uint32_t *aFrame)
+  ls_object_frames: { parameters: ["i32", "i32", "i32", "buffer"], result: "i32" },
+  // int ls_object_free(int iObject)
+  ls_object_free: { parameters: ["i32"], result: "i32" },
+  // int ls_map_new(int iView, int szPage)
+  ls_map_new: { parameters: ["i32", "i32"], result: "i32" },
+  // int ls_map_apply(int iMap, int iObject, int iFrame, int nMax)
+  ls_map_apply: { parameters: ["i32", "i32", "i32", "i32"], result: "i32" },
+  // int ls_map_truncate(int iMap, uint32_t iCommit)
+  ls_map_truncate: { parameters: ["i32", "u32"], result: "i32" },
+  // int ls_map_view(int iMap, int iReplica, uint64_t iTxid, uint32_t iCommit, uint32_t iStamp, uint64_t msTime)
+  ls_map_view: { parameters: ["i32", "i32", "u64", "u32", "u32", "u64"], result: "i32" },
+  // int ls_map_free(int iMap)
+  ls_map_free: { parameters: ["i32"], result: "i32" },
+  // int ls_view_publish(int iView)
+  ls_view_publish: { parameters: ["i32"], result: "i32" },
+  // int ls_view_relocate(int iFrom, int iTo)
+  ls_view_relocate: { parameters: ["i32", "i32"], result: "i32" },
+  // int ls_view_release(int iView)
+  ls_view_release: { parameters: ["i32"], result: "i32" },
+  // int ls_view_locate(int iView, uint32_t iPgno, uint32_t *aOut)
+  ls_view_locate: { parameters: ["i32", "u32", "buffer"], result: "i32" },
+  // int ls_stamp(void)
+  ls_stamp: { parameters: [], result: "i32" },
+  // int ls_run_load(int iObject, int iFrame, int nFrame, const uint8_t *aByte, int nByte)
+  ls_run_load: { parameters: ["i32", "i32", "i32", "buffer", "i32"], result: "i32" },
+  // int ls_run_free(int iRun)
+  ls_run_free: { parameters: ["i32"], result: "i32" },
+  // int ls_run_touched(int iRun)
+  ls_run_touched: { parameters: ["i32"], result: "i32" },
+  // int ls_pool_bytes(uint64_t *aOut)
+  ls_pool_bytes: { parameters: ["buffer"], result: "i32" },
+  // int ls_fault(uint8_t *aOut, int nOut)
+  ls_fault: { parameters: ["buffer", "i32"], result: "i32" },
+  // int ls_file_verify(const uint8_t *aByte, int nByte)
+  ls_file_verify: { parameters: ["buffer", "i32"], result: "i32" },
+  // int ls_lz4_compress(const uint8_t *aSrc, int nSrc, uint8_t *aDst, int nDst)
+  ls_lz4_compress: { parameters: ["buffer", "i32", "buffer", "i32"], result: "i32" },
+  // int ls_lz4_block(const uint8_t *aSrc, int nSrc, uint8_t *aDst, int nDst)
+  ls_lz4_block: { parameters: ["buffer", "i32", "buffer", "i32"], result: "i32" },
+  // int ls_lz4_frame(const uint8_t *aSrc, int nSrc, uint8_t *aDst, int nDst)
+  ls_lz4_frame: { parameters: ["buffer", "i32", "buffer", "i32"], result: "i32" },
+  // int ls_host_last(void)
+  ls_host_last: { parameters: [], result: "i32" },
+  // int ls_host_begin(int iHost)
+  ls_host_begin: { parameters: ["i32"], result: "i32" },
+  // int ls_host_end(int iHost)
+  ls_host_end: { parameters: ["i32"], result: "i32" },
+  // int ls_host_default(int iHost, int bOn)
+  ls_host_default: { parameters: ["i32", "i32"], result: "i32" },
+  // int ls_sentinel(const char *zPrefix)
+  ls_sentinel: { parameters: ["buffer"], result: "i32" },
+  // int ls_census(uint32_t *aOut, int nOut)
+  ls_census: { parameters: ["buffer", "i32"], result: "i32" },
+} as const satisfies Symbols;
