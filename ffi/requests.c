@@ -78,13 +78,12 @@ static LsReplica *replicaById(int iReplica){
   return iReplica>0 && iReplica<REPLICA_MAX ? apReplica[iReplica] : NULL;
 }
 
-int ls_replica_new(int iCore, int szPage, int msTimeout){
+int ls_replica_new(int iCore, int msTimeout){
   LsReplica *p = calloc(1, sizeof(*p));
   int i;
   if( p==NULL ) return LS_NOMEM;
   pthread_mutex_init(&p->mu, NULL);
   p->iCore = iCore;
-  p->szPage = (uint32_t)szPage;
   p->msTimeout = msTimeout;
   pthread_mutex_lock(&tableLock);
   for(i=1; i<REPLICA_MAX; i++){

@@ -12,7 +12,6 @@
 typedef struct LsReplica {
   int iId;
   int iCore;
-  uint32_t szPage;
   int msTimeout;                    /* longest wait of a read unless the connection says otherwise */
   atomic_int bClosed;
   int nFile;                        /* guarded by the table's lock */

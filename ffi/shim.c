@@ -599,6 +599,7 @@ static int openByTicket(LsFile *p, const char *zName){
     return fileError(p, SQLITE_CANTOPEN, "ReplicaClosedError: Cannot open replica: it was closed, or its path was "
       "used twice, expected one connection for each call of connect()");
   }
+  if( p->msTimeout<=0 ) p->msTimeout = p->pReplica->msTimeout;
   return SQLITE_OK;
 }
 

@@ -75,7 +75,7 @@ LS_API int ls_request_text(int iSlot, int iGen, uint8_t *aOut, int nOut);
 LS_API int ls_answer(int iSlot, int iGen, int rc, int iValue, const char *zText);
 
 /* Replica. */
-LS_API int ls_replica_new(int iCore, int szPage, int msTimeout);
+LS_API int ls_replica_new(int iCore, int msTimeout);
 LS_API int ls_replica_close(int iReplica);
 LS_API int ls_replica_interrupt(int iReplica);
 LS_API int ls_replica_error(int iReplica, uint8_t *aOut, int nOut);

@@ -47,8 +47,8 @@ export const symbols = {
   ls_request_text: { parameters: ["i32", "i32", "buffer", "i32"], result: "i32" },
   // int ls_answer(int iSlot, int iGen, int rc, int iValue, const char *zText)
   ls_answer: { parameters: ["i32", "i32", "i32", "i32", "buffer"], result: "i32" },
-  // int ls_replica_new(int iCore, int szPage, int msTimeout)
-  ls_replica_new: { parameters: ["i32", "i32", "i32"], result: "i32" },
+  // int ls_replica_new(int iCore, int msTimeout)
+  ls_replica_new: { parameters: ["i32", "i32"], result: "i32" },
   // int ls_replica_close(int iReplica)
   ls_replica_close: { parameters: ["i32"], result: "i32" },
   // int ls_replica_interrupt(int iReplica)

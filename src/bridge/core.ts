@@ -1,0 +1,181 @@
+/**
+ * The core: opens replicas, serves the requests of readers. Lives in a worker, one for each thread that opens replicas.
+ *
+ * @module
+ */
+import { cString, type Native, readText } from "../../ffi/native.ts";
+import { LS } from "../../ffi/symbols.ts";
+import { DeadlineError, ReplicaClosedError } from "../errors.ts";
+import { type Environment, makeUriConfig, type ReplicaConfig } from "../options.ts";
+import { LiveReplica } from "../view/live_replica.ts";
+import { encodeError } from "./error_text.ts";
+import { decodeParameters, decodeRequest, REQUEST, REQUEST_WORDS, type ShimRequest } from "./protocol.ts";
+import { sqliteCode } from "./sqlite_code.ts";
+import { openConfiguredStore } from "./configured_store.ts";
+
+/** Requests taken from the shim at once. */
+const BATCH = 64;
+
+/** A replica opened by URI, and how many files of SQLite use it. */
+interface Shared {
+  readonly opening: Promise<LiveReplica>;
+  uses: number;
+}
+
+/** Serves all replicas of one thread. */
+export class Core {
+  /** The shim's handle. */
+  readonly id: number;
+  readonly #native: Native;
+  readonly #environment: Environment;
+  readonly #replicas = new Map<number, LiveReplica>();
+  readonly #setCredentials = new Map<number, (credentials: ReplicaConfig["credentials"]) => void>();
+  readonly #shared = new Map<string, Shared>();
+  readonly #words = new Uint32Array(BATCH * REQUEST_WORDS);
+
+  constructor(native: Native, environment: Environment) {
+    this.#native = native;
+    this.#environment = environment;
+    this.id = native.calls.ls_core_start();
+    if (this.id < 0) throw new ReplicaClosedError(`Cannot start core: the shim answers ${this.id}`);
+  }
+
+  /** Serves until {@link stop}. */
+  run(): Promise<void> {
+    return this.#native.listen(this.id, () => this.#takeAll());
+  }
+
+  /** Opens a replica; returns its handle. */
+  async open(config: ReplicaConfig, signal?: AbortSignal): Promise<number> {
+    return (await this.#open(config, signal)).id;
+  }
+
+  async #open(config: ReplicaConfig, signal?: AbortSignal): Promise<LiveReplica> {
+    const deadline = new AbortController();
+    const waitMs = config.openTimeoutMs + config.waitForReplicaMs;
+    const timer = setTimeout(() => {
+      deadline.abort(
+        new DeadlineError(`Cannot open replica ${config.location.name}: not done after ${waitMs} ms`),
+      );
+    }, waitMs);
+    const either = signal ? AbortSignal.any([signal, deadline.signal]) : deadline.signal;
+    try {
+      const { store, setCredentials } = await openConfiguredStore(
+        config,
+        this.#environment,
+        this.#native,
+        either,
+      );
+      const { layout } = config.location;
+      const replica = await LiveReplica.open(this.#native, this.id, store, layout, config, {
+        signal: either,
+      });
+      this.#replicas.set(replica.id, replica);
+      this.#setCredentials.set(replica.id, setCredentials);
+      return replica;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Replaces the keys of an open replica. */
+  setCredentials(replicaId: number, credentials: ReplicaConfig["credentials"]): void {
+    this.#setCredentials.get(replicaId)?.(credentials);
+  }
+
+  /** Closes a replica; unknown handles are ignored, closing twice does nothing. */
+  async close(replicaId: number): Promise<void> {
+    const replica = this.#replicas.get(replicaId);
+    this.#replicas.delete(replicaId);
+    this.#setCredentials.delete(replicaId);
+    await replica?.close();
+  }
+
+  /** Makes this core the one that serves databases opened by URI. */
+  becomeDefault(): void {
+    this.#native.calls.ls_core_default(this.id, 1);
+  }
+
+  /** Closes everything and ends {@link run}. */
+  async stop(): Promise<void> {
+    const reason = cString("ReplicaClosedError: Cannot read page: the replica's core has ended");
+    this.#native.calls.ls_core_stop(this.id, reason);
+    await Promise.all([...this.#replicas.keys()].map((id) => this.close(id)));
+  }
+
+  #takeAll(): void {
+    for (;;) {
+      const bytes = new Uint8Array(this.#words.buffer);
+      const count = this.#native.calls.ls_core_take(this.id, bytes, BATCH);
+      for (let i = 0; i < count; i++) this.#serve(decodeRequest(this.#words, i));
+      if (count < BATCH) return;
+    }
+  }
+
+  #serve(request: ShimRequest): void {
+    if (request.kind === REQUEST.closed) this.#unshare(request.replicaId);
+    else if (request.kind === REQUEST.open) this.#answerOpen(request);
+    else this.#answerPage(request);
+  }
+
+  #answer(request: ShimRequest, code: number, value: number, text: string): number {
+    return this.#native.calls.ls_answer(request.slot, request.generation, code, value, cString(text));
+  }
+
+  #answerError(request: ShimRequest, error: unknown): void {
+    this.#answer(request, sqliteCode(error), 0, encodeError(error));
+  }
+
+  async #answerPage(request: ShimRequest): Promise<void> {
+    try {
+      const replica = this.#replicas.get(request.replicaId);
+      if (!replica) throw new ReplicaClosedError("Cannot read page: the replica was closed");
+      for (;;) {
+        const outcome = await replica.serve(request);
+        // Evicted again before the reader had it: load it once more.
+        if (this.#answer(request, 0, outcome === "moved" ? 1 : 0, "") !== LS.BUSY) return;
+      }
+    } catch (error) {
+      this.#answerError(request, error);
+    }
+  }
+
+  async #answerOpen(request: ShimRequest): Promise<void> {
+    try {
+      const text = readText(
+        (buffer) =>
+          this.#native.calls.ls_request_text(request.slot, request.generation, buffer, buffer.length),
+        8192,
+      );
+      const config = makeUriConfig(decodeParameters(text), this.#environment);
+      const replica = await this.#share(config);
+      if (this.#answer(request, 0, replica.id, "") !== 0) this.#unshare(replica.id);
+    } catch (error) {
+      this.#answerError(request, error);
+    }
+  }
+
+  /** One replica for all connections that ask for the same. */
+  async #share(config: ReplicaConfig): Promise<LiveReplica> {
+    const key = JSON.stringify(config);
+    const shared = this.#shared.get(key) ?? { opening: this.#open(config), uses: 0 };
+    this.#shared.set(key, shared);
+    shared.uses++;
+    try {
+      return await shared.opening;
+    } catch (error) {
+      this.#shared.delete(key);
+      throw error;
+    }
+  }
+
+  async #unshare(replicaId: number): Promise<void> {
+    for (const [key, shared] of this.#shared) {
+      const replica = await shared.opening.catch(() => undefined);
+      if (replica?.id !== replicaId || --shared.uses > 0) continue;
+      this.#shared.delete(key);
+      await this.close(replicaId);
+      return;
+    }
+  }
+}

@@ -1,0 +1,190 @@
+/**
+ * The user's side of the core: starts its worker, sends calls, waits for answers.
+ *
+ * @module
+ */
+import process from "node:process";
+import { Worker } from "node:worker_threads";
+import { cString, type Native } from "../../ffi/native.ts";
+import { loadNative } from "../../ffi/mod.ts";
+import { DeadlineError, ReplicaClosedError } from "../errors.ts";
+import type { ReplicaConfig } from "../options.ts";
+import { decodeError } from "./error_text.ts";
+import type { Answer, CallOf } from "./protocol.ts";
+
+/** How long a core without replicas is kept, for the next opening. */
+const LINGER_MS = 2_000;
+
+/** How long a worker may take to be ready. */
+const START_MS = 30_000;
+
+interface Waiting {
+  resolve(value: number): void;
+  reject(error: Error): void;
+}
+
+/** A running core of this thread. */
+export class CoreClient {
+  /** The shim on this thread. */
+  readonly native: Native;
+  /** Settles when the worker has ended. */
+  readonly ended: Promise<void>;
+  readonly #worker: Worker;
+  readonly #waiting = new Map<number, Waiting>();
+  #nextId = 1;
+  #coreId = 0;
+  #uses = 0;
+  #linger: ReturnType<typeof setTimeout> | undefined;
+  #dead: Error | undefined;
+
+  /** Starts a core with its worker. */
+  static async start(shimPath: string): Promise<CoreClient> {
+    const native = await loadNative(shimPath);
+    const client = new CoreClient(native, shimPath);
+    client.#coreId = await client.#ready();
+    return client;
+  }
+
+  private constructor(native: Native, shimPath: string) {
+    this.native = native;
+    const url = new URL(
+      import.meta.url.endsWith(".ts") ? "./core_worker.ts" : "./core_worker.js",
+      import.meta.url,
+    );
+    this.#worker = new Worker(url, { workerData: { shimPath } });
+    this.#worker.on("message", (answer: Answer) => this.#settle(answer));
+    this.ended = new Promise((resolve) => {
+      this.#worker.on("error", (error) => this.#die(error as Error));
+      this.#worker.on("exit", () => {
+        this.#die(new ReplicaClosedError("Cannot reach core: its worker has ended"));
+        resolve();
+      });
+    });
+    // A reader on another thread must not wait for a core that goes with the process.
+    process.on("exit", this.#onExit);
+  }
+
+  readonly #onExit = (): void => {
+    if (this.#coreId) {
+      this.native.calls.ls_core_stop(
+        this.#coreId,
+        cString("ReplicaClosedError: Cannot read: the process is ending"),
+      );
+    }
+  };
+
+  #ready(): Promise<number> {
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(
+        () => reject(new DeadlineError(`Cannot start core: its worker is not ready after ${START_MS} ms`)),
+        START_MS,
+      );
+      const settled = <T>(settle: (value: T) => void) => (value: T) => {
+        clearTimeout(timer);
+        settle(value);
+      };
+      this.#waiting.set(0, { resolve: settled(resolve), reject: settled(reject) });
+    });
+  }
+
+  #settle({ id, value, error }: Answer): void {
+    const waiting = this.#waiting.get(id);
+    this.#waiting.delete(id);
+    if (this.#waiting.size === 0) this.#worker.unref();
+    if (error === undefined) waiting?.resolve(value);
+    else waiting?.reject(decodeError(error));
+  }
+
+  #die(error: Error): void {
+    if (this.#dead) return;
+    this.#dead = error;
+    this.#onExit();
+    process.off("exit", this.#onExit);
+    for (const waiting of this.#waiting.values()) waiting.reject(error);
+    this.#waiting.clear();
+  }
+
+  /** Whether the core can still be asked. */
+  get alive(): boolean {
+    return this.#dead === undefined;
+  }
+
+  /** Sends a call; the process stays alive until its answer. */
+  call(call: CallOf, signal?: AbortSignal): Promise<number> {
+    if (this.#dead) return Promise.reject(this.#dead);
+    if (signal?.aborted) return Promise.reject(signal.reason);
+    const id = this.#nextId++;
+    return new Promise((resolve, reject) => {
+      const onAbort = () => {
+        this.#worker.postMessage({
+          id: this.#nextId++,
+          kind: "cancel",
+          of: id,
+          reason: String(signal!.reason),
+        });
+        reject(signal!.reason);
+      };
+      const settled = <T>(settle: (value: T) => void) => (value: T) => {
+        signal?.removeEventListener("abort", onAbort);
+        settle(value);
+      };
+      signal?.addEventListener("abort", onAbort, { once: true });
+      this.#waiting.set(id, { resolve: settled(resolve), reject: settled(reject) });
+      this.#worker.ref();
+      this.#worker.postMessage({ id, ...call });
+    });
+  }
+
+  /** Opens a replica and counts it as a use of this core. */
+  async open(config: ReplicaConfig, signal?: AbortSignal): Promise<number> {
+    this.use();
+    try {
+      return await this.call({ kind: "open", config }, signal);
+    } catch (error) {
+      this.release();
+      throw error;
+    }
+  }
+
+  /** Keeps the core running until a {@link release}. */
+  use(): void {
+    this.#uses++;
+    clearTimeout(this.#linger);
+  }
+
+  /** Gives a use up; without any the core ends after a while. */
+  release(): void {
+    if (--this.#uses > 0) return;
+    this.#linger = setTimeout(() => void this.stop(), LINGER_MS);
+    (this.#linger as unknown as { unref?(): void }).unref?.();
+  }
+
+  /** Ends the core now. */
+  async stop(): Promise<void> {
+    if (this.#dead) return;
+    clearTimeout(this.#linger);
+    await this.call({ kind: "stop" }).catch(() => {});
+    await this.ended;
+  }
+}
+
+/** The cores of this thread by shim: one, unless somebody names another shim. */
+const running = new Map<string, Promise<CoreClient>>();
+
+/** The core of this thread, started when there is none. */
+export async function threadCore(shimPath: string): Promise<CoreClient> {
+  for (;;) {
+    const known = running.get(shimPath);
+    if (known === undefined) {
+      const starting = CoreClient.start(shimPath);
+      running.set(shimPath, starting);
+      starting.then(({ ended }) => ended).catch(() => {}).finally(() => {
+        if (running.get(shimPath) === starting) running.delete(shimPath);
+      });
+      return await starting;
+    }
+    const core = await known;
+    if (core.alive) return core;
+    if (running.get(shimPath) === known) running.delete(shimPath);
+  }
+}

@@ -1,0 +1,100 @@
+/**
+ * Errors as text: how they cross from the core to the user's thread, through the shim or in a message.
+ *
+ * The first line is `Name: message`; facts follow as `name=value`, causes last. The shim keeps 1023 bytes.
+ *
+ * @module
+ */
+import {
+  DeadlineError,
+  LtxFormatError,
+  ObjectGoneError,
+  ReplicaClosedError,
+  ReplicaError,
+  RestorePlanError,
+  type RestorePlanFault,
+  ShimError,
+  StorageError,
+} from "../errors.ts";
+
+/** How deep a chain of causes is followed. */
+const CAUSES_MAX = 4;
+
+const oneLine = (text: string): string => text.replaceAll(/\s*[\r\n]+\s*/g, " ");
+
+function facts(error: Error): Record<string, string | number | boolean> {
+  if (error instanceof StorageError) {
+    const { key, status, code, retryable } = error;
+    return { key, status, code, retryable };
+  }
+  if (error instanceof LtxFormatError) return { key: error.key, offset: error.offset };
+  if (error instanceof RestorePlanError) return { fault: error.fault };
+  return {};
+}
+
+/** Writes an error as text. */
+export function encodeError(thrown: unknown): string {
+  const error = thrown instanceof Error ? thrown : new ReplicaError(String(thrown));
+  const lines = [`${error.name}: ${oneLine(error.message)}`];
+  for (const [name, value] of Object.entries(facts(error))) lines.push(`${name}=${oneLine(String(value))}`);
+  let cause = error.cause;
+  for (let depth = 0; cause instanceof Error && depth < CAUSES_MAX; depth++, cause = cause.cause) {
+    lines.push(`cause=${cause.name}: ${oneLine(cause.message)}`);
+  }
+  return lines.join("\n");
+}
+
+function causeOf(lines: string[]): Error | undefined {
+  let cause: Error | undefined;
+  for (const line of lines.filter((line) => line.startsWith("cause=")).reverse()) {
+    cause = makeError(line.slice("cause=".length), {}, cause);
+  }
+  return cause;
+}
+
+function makeError(head: string, known: Record<string, string>, cause: Error | undefined): Error {
+  const colon = head.indexOf(": ");
+  const name = colon < 0 ? "" : head.slice(0, colon);
+  const message = colon < 0 ? head : head.slice(colon + 2);
+  const details = {
+    key: known.key ?? "",
+    status: Number(known.status ?? 0),
+    code: known.code ?? "",
+    retryable: known.retryable === "true",
+    cause,
+  };
+  switch (name) {
+    case "StorageError":
+      return new StorageError(message, details);
+    case "ObjectGoneError":
+      return new ObjectGoneError(message, details);
+    case "LtxFormatError":
+      return new LtxFormatError(message, { key: details.key, offset: Number(known.offset ?? -1), cause });
+    case "RestorePlanError":
+      return new RestorePlanError(message, (known.fault ?? "unreachable") as RestorePlanFault, { cause });
+    case "DeadlineError":
+      return new DeadlineError(message, { cause });
+    case "ReplicaClosedError":
+      return new ReplicaClosedError(message, { cause });
+    case "ShimError":
+      return new ShimError(message, { cause });
+    case "TypeError":
+      return new TypeError(message, { cause });
+    case "RangeError":
+      return new RangeError(message, { cause });
+  }
+  const error = new ReplicaError(message, { cause });
+  if (name !== "") error.name = name;
+  return error;
+}
+
+/** Reads an error back: the same class, facts and causes, without their stacks. */
+export function decodeError(text: string): Error {
+  const [head = "", ...lines] = text.split("\n");
+  const known: Record<string, string> = {};
+  for (const line of lines) {
+    const equals = line.indexOf("=");
+    if (equals > 0 && !line.startsWith("cause=")) known[line.slice(0, equals)] = line.slice(equals + 1);
+  }
+  return makeError(head, known, causeOf(lines));
+}

@@ -1,0 +1,83 @@
+/**
+ * What the user's thread and its core say to each other, as data.
+ *
+ * @module
+ */
+import type { ReplicaConfig } from "../options.ts";
+
+/** What a core worker is started with. */
+export interface CoreStart {
+  /** Absolute path of the shim. */
+  readonly shimPath: string;
+}
+
+/** A call; the core answers each with one {@link Answer} of the same `id`. */
+export type Call =
+  & { readonly id: number }
+  & (
+    | { readonly kind: "open"; readonly config: ReplicaConfig }
+    | { readonly kind: "cancel"; readonly of: number; readonly reason: string }
+    | {
+      readonly kind: "credentials";
+      readonly replicaId: number;
+      readonly credentials: ReplicaConfig["credentials"];
+    }
+    | { readonly kind: "close"; readonly replicaId: number }
+    | { readonly kind: "default" }
+    | { readonly kind: "stop" }
+  );
+
+/** A call without its number. */
+export type CallOf = Call extends infer T ? T extends Call ? Omit<T, "id"> : never : never;
+
+/** The core's answer, or, with `id` 0, its word that it is ready. */
+export interface Answer {
+  readonly id: number;
+  /** The handle of an opened replica, else 0; the core's own handle when it tells that it is ready. */
+  readonly value: number;
+  /** Text of an error; undefined when the call succeeded. */
+  readonly error?: string;
+}
+
+/** Words of one request as the shim gives it; `LsRequest` in `ffi/shim.h`. */
+export const REQUEST_WORDS = 9;
+
+/** Kinds of requests; `LS_REQUEST_…` in `ffi/shim.h`. */
+export const REQUEST = { page: 1, open: 2, closed: 3 } as const;
+
+/** A request of a reader, or of a connection that opens. */
+export interface ShimRequest {
+  readonly kind: number;
+  readonly slot: number;
+  readonly generation: number;
+  readonly replicaId: number;
+  readonly viewId: number;
+  readonly pgno: number;
+  readonly objectId: number;
+  readonly frame: number;
+  readonly connection: number;
+}
+
+/** Reads request number `index` out of the words that the shim filled. */
+export function decodeRequest(words: Uint32Array, index: number): ShimRequest {
+  const at = (offset: number) => words[index * REQUEST_WORDS + offset]!;
+  return {
+    kind: at(0),
+    slot: at(1),
+    generation: at(2),
+    replicaId: at(3),
+    viewId: at(4),
+    pgno: at(5),
+    objectId: at(6),
+    frame: at(7),
+    connection: at(8),
+  };
+}
+
+/** Reads the text of an opening request: the database's name, then keys and values. */
+export function decodeParameters(text: string): Map<string, string> {
+  const [, ...parts] = text.split("\0");
+  const parameters = new Map<string, string>();
+  for (let i = 0; i + 1 < parts.length; i += 2) parameters.set(parts[i]!, parts[i + 1]!);
+  return parameters;
+}

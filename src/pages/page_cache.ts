@@ -1,0 +1,81 @@
+/**
+ * Which buffers stay: runs of decoded pages by last use, bounded in bytes.
+ *
+ * @module
+ */
+import { LRUCache } from "lru-cache";
+import type { Native } from "../../ffi/native.ts";
+import { LS } from "../../ffi/symbols.ts";
+
+/** A run of neighbouring frames of one object, as it stands in the pool. */
+export interface CachedRun {
+  readonly objectId: number;
+  readonly pageCount: number;
+  /** Bytes of its decoded pages. */
+  readonly size: number;
+}
+
+/**
+ * The buffers of one replica.
+ *
+ * Readers take pages without telling; the shim sets a bit on the run instead. So the oldest run is asked for its bit
+ * before it goes: touched since last asked, it counts as used now.
+ */
+export class PageCache {
+  readonly #native: Native;
+  readonly #bytesMax: number;
+  readonly #runs: LRUCache<number, CachedRun>;
+
+  /** `bytesMax` bounds the decoded pages; a run that readers are copying from may exceed it for that long. */
+  constructor(native: Native, bytesMax: number) {
+    this.#native = native;
+    this.#bytesMax = bytesMax;
+    // The bound is kept by #makeRoom(), which can pass a run over; lru-cache's own could not.
+    this.#runs = new LRUCache({
+      maxSize: Number.MAX_SAFE_INTEGER,
+      sizeCalculation: (run: CachedRun) => run.size,
+    });
+  }
+
+  /** Bytes of all buffers. */
+  get bytes(): number {
+    return this.#runs.calculatedSize;
+  }
+
+  /** The bound on {@link bytes}. */
+  get bytesMax(): number {
+    return this.#bytesMax;
+  }
+
+  /** Enters a run that was just loaded; returns how many pages went for it. */
+  add(runId: number, run: CachedRun): number {
+    const evicted = this.#makeRoom(run.size);
+    this.#runs.set(runId, run);
+    return evicted;
+  }
+
+  #makeRoom(size: number): number {
+    let evicted = 0;
+    let chances = this.#runs.size * 2;
+    while (this.#runs.calculatedSize + size > this.#bytesMax && this.#runs.size > 0 && chances-- > 0) {
+      const runId = this.#runs.rkeys().next().value as number;
+      const run = this.#runs.get(runId)!; // makes it the newest
+      if (this.#native.calls.ls_run_touched(runId) === 1) continue;
+      if (this.#free(runId)) evicted += run.pageCount;
+    }
+    return evicted;
+  }
+
+  #free(runId: number): boolean {
+    if (this.#native.calls.ls_run_free(runId) === LS.BUSY) return false;
+    this.#runs.delete(runId);
+    return true;
+  }
+
+  /** Frees all runs of an object; those being copied from right now go with the object's last view. */
+  dropObject(objectId: number): void {
+    for (const [runId, run] of [...this.#runs.entries()]) {
+      if (run.objectId === objectId && !this.#free(runId)) this.#runs.delete(runId);
+    }
+  }
+}

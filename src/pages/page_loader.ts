@@ -1,0 +1,188 @@
+/**
+ * Wanted pages → few ranged reads → buffers; one flight a range.
+ *
+ * @module
+ */
+import type { Native } from "../../ffi/native.ts";
+import { LtxFormatError } from "../errors.ts";
+import type { ObjectStore } from "../storage/object_store.ts";
+import { checkShim, type PlanFile } from "../view/plan_file.ts";
+import { addTo } from "./counters.ts";
+import { type FrameRange, type FrameState, neighbourhood } from "./neighbourhood.ts";
+import type { PageCache } from "./page_cache.ts";
+
+/** What a first miss fetches at most, the wanted page and its neighbours, in bytes as stored. */
+const NEIGHBOURHOOD_BYTES = 16 * 1024;
+
+/** Frames looked at on either side of a wanted one. */
+const NEIGHBOURHOOD_FRAMES = 64;
+
+/** Words of one frame as the shim tells it. */
+const FRAME_WORDS = 4;
+
+/** A range that is being fetched; whoever needs a page of it waits for `done`. */
+interface Flight extends FrameRange {
+  readonly done: Promise<void>;
+  /** Its place in the chain of requests that waited for one another. */
+  readonly depth: number;
+}
+
+/** Loads pages of one replica's files into the buffer pool. */
+export class PageLoader {
+  readonly #native: Native;
+  readonly #store: ObjectStore;
+  readonly #cache: PageCache;
+  readonly #replicaId: number;
+  readonly #flights = new Map<PlanFile, Set<Flight>>();
+  readonly #abort = new AbortController();
+
+  constructor(native: Native, store: ObjectStore, cache: PageCache, replicaId: number) {
+    this.#native = native;
+    this.#store = store;
+    this.#cache = cache;
+    this.#replicaId = replicaId;
+  }
+
+  /** Ends what is under way. */
+  close(reason: Error): void {
+    this.#abort.abort(reason);
+  }
+
+  /**
+   * Brings a frame's page into the pool, with neighbours where they come cheaply.
+   *
+   * `depth` is the length of the requester's chain so far; the promise gives the length with this page.
+   *
+   * @throws {ObjectGoneError} the file is not there any more
+   * @throws {LtxFormatError} the frame breaks the format
+   * @throws {StorageError} it cannot be fetched
+   */
+  async load(file: PlanFile, frame: number, depth: number): Promise<number> {
+    const flight = this.#flightOf(file, frame) ?? this.#begin(file, this.#choose(file, frame), depth + 1);
+    try {
+      await flight.done;
+    } catch (error) {
+      if (!(error instanceof LtxFormatError) || flight.count === 1) throw error;
+      // A neighbour may be the damaged one, which is nothing to this reader.
+      const alone = this.#begin(file, { first: frame, count: 1 }, flight.depth + 1);
+      await alone.done;
+      return alone.depth;
+    }
+    return Math.max(depth, flight.depth);
+  }
+
+  /** Takes over what of a file's frames was fetched with its index; returns bytes of the decoded pages. */
+  preload(file: PlanFile, bytesMax: number): number {
+    const { offset, bytes } = file.fetched;
+    const end = offset + bytes.length;
+    let loaded = 0;
+    let at = offset;
+    for (let first = 0; loaded < bytesMax; first += NEIGHBOURHOOD_FRAMES) {
+      const frames = this.#frames(file, first, NEIGHBOURHOOD_FRAMES);
+      let start = 0;
+      let startAt = at;
+      let index = 0;
+      const flush = () => {
+        if (index > start) {
+          this.#enter(
+            file,
+            { first: first + start, count: index - start },
+            bytes.subarray(startAt - offset, at - offset),
+          );
+          loaded += (index - start) * file.header.pageSize;
+        }
+      };
+      for (; index < frames.length && at + frames[index]!.size <= end; index++) {
+        const { current, cached, size } = frames[index]!;
+        if (!current || cached) {
+          flush();
+          start = index + 1;
+          startAt = at + size;
+        }
+        at += size;
+      }
+      flush();
+      if (index < NEIGHBOURHOOD_FRAMES) break;
+    }
+    return loaded;
+  }
+
+  #flightOf(file: PlanFile, frame: number): Flight | undefined {
+    for (const flight of this.#flights.get(file) ?? []) {
+      if (frame >= flight.first && frame < flight.first + flight.count) return flight;
+    }
+    return undefined;
+  }
+
+  #frames(file: PlanFile, first: number, count: number): FrameState[] {
+    const words = new Uint32Array(count * FRAME_WORDS);
+    const bytes = new Uint8Array(words.buffer);
+    const found = checkShim(
+      this.#native,
+      this.#native.calls.ls_object_frames(file.objectId, first, count, bytes),
+      "look up frames of",
+      file.file.key,
+    );
+    return Array.from({ length: found }, (_, i) => ({
+      pgno: words[i * FRAME_WORDS]!,
+      size: words[i * FRAME_WORDS + 1]!,
+      cached: words[i * FRAME_WORDS + 2] === 1,
+      current: words[i * FRAME_WORDS + 3] === 1,
+    }));
+  }
+
+  #choose(file: PlanFile, frame: number): FrameRange {
+    const first = Math.max(0, frame - NEIGHBOURHOOD_FRAMES);
+    const frames = this.#frames(file, first, NEIGHBOURHOOD_FRAMES * 2);
+    const busy = (other: number) => this.#flightOf(file, other) !== undefined;
+    return neighbourhood(frames, first, frame, NEIGHBOURHOOD_BYTES, busy);
+  }
+
+  #offset(file: PlanFile, frame: number): number {
+    const out = new Uint8Array(8);
+    const result = this.#native.calls.ls_object_offset(file.objectId, frame, out);
+    checkShim(this.#native, result, "look up frames of", file.file.key);
+    return Number(new DataView(out.buffer).getBigUint64(0, true));
+  }
+
+  #begin(file: PlanFile, range: FrameRange, depth: number): Flight {
+    const flights = this.#flights.get(file) ?? new Set();
+    this.#flights.set(file, flights);
+    const done = this.#fetch(file, range).finally(() => {
+      flights.delete(flight);
+      if (flights.size === 0) this.#flights.delete(file);
+    });
+    const flight: Flight = { ...range, depth, done };
+    flights.add(flight);
+    return flight;
+  }
+
+  async #fetch(file: PlanFile, range: FrameRange): Promise<void> {
+    const offset = this.#offset(file, range.first);
+    const size = this.#offset(file, range.first + range.count) - offset;
+    const { bytes } = await this.#store.read(file.file, { offset, size }, { signal: this.#abort.signal });
+    this.#abort.signal.throwIfAborted();
+    if (file.closed) return; // replaced meanwhile; its handle may name another file by now
+    this.#enter(file, range, bytes);
+  }
+
+  /** Checks, decodes and publishes the frames of a range, whose stored bytes are `bytes`. */
+  #enter(file: PlanFile, range: FrameRange, bytes: Uint8Array): void {
+    const runId = checkShim(
+      this.#native,
+      this.#native.calls.ls_run_load(
+        file.objectId,
+        range.first,
+        range.count,
+        bytes as Uint8Array<ArrayBuffer>,
+        bytes.length,
+      ),
+      "decode pages of",
+      file.file.key,
+    );
+    const size = range.count * file.header.pageSize;
+    const evicted = this.#cache.add(runId, { objectId: file.objectId, pageCount: range.count, size });
+    addTo(this.#native, this.#replicaId, "pagesLoaded", range.count);
+    addTo(this.#native, this.#replicaId, "pagesEvicted", evicted);
+  }
+}

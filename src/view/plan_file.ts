@@ -1,0 +1,209 @@
+/**
+ * One file of a restore plan as the shim knows it: header read, page index checked and decoded.
+ *
+ * @module
+ */
+import type { Native } from "../../ffi/native.ts";
+import { readText } from "../../ffi/native.ts";
+import { LS } from "../../ffi/symbols.ts";
+import { LtxFormatError, ReplicaError } from "../errors.ts";
+import { decodeHeader, HEADER_SIZE, isNoChecksum, isSnapshot, type LtxHeader } from "../ltx/header.ts";
+import { MIN_FILE_SIZE } from "../ltx/page_index.ts";
+import { decodeTrailer, TRAILER_SIZE } from "../ltx/trailer.ts";
+import { formatTxid } from "../ltx/txid.ts";
+import type { ByteRange, ObjectStore, ReadResult, RequestOptions } from "../storage/object_store.ts";
+import type { ReplicaFile } from "./restore_plan.ts";
+
+/** Files up to this size are fetched whole: index, trailer and pages in one request. */
+export const WHOLE_FILE_SIZE_MAX: number = 256 * 1024;
+
+/** What is fetched of the base file's head: header, page 1 and the pages after it, where schemas begin. */
+const HEAD_SIZE = 16 * 1024;
+
+/** Least of a large file's tail that is fetched; most indexes are about 1/250 of their file. */
+const TAIL_SIZE_MIN = 32 * 1024;
+const TAIL_SHARE = 1 / 200;
+
+/** Index entries decoded before the loop may turn: about 1 ms. */
+const ENTRIES_A_SLICE = 50_000;
+
+/** Bytes after the page index: its size field and the trailer. */
+const AFTER_INDEX = 8 + TRAILER_SIZE;
+
+/** A plan file, its frames known to the shim. */
+export interface PlanFile {
+  readonly file: ReplicaFile;
+  readonly header: LtxHeader;
+  /** The shim's handle for its frames. */
+  readonly objectId: number;
+  /** What was fetched of its frames: bytes from `offset` on; empty when nothing useful was. */
+  fetched: { readonly offset: number; readonly bytes: Uint8Array };
+  /** Requests that waited for one another. */
+  readonly depth: number;
+  /** Set when the shim's handle was given up: it may name another file by now. */
+  closed: boolean;
+}
+
+/** The words of the shim's last complaint on this thread. */
+export function shimFault(native: Native): string {
+  return readText((buffer) => native.calls.ls_fault(buffer, buffer.length), 256);
+}
+
+/** Throws unless a result of the shim is a handle or count. */
+export function checkShim(native: Native, result: number, act: string, key: string): number {
+  if (result >= 0) return result;
+  if (result === LS.FORMAT) throw new LtxFormatError(`Cannot ${act} "${key}": ${shimFault(native)}`, { key });
+  throw new ReplicaError(`Cannot ${act} "${key}": the shim answers ${result}, expected a value from 0 on`);
+}
+
+/** Head and tail of a file, as bytes with their places; the whole file in `head` when it is small. */
+interface Ends {
+  readonly head: Uint8Array;
+  readonly tail: Uint8Array;
+}
+
+/** Reads a range of a file that must still be the one listed. */
+function read(
+  store: ObjectStore,
+  file: ReplicaFile,
+  range: ByteRange,
+  options: RequestOptions,
+): Promise<ReadResult> {
+  return store.read(file, range, options);
+}
+
+async function readEnds(
+  store: ObjectStore,
+  file: ReplicaFile,
+  base: boolean,
+  options: RequestOptions,
+): Promise<Ends> {
+  if (file.size < MIN_FILE_SIZE) {
+    throw new LtxFormatError(
+      `Cannot open LTX file "${file.key}": it has ${file.size} bytes, expected at least ${MIN_FILE_SIZE}`,
+      { key: file.key },
+    );
+  }
+  if (file.size <= WHOLE_FILE_SIZE_MAX) {
+    const { bytes } = await read(store, file, { offset: 0, size: file.size }, options);
+    return { head: bytes, tail: bytes };
+  }
+  const tailSize = Math.min(file.size, Math.max(TAIL_SIZE_MIN, Math.ceil(file.size * TAIL_SHARE)));
+  const [head, tail] = await Promise.all([
+    read(store, file, { offset: 0, size: base ? HEAD_SIZE : HEADER_SIZE }, options),
+    read(store, file, { offset: file.size - tailSize, size: tailSize }, options),
+  ]);
+  return { head: head.bytes, tail: tail.bytes };
+}
+
+function checkHeader(file: ReplicaFile, header: LtxHeader): void {
+  if (header.minTxid === file.minTxid && header.maxTxid === file.maxTxid) return;
+  throw new LtxFormatError(
+    `Cannot open LTX file "${file.key}": its header names TXIDs ${formatTxid(header.minTxid)} to ` +
+      `${formatTxid(header.maxTxid)}, expected those of its name`,
+    { key: file.key, offset: 16 },
+  );
+}
+
+/** The bytes of the page index through its end marker; asks for more of the tail when it is longer. */
+async function readIndex(
+  store: ObjectStore,
+  file: ReplicaFile,
+  tail: Uint8Array,
+  options: RequestOptions,
+): Promise<{ index: Uint8Array<ArrayBuffer>; asked: boolean }> {
+  const view = new DataView(tail.buffer, tail.byteOffset, tail.byteLength);
+  const size = view.getBigUint64(tail.length - AFTER_INDEX);
+  const sizeMax = file.size - HEADER_SIZE - 6 - AFTER_INDEX;
+  if (size < 1n || size > BigInt(sizeMax)) {
+    throw new LtxFormatError(
+      `Cannot read page index of "${file.key}": its size is ${size} bytes, expected 1 to ${sizeMax}`,
+      { key: file.key, offset: file.size - AFTER_INDEX },
+    );
+  }
+  const indexSize = Number(size);
+  const have = tail.length - AFTER_INDEX;
+  const part = tail.slice(Math.max(0, have - indexSize), have) as Uint8Array<ArrayBuffer>;
+  if (part.length === indexSize) return { index: part, asked: false };
+  const missing = indexSize - part.length;
+  const offset = file.size - AFTER_INDEX - indexSize;
+  const { bytes } = await read(store, file, { offset, size: missing }, options);
+  const index = new Uint8Array(indexSize);
+  index.set(bytes);
+  index.set(part, missing);
+  return { index, asked: true };
+}
+
+/** Lets the loop turn between slices of work. */
+export function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 0));
+}
+
+async function decodeIndex(native: Native, objectId: number, index: Uint8Array<ArrayBuffer>, key: string) {
+  for (;;) {
+    const result = native.calls.ls_object_index(objectId, index, index.length, ENTRIES_A_SLICE);
+    if (checkShim(native, result, "read page index of", key) === 0) return;
+    await nextTurn();
+  }
+}
+
+/** Checks the whole file's checksum; only for a file of which all bytes are here. */
+function verifyWhole(native: Native, file: ReplicaFile, bytes: Uint8Array): void {
+  const result = native.calls.ls_file_verify(bytes as Uint8Array<ArrayBuffer>, bytes.length);
+  checkShim(native, result, "verify LTX file", file.key);
+}
+
+/**
+ * Fetches what describes a plan file and enters its frames into the shim.
+ *
+ * Small files are fetched whole and verified by their checksum; of large ones head and tail, at the same time.
+ *
+ * @throws {LtxFormatError} the file breaks the format
+ * @throws {ObjectGoneError} it is not there any more: plan anew
+ */
+export async function openPlanFile(
+  native: Native,
+  store: ObjectStore,
+  replicaId: number,
+  file: ReplicaFile,
+  base: boolean,
+  options: RequestOptions = {},
+): Promise<PlanFile> {
+  const { head, tail } = await readEnds(store, file, base, options);
+  const header = decodeHeader(head.subarray(0, HEADER_SIZE), { key: file.key });
+  checkHeader(file, header);
+  decodeTrailer(tail.subarray(tail.length - TRAILER_SIZE), {
+    noChecksum: isNoChecksum(header),
+    fileSize: file.size,
+    key: file.key,
+  });
+  const { index, asked } = await readIndex(store, file, tail, options);
+  if (head.length === file.size) verifyWhole(native, file, head);
+  const objectId = checkShim(
+    native,
+    native.calls.ls_object_new(
+      replicaId,
+      header.pageSize,
+      header.commit,
+      isSnapshot(header) ? 1 : 0,
+      BigInt(file.size),
+    ),
+    "open LTX file",
+    file.key,
+  );
+  try {
+    await decodeIndex(native, objectId, index, file.key);
+  } catch (error) {
+    native.calls.ls_object_free(objectId);
+    throw error;
+  }
+  const frames = head.length > HEADER_SIZE ? head.subarray(HEADER_SIZE) : new Uint8Array(0);
+  return {
+    file,
+    header,
+    objectId,
+    fetched: { offset: HEADER_SIZE, bytes: frames },
+    depth: asked ? 2 : 1,
+    closed: false,
+  };
+}
