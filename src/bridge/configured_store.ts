@@ -1,18 +1,79 @@
 /**
- * A store made from a configuration, in a temporary form.
+ * A configuration → the store of its replica, with the runtime's own ways of asking.
+ *
  * @module
  */
 import type { Native } from "../../ffi/native.ts";
+import { StorageError } from "../errors.ts";
 import type { Environment, ReplicaConfig } from "../options.ts";
+import { type Credentials, CredentialsSource } from "../storage/credentials.ts";
+import { levelPrefix } from "../storage/layout.ts";
 import type { ObjectStore } from "../storage/object_store.ts";
-import { FolderStore } from "../storage/folder.ts";
+import { openStore, type OpenStoreOptions } from "../storage/open_store.ts";
+import type { ReplicaLocation } from "../storage/replica_url.ts";
 
+/** A store, and how keys that the user's thread renewed reach it. */
+export interface ConfiguredStore {
+  readonly store: ObjectStore;
+  setCredentials(credentials: ReplicaConfig["credentials"]): void;
+}
+
+function toCredentials(given: Exclude<ReplicaConfig["credentials"], "anonymous" | undefined>): Credentials {
+  const { accessKeyId, secretAccessKey, sessionToken, expirationMs } = given;
+  return { accessKeyId, secretAccessKey, sessionToken, expiresMs: expirationMs };
+}
+
+function fetchInit(location: ReplicaLocation, native: Native): OpenStoreOptions["fetchInit"] {
+  if (location.scheme !== "s3" || !location.skipVerify) return undefined;
+  if (native.fetchSkipsVerify) return { tls: { rejectUnauthorized: false } };
+  throw new StorageError(
+    `Cannot open replica ${location.name}: skipVerify is set, and this runtime's fetch always verifies TLS ` +
+      "certificates, expected the process to be started with --unsafely-ignore-certificate-errors instead",
+    { key: "", status: 0, retryable: false },
+  );
+}
+
+async function holdsFiles(store: ObjectStore, location: ReplicaLocation, signal: AbortSignal): Promise<boolean> {
+  const levels = await Promise.all([0, 9].map(async (level) => {
+    for await (const page of store.list(levelPrefix(location.layout, level), { signal })) {
+      if (page.length > 0) return true;
+    }
+    return false;
+  }));
+  return levels.includes(true);
+}
+
+/**
+ * Opens the store that a configuration names. At a bucket's root, where keys may begin in several ways, it looks for
+ * the one under which files lie.
+ *
+ * @throws {StorageError} the bucket cannot be asked, or the runtime cannot do what is asked
+ */
 export async function openConfiguredStore(
   config: ReplicaConfig,
-  _e: Environment,
-  _n: Native,
-  _s: AbortSignal,
-): Promise<{ store: ObjectStore; setCredentials(c: ReplicaConfig["credentials"]): void }> {
-  if (config.location.scheme !== "file") throw new TypeError("not yet");
-  return { store: new FolderStore(config.location), setCredentials() {} };
+  environment: Environment,
+  native: Native,
+  signal: AbortSignal,
+): Promise<ConfiguredStore> {
+  const { location, credentials } = config;
+  const source = credentials === undefined || credentials === "anonymous"
+    ? undefined
+    : CredentialsSource.of(toCredentials(credentials));
+  const open = (prefix: string | undefined) =>
+    openStore(location, {
+      credentials: source ?? (credentials as "anonymous" | undefined),
+      env: environment,
+      prefix,
+      fetchInit: fetchInit(location, native),
+      totalTimeoutMs: config.requestTimeoutMs,
+    });
+  const setCredentials: ConfiguredStore["setCredentials"] = (next) => {
+    if (next !== undefined && next !== "anonymous") source?.push(toCredentials(next));
+  };
+  for (const prefix of location.prefixes.slice(0, -1)) {
+    const store = await open(prefix);
+    if (await holdsFiles(store, location, signal)) return { store, setCredentials };
+    await store.close();
+  }
+  return { store: await open(location.prefixes.at(-1)), setCredentials };
 }

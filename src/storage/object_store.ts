@@ -10,8 +10,13 @@ export interface ObjectIdentity {
   readonly key: string;
   /** Opaque tag that changes with the content: the ETag as the server spells it, or what a folder has in its place. */
   readonly etag: string;
-  /** Size in bytes. */
+  /** Size in bytes; 0 where it is not known (see {@link anyObject}). */
   readonly size: number;
+}
+
+/** Names whatever object has `key` now: neither its content nor its size is known. */
+export function anyObject(key: string): ObjectIdentity {
+  return { key, etag: "", size: 0 };
 }
 
 /** One object of a listing. */
@@ -28,10 +33,31 @@ export interface ByteRange {
   readonly size: number;
 }
 
-/** How a request ends early. */
+/**
+ * Checks a range before it is asked for.
+ *
+ * @throws {RangeError} offset or size is no integer, negative, or there is nothing to read
+ */
+export function checkRange(range: ByteRange): void {
+  const { offset, size } = range;
+  if (!Number.isSafeInteger(offset) || offset < 0 || !Number.isSafeInteger(size) || size < 1) {
+    throw new RangeError(
+      `Cannot read range: offset ${offset}, size ${size}, expected offset from 0, size from 1`,
+    );
+  }
+}
+
+/** How a request ends early, and how it is watched. */
 export interface RequestOptions {
   /** Cancels the request and its retries; the promise rejects with the signal's reason. */
   readonly signal?: AbortSignal;
+  /** Time for all attempts together in ms, in place of the store's own; a long body may need more. */
+  readonly timeoutMs?: number;
+  /**
+   * Called as bytes of the answer arrive, with all that have arrived so far: a view, not to be kept. Calls begin
+   * anew when the request is tried again.
+   */
+  readonly onProgress?: (received: Uint8Array) => void;
 }
 
 /** A listing's bounds. */
@@ -74,7 +100,8 @@ export interface ObjectStore {
    *
    * A prefix under which nothing lies gives an empty listing.
    *
-   * @throws {StorageError} access refused, no such bucket, not answered within the deadline
+   * @throws {StorageError} access refused, no such bucket
+   * @throws {DeadlineError} not answered within the deadline; the last failure is its cause
    */
   list(prefix: string, options?: ListOptions): AsyncIterable<ListedObject[]>;
 
@@ -82,9 +109,11 @@ export interface ObjectStore {
    * Reads a byte range of the object that `of` identifies.
    *
    * `of.etag` empty: whatever object has that key. A range that goes past the object's end is an error, never a
-   * short answer.
+   * short answer; only where `of.size` is 0, not known, is the range cut at the object's end (it must begin
+   * before it).
    *
    * @throws {ObjectGoneError} no such object, or another one than `of` under that key
+   * @throws {DeadlineError} not answered within the deadline; the last failure is its cause
    * @throws {StorageError} anything else
    */
   read(of: ObjectIdentity, range: ByteRange, options?: RequestOptions): Promise<ReadResult>;

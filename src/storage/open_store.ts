@@ -1,0 +1,70 @@
+/**
+ * openStore(): a location → its ObjectStore, loading only the backend that is used.
+ *
+ * @module
+ */
+
+import { readFile } from "node:fs/promises";
+import { type Credentials, credentialsChain, CredentialsSource } from "./credentials.ts";
+import type { ObjectStore } from "./object_store.ts";
+import type { ReplicaLocation, S3Location } from "./replica_url.ts";
+import { RetryingStore, type RetryingStoreOptions } from "./retry.ts";
+import type { FetchFunction } from "./s3.ts";
+
+/** Static credentials, a function asked again before they end, a source, or unsigned requests to a public bucket. */
+export type CredentialsOption =
+  | Credentials
+  | (() => Promise<Credentials> | Credentials)
+  | CredentialsSource
+  | "anonymous";
+
+/** How a store is opened; all of it may be absent. */
+export interface OpenStoreOptions extends RetryingStoreOptions {
+  /** Where nothing is said, the chain: environment, web identity, shared files, container, instance. */
+  readonly credentials?: CredentialsOption | undefined;
+  /** The environment the chain looks at. */
+  readonly env?: Readonly<Record<string, string | undefined>> | undefined;
+  /** One of the location's prefixes; its first where nothing is said. */
+  readonly prefix?: string | undefined;
+  readonly fetch?: FetchFunction | undefined;
+  /** Further fetch options, such as a runtime's own for TLS. */
+  readonly fetchInit?: Readonly<Record<string, unknown>> | undefined;
+}
+
+/**
+ * Opens the store at `location`. Nothing is asked of it yet.
+ *
+ * @throws {TypeError} static credentials are malformed
+ */
+export async function openStore(
+  location: ReplicaLocation,
+  options: OpenStoreOptions = {},
+): Promise<ObjectStore> {
+  if (location.scheme === "file") {
+    const { FolderStore } = await import("./folder.ts");
+    return new RetryingStore(new FolderStore(location), options);
+  }
+  const { S3Store } = await import("./s3.ts");
+  const inner = new S3Store(location, {
+    credentials: credentialsOf(options),
+    region: regionHint(location, options.env),
+    prefix: options.prefix,
+    fetch: options.fetch,
+    fetchInit: options.fetchInit,
+    now: options.now,
+  });
+  return new RetryingStore(inner, options);
+}
+
+function credentialsOf(options: OpenStoreOptions): CredentialsSource | "anonymous" {
+  const { credentials, env = {}, fetch, now } = options;
+  if (credentials === "anonymous" || credentials instanceof CredentialsSource) return credentials;
+  if (typeof credentials === "function") return new CredentialsSource(credentials, { now });
+  if (credentials !== undefined) return CredentialsSource.of(credentials, { now });
+  return credentialsChain({ env, fetch, readFile: (path) => readFile(path, "utf8") }, { now });
+}
+
+/** Where to begin to look for an Amazon bucket; the server corrects it. */
+function regionHint(location: S3Location, env: OpenStoreOptions["env"]): string | undefined {
+  return location.endpoint === "" ? env?.AWS_REGION || env?.AWS_DEFAULT_REGION : undefined;
+}
