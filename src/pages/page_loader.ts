@@ -58,7 +58,8 @@ export class PageLoader {
    * @throws {StorageError} it cannot be fetched
    */
   async load(file: PlanFile, frame: number, depth: number): Promise<number> {
-    const flight = this.#flightOf(file, frame) ?? this.#begin(file, this.#choose(file, frame), depth + 1);
+    const flight = this.#flightOf(file, frame) ?? this.#fly(file, frame, depth + 1);
+    if (flight === undefined) return depth;
     try {
       await flight.done;
     } catch (error) {
@@ -129,6 +130,12 @@ export class PageLoader {
       cached: words[i * FRAME_WORDS + 2] === 1,
       current: words[i * FRAME_WORDS + 3] === 1,
     }));
+  }
+
+  /** Begins the flight for a frame; undefined when its page came into the pool after the reader had looked. */
+  #fly(file: PlanFile, frame: number, depth: number): Flight | undefined {
+    if (this.#frames(file, frame, 1)[0]?.cached) return undefined;
+    return this.#begin(file, this.#choose(file, frame), depth);
   }
 
   #choose(file: PlanFile, frame: number): FrameRange {

@@ -1,0 +1,47 @@
+import assert from "node:assert/strict";
+import process from "node:process";
+import { test } from "node:test";
+import { openReplica } from "../../mod.ts";
+import { makeReplica, outcome, processCensus, rounds, spawnScript } from "./soak_support.ts";
+
+const ROWS = 20_000;
+
+test("process: exits in the middle of queries neither crash nor hang", async () => {
+  const replica = await makeReplica(ROWS);
+  try {
+    const count = rounds("EXIT_ROUNDS", 6);
+    for (let i = 0; i < count; i++) {
+      const thrown = i % 4 === 3;
+      const child = spawnScript("./exit_child.ts", [replica.url, String(ROWS), thrown ? "throw" : "exit"]);
+      const { how, printed } = await outcome(child, 30_000);
+      assert.equal(how, thrown ? "1" : "0", `exit ${i}: ${printed}`);
+    }
+  } finally {
+    await replica.remove();
+  }
+});
+
+test("process: opening and closing again and again leaks no thread, descriptor or memory", async () => {
+  const source = await makeReplica(ROWS);
+  const round = async () => {
+    const replica = await openReplica(source.url);
+    const database = replica.connect();
+    assert.equal(database.prepare("SELECT count(*) AS n FROM t").get().n, ROWS);
+    database.close();
+    await replica.close();
+  };
+  try {
+    const count = rounds("OPEN_ROUNDS", 60);
+    for (let i = 0; i < 20; i++) await round();
+    const before = { ...processCensus(), rss: process.memoryUsage().rss };
+    for (let i = 0; i < count; i++) await round();
+    const after = { ...processCensus(), rss: process.memoryUsage().rss };
+    const grown = (after.rss - before.rss) / 2 ** 20;
+    console.log(`process: ${count} rounds, ${JSON.stringify(before)} → ${JSON.stringify(after)}`);
+    assert.ok(after.threads <= before.threads + 4, "threads");
+    assert.ok(after.descriptors <= before.descriptors + 8, "descriptors");
+    assert.ok(grown < 64, `resident memory grew by ${grown.toFixed(1)} MiB`);
+  } finally {
+    await source.remove();
+  }
+});
