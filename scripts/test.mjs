@@ -1,0 +1,235 @@
+/**
+ * Everything that must hold, in one command: `npm test`.
+ *
+ *   node scripts/test.mjs              all steps
+ *   node scripts/test.mjs deno bun     only the steps named (see the table it prints)
+ *   --long                             also the tests in tests/long/
+ *   --verbose                          the output of every step, not only of those that fail
+ *
+ * The last line is `N passed, N failed`, with `, N skipped` when tests were skipped. A step that should have run tests
+ * and ran none has failed. With CI=true a real part that is missing is a failure.
+ *
+ * @module
+ */
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
+import { buildShim, LANGUAGE, shimSources, WARNINGS } from "./build_shim.mjs";
+import { BUN, compiler, DENO, filesUnder, ROOT, run, works } from "./project.mjs";
+import { setup } from "./setup.mjs";
+
+const FLAGS = ["--long", "--verbose"];
+const options = process.argv.slice(2);
+const long = options.includes("--long");
+const verbose = options.includes("--verbose");
+const chosen = options.filter((option) => !FLAGS.includes(option));
+
+/** Ends a step that hangs, with what it has said so far. */
+const STEP_MINUTES_MAX = long ? 60 : 20;
+/** A single test in Bun; Deno has no limit of its own. */
+const BUN_TEST_MS_MAX = 300_000;
+
+const ENV = { NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1", DENO_NO_PROMPT: "1" };
+// Neither runtime needs more of a home than a place for its cache.
+if (!process.env.HOME) ENV.DENO_DIR = join(ROOT, ".tools", "deno");
+
+const STEPS = [
+  { name: "setup", run: setUp },
+  { name: "fmt", run: () => deno(["fmt", "--check"]) },
+  { name: "lint", run: () => deno(["lint"]) },
+  { name: "types", run: () => deno(["check", ...typescript()]) },
+  { name: "doc-lint", run: () => deno(["doc", "--lint", ...documented()]) },
+  { name: "doc-examples", run: docExamples },
+  { name: "shim", run: shim },
+  { name: "c-address", run: () => cTests("address,undefined") },
+  { name: "c-thread", run: () => cTests("thread") },
+  { name: "deno", run: () => counted(deno(["test", "-A", "--no-check", ...testFiles()]), denoCounts) },
+  { name: "bun", run: bunTests },
+];
+
+/** A step's result: `{ ok, output, counts?, note? }`, counts being `{ passed, failed, skipped }`. */
+async function main() {
+  const unknown = chosen.filter((name) => !STEPS.some((step) => step.name === name));
+  if (unknown.length > 0) {
+    console.error(`Cannot run ${unknown.join(" ")}: expected ${STEPS.map((step) => step.name).join(", ")}`);
+    return 2;
+  }
+  const total = { passed: 0, failed: 0, skipped: 0 };
+  const broken = [];
+  for (const step of STEPS) {
+    if (chosen.length > 0 && !chosen.includes(step.name)) continue;
+    const started = performance.now();
+    const result = await step.run().catch((error) => ({ ok: false, output: `${error.stack ?? error}\n` }));
+    const seconds = ((performance.now() - started) / 1000).toFixed(1);
+    if (verbose || !result.ok) {
+      process.stdout.write(withLineEnd(verbose ? result.output : withoutPassed(result.output)));
+    }
+    const { passed = 0, failed = 0, skipped = 0 } = result.counts ?? {};
+    total.passed += passed;
+    // a check, or a runner that broke down, is one thing that failed
+    total.failed += result.ok ? failed : Math.max(failed, 1);
+    total.skipped += skipped;
+    const counts = result.counts
+      ? `${passed} passed, ${failed} failed, ${skipped} skipped`
+      : result.note ?? "";
+    console.log(
+      `${result.ok ? "ok    " : "FAILED"} ${step.name.padEnd(13)} ${seconds.padStart(6)} s  ${counts}`
+        .trimEnd(),
+    );
+    if (!result.ok) broken.push(step.name);
+    if (!result.ok && step.name === "setup") break;
+  }
+  if (broken.length > 0) console.log(`\nfailed: ${broken.join(", ")}`);
+  const skipped = total.skipped > 0 ? `, ${total.skipped} skipped` : "";
+  console.log(`${total.passed} passed, ${total.failed} failed${skipped}`);
+  return broken.length > 0 || total.failed > 0 ? 1 : 0;
+}
+
+async function setUp() {
+  let output = "";
+  await setup("test", (line) => {
+    output += `${line}\n`;
+    console.log(line);
+  });
+  return { ok: true, output };
+}
+
+async function command(program, args) {
+  const { code, output } = await run(program, args, { env: ENV, minutesMax: STEP_MINUTES_MAX });
+  return { ok: code === 0, output };
+}
+
+function deno(args) {
+  return command(DENO, args);
+}
+
+function typescript() {
+  const folders = ["src", "ffi", "tests", "bench", "demo", "scripts"];
+  return [...rootFiles(["mod.ts", "cli.ts"]), ...folders.flatMap((folder) => filesUnder(folder, /\.ts$/))];
+}
+
+/** The public API; before there is a mod.ts, what it will be made of. */
+function documented() {
+  const entries = rootFiles(["mod.ts"]);
+  return entries.length > 0 ? entries : filesUnder("src", /\.ts$/);
+}
+
+function rootFiles(names) {
+  return names.filter((name) => existsSync(join(ROOT, name)));
+}
+
+function testFiles() {
+  return filesUnder("tests", /_test\.ts$/).filter((path) => long || !/^tests[\\/]long[\\/]/.test(path));
+}
+
+async function docExamples() {
+  const candidates = [...rootFiles(["mod.ts", "README.md"]), ...filesUnder("docs", /\.md$/)];
+  candidates.push(...["src", "ffi"].flatMap((folder) => filesUnder(folder, /\.ts$/)));
+  // the runner imports every file it is given, and a worker's entry cannot be imported
+  const sources = candidates.filter((path) =>
+    /```(?:ts|js|typescript)\b/.test(readFileSync(join(ROOT, path), "utf8"))
+  );
+  const result = await deno(["test", "--doc", "-A", "--permit-no-files", ...sources]);
+  const counts = denoCounts(result.output);
+  // the README and mod.ts show examples; before they exist there may be none
+  const expected = rootFiles(["mod.ts", "README.md"]).length > 0;
+  if (!result.ok || expected) return counted(result, () => counts);
+  return { ...result, counts };
+}
+
+async function shim() {
+  const { path, built } = await buildShim();
+  return { ok: true, output: "", note: `${built ? "built" : "up to date"}: ${path.slice(ROOT.length + 1)}` };
+}
+
+/**
+ * Compiles and runs each tests/c/*_test.c with the shim's sources under a sanitizer. A test that includes one of those
+ * sources, to reach what is static in it, is compiled without that one.
+ */
+async function cTests(sanitizer) {
+  const folder = mkdtempSync(join(tmpdir(), "c-tests-"));
+  const counts = { passed: 0, failed: 0, skipped: 0 };
+  let output = "";
+  try {
+    for (const test of filesUnder("tests/c", /_test\.c$/)) {
+      const result = await cTest(test, sanitizer, join(folder, basename(test, ".c")));
+      counts[result.ok ? "passed" : "failed"]++;
+      output += `--- ${test} (${sanitizer})\n${withLineEnd(result.output)}`;
+    }
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+  return counted({ ok: counts.failed === 0, output }, () => counts);
+}
+
+async function cTest(test, sanitizer, program) {
+  const included = [...readFileSync(join(ROOT, test), "utf8").matchAll(/#include "[^"]*ffi\/(\w+\.c)"/g)];
+  const sources = shimSources().filter((path) => !included.some(([, name]) => basename(path) === name));
+  const flags = [...LANGUAGE, ...WARNINGS, "-O1", "-g", "-fno-omit-frame-pointer", `-fsanitize=${sanitizer}`];
+  if (sanitizer.includes("undefined")) flags.push("-fno-sanitize-recover=undefined");
+  // SQLITE_CORE: sqlite3ext.h then calls the library directly
+  const args = [
+    ...flags,
+    "-Iffi",
+    "-DSQLITE_CORE",
+    "-o",
+    program,
+    test,
+    ...sources,
+    "-lsqlite3",
+    "-l:liblz4.a",
+    "-lm",
+  ];
+  const compiled = await command(compiler(), args);
+  if (!compiled.ok) return compiled;
+  // the thread sanitizer cannot live with every placement of memory that newer kernels choose
+  const still = sanitizer === "thread" && works("setarch", ["-R", "true"]);
+  const ran = still ? await command("setarch", ["-R", program]) : await command(program, []);
+  return { ...ran, output: compiled.output + ran.output };
+}
+
+async function bunTests() {
+  const files = testFiles().map((path) => `./${path}`);
+  return counted(await command(BUN, ["test", "--timeout", String(BUN_TEST_MS_MAX), ...files]), bunCounts);
+}
+
+/** A runner's result with its counts; one that ran nothing has failed. */
+async function counted(result, parse) {
+  const { ok, output } = await result;
+  const counts = parse(output);
+  if (counts.passed + counts.failed > 0) return { ok: ok && counts.failed === 0, output, counts };
+  return { ok: false, output: `${withLineEnd(output)}no test ran\n`, counts };
+}
+
+/** Adds up `ok | 12 passed (3 steps) | 0 failed | 1 ignored (2s)`; a step is a test, the test around steps is too. */
+function denoCounts(output) {
+  const line = [...output.matchAll(/^(?:ok|FAILED) \| .*$/gm)].at(-1)?.[0] ?? "";
+  const count = (word) => {
+    const match = new RegExp(`(\\d+) ${word}(?: \\((\\d+) steps?\\))?`).exec(line);
+    return Number(match?.[1] ?? 0) + Number(match?.[2] ?? 0);
+  };
+  return { passed: count("passed"), failed: count("failed"), skipped: count("ignored") };
+}
+
+/** Reads Bun's closing lines, ` 12 pass`, ` 1 skip`, ` 0 fail`, ` 1 error`. */
+function bunCounts(output) {
+  const count = (word) =>
+    Number([...output.matchAll(new RegExp(`^ *(\\d+) ${word}s?$`, "gm"))].at(-1)?.[1] ?? 0);
+  return {
+    passed: count("pass"),
+    failed: count("fail") + count("error"),
+    skipped: count("skip") + count("todo"),
+  };
+}
+
+/** A failing runner's output without a line for each test that passed. */
+function withoutPassed(output) {
+  return output.replace(/^(?:\(pass\) .*|.* \.\.\. ok \(.*\)|Check .*|running \d+ tests? from .*)\n/gm, "");
+}
+
+function withLineEnd(text) {
+  return text === "" || text.endsWith("\n") ? text : `${text}\n`;
+}
+
+for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(1));
+process.exitCode = await main();

@@ -1,0 +1,729 @@
+/**
+ * An S3 server in memory: signatures checked, every request logged, faults on demand.
+ *
+ * It speaks HTTP/1.1 over node:net rather than node:http, so that it can break the protocol (cut, stalled and lying
+ * bodies, resets) in the same way on both runtimes, and sees paths as they were sent.
+ *
+ *     await using s3 = await FakeS3.start();
+ *     s3.put("db/0009/x.ltx", bytes);
+ *     // s3.endpoint, s3.bucket, s3.accessKeyId, s3.secretAccessKey
+ *
+ * @module
+ */
+
+import { Buffer } from "node:buffer";
+import { createHash } from "node:crypto";
+import { type FileHandle, open } from "node:fs/promises";
+import { createServer, type Server, type Socket } from "node:net";
+import { setTimeout as delay } from "node:timers/promises";
+import { gzipSync } from "node:zlib";
+import { type Fault, FaultSchedule } from "./faults.ts";
+import { checkSignature } from "./sigv4_check.ts";
+
+/** How the server behaves; all of it may be changed while it runs. */
+export interface FakeS3Options {
+  bucket: string;
+  region: string;
+  accessKeyId: string;
+  secretAccessKey: string;
+  /** Empty: requests must not carry one. */
+  sessionToken: string;
+  /** Unsigned requests are served too. */
+  anonymous: boolean;
+  /** Signatures are checked; off only where a bench wants the server cheaper. */
+  verify: boolean;
+  /** Keys of a listing page at most. */
+  pageSize: number;
+  /** Time before an answer begins, in ms. */
+  latencyMs: number;
+  /** Bytes of body a second on one connection; 0 for as fast as it goes. */
+  bytesPerSecond: number;
+  faults: FaultSchedule;
+  /** The server's clock in ms since the Unix epoch. */
+  now: () => number;
+}
+
+/** One request in the log. */
+export interface LoggedRequest {
+  readonly method: string;
+  /** The object's key; empty for a listing. */
+  readonly key: string;
+  /** A listing's prefix; empty for other requests. */
+  readonly prefix: string;
+  readonly target: string;
+  readonly range: string;
+  readonly headers: ReadonlyMap<string, string>;
+  /** When it had arrived, by performance.now(). */
+  readonly atMs: number;
+  /** Requests under way at that moment, this one included. */
+  readonly concurrency: number;
+  /** 0 where no answer was sent. */
+  status: number;
+  /** Bytes of body handed to the socket. */
+  bytes: number;
+}
+
+interface StoredObject {
+  readonly size: number;
+  readonly etag: string;
+  readonly modifiedMs: number;
+  readonly bytes?: Buffer;
+  readonly path?: string;
+  /** Headers given back: x-amz-meta-*, content-type. */
+  readonly headers: Record<string, string>;
+  file?: FileHandle;
+}
+
+interface HttpRequest {
+  readonly method: string;
+  readonly target: string;
+  readonly headers: ReadonlyMap<string, string>;
+  body: Buffer;
+}
+
+/** A request whose body has not arrived as a whole. */
+interface OpenRequest {
+  readonly request: HttpRequest;
+  /** Of the body in bytes; -1 where it comes in chunks. */
+  readonly size: number;
+  readonly parts: Buffer[];
+  received: number;
+}
+
+interface SortedKey {
+  readonly key: string;
+  readonly bytes: Buffer;
+}
+
+/** What a request is about. */
+interface Place {
+  readonly bucket: string;
+  readonly key: string;
+  readonly query: URLSearchParams;
+  readonly host: string;
+}
+
+interface HttpAnswer {
+  status: number;
+  headers: Record<string, string>;
+  body: Buffer | { object: StoredObject; offset: number; size: number };
+}
+
+const FILE_CHUNK = 1024 * 1024;
+
+/** The server. */
+export class FakeS3 {
+  readonly options: FakeS3Options;
+  readonly log: LoggedRequest[] = [];
+  /** Without a bucket, such as `http://127.0.0.1:40000`. */
+  endpoint = "";
+  readonly #objects = new Map<string, StoredObject>();
+  readonly #sockets = new Set<Socket>();
+  readonly #server: Server;
+  #sortedKeys: SortedKey[] | undefined;
+  #inFlight = 0;
+
+  private constructor(options: Partial<FakeS3Options>) {
+    this.options = {
+      bucket: "bucket",
+      region: "us-east-1",
+      accessKeyId: "AKIDEXAMPLE",
+      secretAccessKey: "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY",
+      sessionToken: "",
+      anonymous: false,
+      verify: true,
+      pageSize: 1000,
+      latencyMs: 0,
+      bytesPerSecond: 0,
+      faults: new FaultSchedule([]),
+      now: Date.now,
+      ...options,
+    };
+    this.#server = createServer((socket) => this.#connect(socket));
+  }
+
+  /** Starts on a free port of 127.0.0.1. */
+  static async start(options: Partial<FakeS3Options> = {}): Promise<FakeS3> {
+    const fake = new FakeS3(options);
+    await new Promise<void>((resolve) => fake.#server.listen(0, "127.0.0.1", resolve));
+    const address = fake.#server.address();
+    fake.endpoint = `http://127.0.0.1:${typeof address === "object" ? address?.port : ""}`;
+    return fake;
+  }
+
+  /** The URL of a replica below `path` of the bucket. */
+  url(path = "", parameters = ""): string {
+    return `s3://${this.options.bucket}${path}?endpoint=${this.endpoint}${parameters}`;
+  }
+
+  /** A `fetch` that brings every URL here, whatever host it names; the host asked for is served and checked. */
+  readonly fetch = (url: string, init: RequestInit): Promise<Response> => {
+    const { host, pathname, search } = new URL(url);
+    const headers = new Headers(init.headers);
+    headers.set("fake-host", host);
+    return fetch(this.endpoint + pathname + search, { ...init, headers });
+  };
+
+  /** Stores an object; returns its ETag. `bytes` are kept, not copied. */
+  put(
+    key: string,
+    bytes: Uint8Array,
+    more: { modifiedMs?: number; headers?: Record<string, string> } = {},
+  ): string {
+    const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    const etag = `"${createHash("md5").update(buffer).digest("hex")}"`;
+    const { modifiedMs = this.options.now(), headers = {} } = more;
+    this.#set(key, { size: buffer.length, etag, modifiedMs, bytes: buffer, headers });
+    return etag;
+  }
+
+  /** Stores an object whose bytes stay in a file, which must not change; returns its ETag. */
+  async putFile(key: string, path: string): Promise<string> {
+    const file = await open(path, "r");
+    const { size, mtimeMs } = await file.stat();
+    await file.close();
+    const etag = `"${createHash("md5").update(`${path} ${size} ${mtimeMs}`).digest("hex")}-1"`;
+    this.#set(key, { size, etag, modifiedMs: this.options.now(), path, headers: {} });
+    return etag;
+  }
+
+  remove(key: string): void {
+    this.#objects.get(key)?.file?.close();
+    this.#objects.delete(key);
+    this.#sortedKeys = undefined;
+  }
+
+  /** The bytes of an object held in memory. */
+  get(key: string): Uint8Array | undefined {
+    return this.#objects.get(key)?.bytes;
+  }
+
+  keys(): string[] {
+    return this.#sorted().map(({ key }) => key);
+  }
+
+  /** Logged requests by what they were: `"LIST"`, or an HTTP method for objects. */
+  count(kind: string): number {
+    return this.log.filter(({ method, key }) => key === "" ? kind === "LIST" : method === kind).length;
+  }
+
+  async close(): Promise<void> {
+    for (const socket of this.#sockets) socket.destroy();
+    await new Promise((resolve) => this.#server.close(resolve));
+    for (const object of this.#objects.values()) await object.file?.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #set(key: string, object: StoredObject): void {
+    if (!this.#objects.has(key)) this.#sortedKeys = undefined;
+    this.#objects.get(key)?.file?.close();
+    this.#objects.set(key, object);
+  }
+
+  #sorted(): SortedKey[] {
+    return this.#sortedKeys ??= [...this.#objects.keys()]
+      .map((key) => ({ key, bytes: Buffer.from(key) }))
+      .sort((a, b) => Buffer.compare(a.bytes, b.bytes));
+  }
+
+  /** Index of the first key that sorts after `after` and not before `prefix`. */
+  #firstKey(prefix: string, after: string): number {
+    const keys = this.#sorted();
+    const prefixBytes = Buffer.from(prefix);
+    const afterBytes = Buffer.from(after);
+    let low = 0;
+    let high = keys.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      const { bytes } = keys[middle] as SortedKey;
+      const before = Buffer.compare(bytes, prefixBytes) < 0 ||
+        (after !== "" && Buffer.compare(bytes, afterBytes) <= 0);
+      if (before) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  /** Requests of one connection, one after the other. */
+  #connect(socket: Socket): void {
+    this.#sockets.add(socket);
+    socket.setNoDelay(true);
+    socket.on("close", () => this.#sockets.delete(socket));
+    socket.on("error", () => {}); // The client has gone; its requests end with it.
+    const reader = new RequestReader(socket);
+    let turn = Promise.resolve();
+    reader.onRequest = (request) => {
+      turn = turn.then(() => this.#serve(request, socket)).catch(() => void socket.destroy());
+    };
+  }
+
+  async #serve(request: HttpRequest, socket: Socket): Promise<void> {
+    const place = this.#locate(request);
+    const entry: LoggedRequest = {
+      method: request.method,
+      key: place.key,
+      prefix: place.query.get("prefix") ?? "",
+      target: request.target,
+      range: request.headers.get("range") ?? "",
+      headers: request.headers,
+      atMs: performance.now(),
+      concurrency: ++this.#inFlight,
+      status: 0,
+      bytes: 0,
+    };
+    this.log.push(entry);
+    try {
+      const fault = this.options.faults.pick(entry);
+      const waitMs = this.options.latencyMs + (fault?.kind === "slow" ? fault.delayMs : 0);
+      if (waitMs > 0) await delay(waitMs);
+      if (fault?.kind === "silence") return await gone(socket);
+      if (fault?.kind === "reset") return reset(socket);
+      const answer = this.#answer(request, place, fault);
+      if (fault?.kind === "headers") Object.assign(answer.headers, fault.headers);
+      entry.status = answer.status;
+      await this.#send(socket, { answer, fault, withBody: request.method !== "HEAD", entry });
+    } finally {
+      this.#inFlight--;
+    }
+  }
+
+  /** Bucket and key, from the path or from the host. */
+  #locate(request: HttpRequest): Place {
+    const question = request.target.indexOf("?");
+    const path = question < 0 ? request.target : request.target.slice(0, question);
+    const query = new URLSearchParams(question < 0 ? "" : request.target.slice(question + 1));
+    const host = request.headers.get("host") ?? "";
+    const { bucket } = this.options;
+    const decoded = decodeURIComponent(path).slice(1);
+    if (host.startsWith(`${bucket}.`)) return { bucket, key: decoded, query, host };
+    const slash = decoded.indexOf("/");
+    if (slash < 0) return { bucket: decoded, key: "", query, host };
+    return { bucket: decoded.slice(0, slash), key: decoded.slice(slash + 1), query, host };
+  }
+
+  #answer(request: HttpRequest, place: Place, fault: Fault | undefined): HttpAnswer {
+    if (fault?.kind === "status") return faultAnswer(fault);
+    const refusal = this.#authorize(request, place.host);
+    if (refusal !== undefined) return refusal;
+    if (place.bucket !== this.options.bucket) {
+      return errorAnswer(404, "NoSuchBucket", "The specified bucket does not exist");
+    }
+    const { method } = request;
+    if (place.key === "") return this.#bucketAnswer(request, place.query, fault);
+    if (method === "GET" || method === "HEAD") return this.#getAnswer(request, place.key, fault);
+    if (method === "PUT") return this.#putAnswer(request, place.key);
+    if (method === "DELETE") return this.#deleteAnswer(request, place.key);
+    return errorAnswer(405, "MethodNotAllowed", "The specified method is not allowed against this resource.");
+  }
+
+  #authorize(request: HttpRequest, host: string): HttpAnswer | undefined {
+    const { options } = this;
+    if (!options.verify || (options.anonymous && !request.headers.has("authorization"))) return undefined;
+    const { refusal, region } = checkSignature(request, { ...options, nowMs: options.now() });
+    const hostRegion = /[.-]s3\.([a-z0-9-]+)\.amazonaws\.com$|^s3\.([a-z0-9-]+)\.amazonaws\.com$/.exec(host);
+    const named = hostRegion?.[1] ?? hostRegion?.[2];
+    if (named !== undefined && named !== options.region) {
+      const answer = errorAnswer(
+        301,
+        "PermanentRedirect",
+        "The bucket must be addressed at another endpoint.",
+      );
+      answer.headers["x-amz-bucket-region"] = options.region;
+      return answer;
+    }
+    if (region !== "" && region !== options.region) {
+      return errorAnswer(400, "AuthorizationHeaderMalformed", `The region '${region}' is wrong`, {
+        Region: options.region,
+      });
+    }
+    if (refusal === undefined) return undefined;
+    return errorAnswer(refusal.status, refusal.code, refusal.message, refusal.elements);
+  }
+
+  #bucketAnswer(request: HttpRequest, query: URLSearchParams, fault: Fault | undefined): HttpAnswer {
+    if (request.method === "GET" && query.get("list-type") === "2") return this.#listAnswer(query, fault);
+    if (request.method === "GET" && query.has("location")) {
+      const region = this.options.region === "us-east-1" ? "" : this.options.region;
+      return xmlAnswer(200, `<LocationConstraint>${region}</LocationConstraint>`);
+    }
+    if (request.method === "POST" && query.has("delete")) {
+      for (const [, key = ""] of request.body.toString().matchAll(/<Key>([^<]*)<\/Key>/g)) this.remove(key);
+      return xmlAnswer(200, "<DeleteResult/>");
+    }
+    return errorAnswer(
+      501,
+      "NotImplemented",
+      "A header or query you provided implies functionality not implemented.",
+    );
+  }
+
+  #listAnswer(query: URLSearchParams, fault: Fault | undefined): HttpAnswer {
+    const prefix = query.get("prefix") ?? "";
+    const delimiter = query.get("delimiter") ?? "";
+    const token = query.get("continuation-token");
+    const after = token === null ? query.get("start-after") ?? "" : Buffer.from(token, "base64").toString();
+    const encode = query.get("encoding-type") === "url" ? urlEncode : escapeXml;
+    const hidden = fault?.kind === "staleListing" ? fault.hide : undefined;
+    const pageSize = Math.min(this.options.pageSize, Number(query.get("max-keys") ?? 1000));
+    const contents: string[] = [];
+    const folders = new Set<string>();
+    const keys = this.#sorted();
+    let last = "";
+    let truncated = false;
+    for (let i = this.#firstKey(prefix, after); i < keys.length; i++) {
+      const { key } = keys[i] as SortedKey;
+      if (!key.startsWith(prefix)) break;
+      if (hidden?.test(key)) continue;
+      const cut = delimiter === "" ? -1 : key.indexOf(delimiter, prefix.length);
+      const folder = cut < 0 ? "" : key.slice(0, cut + delimiter.length);
+      if (folder !== "" && (folders.has(folder) || (after !== "" && after.startsWith(folder)))) {
+        last = key;
+        continue;
+      }
+      if (contents.length + folders.size >= pageSize) {
+        truncated = true;
+        break;
+      }
+      last = key;
+      if (folder === "") contents.push(this.#contents(key, encode));
+      else folders.add(folder);
+    }
+    const next = truncated
+      ? `<NextContinuationToken>${Buffer.from(last).toString("base64")}</NextContinuationToken>`
+      : "";
+    return xmlAnswer(
+      200,
+      `<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>${this.options.bucket}</Name>` +
+        `<Prefix>${encode(prefix)}</Prefix>${
+          encode === urlEncode ? "<EncodingType>url</EncodingType>" : ""
+        }` +
+        `<KeyCount>${contents.length + folders.size}</KeyCount><MaxKeys>${pageSize}</MaxKeys>` +
+        `<IsTruncated>${truncated}</IsTruncated>${next}${contents.join("")}` +
+        [...folders].map((folder) => `<CommonPrefixes><Prefix>${encode(folder)}</Prefix></CommonPrefixes>`)
+          .join("") +
+        "</ListBucketResult>",
+    );
+  }
+
+  #contents(key: string, encode: (text: string) => string): string {
+    const { etag, size, modifiedMs } = this.#objects.get(key) as StoredObject;
+    return `<Contents><Key>${encode(key)}</Key><LastModified>${
+      new Date(modifiedMs).toISOString()
+    }</LastModified>` +
+      `<ETag>${escapeXml(etag)}</ETag><Size>${size}</Size><StorageClass>STANDARD</StorageClass></Contents>`;
+  }
+
+  #getAnswer(request: HttpRequest, key: string, fault: Fault | undefined): HttpAnswer {
+    const object = this.#objects.get(key);
+    if (object === undefined) return errorAnswer(404, "NoSuchKey", "The specified key does not exist.");
+    const ifMatch = request.headers.get("if-match");
+    if (
+      ifMatch !== undefined && ifMatch !== object.etag && ifMatch !== "*" && fault?.kind !== "ignoreIfMatch"
+    ) {
+      return preconditionFailed();
+    }
+    const headers: Record<string, string> = {
+      "content-type": "application/octet-stream",
+      "etag": object.etag,
+      "last-modified": new Date(object.modifiedMs).toUTCString(),
+      "accept-ranges": "bytes",
+      ...object.headers,
+    };
+    const range = /^bytes=(\d*)-(\d*)$/.exec(request.headers.get("range") ?? "");
+    if (range === null || fault?.kind === "ignoreRange") {
+      return { status: 200, headers, body: { object, offset: 0, size: object.size } };
+    }
+    const [, from = "", to = ""] = range;
+    const offset = from === "" ? Math.max(0, object.size - Number(to)) : Number(from);
+    const last = from === "" || to === "" ? object.size - 1 : Math.min(Number(to), object.size - 1);
+    if (offset > last) {
+      const answer = errorAnswer(416, "InvalidRange", "The requested range is not satisfiable");
+      answer.headers["content-range"] = `bytes */${object.size}`;
+      return answer;
+    }
+    headers["content-range"] = `bytes ${offset}-${last}/${object.size}`;
+    if (fault?.kind === "contentRange") {
+      if (fault.value === "") delete headers["content-range"];
+      else headers["content-range"] = fault.value;
+    }
+    return { status: 206, headers, body: { object, offset, size: last - offset + 1 } };
+  }
+
+  #putAnswer(request: HttpRequest, key: string): HttpAnswer {
+    const existing = this.#objects.get(key);
+    if (request.headers.get("if-none-match") === "*" && existing !== undefined) return preconditionFailed();
+    const ifMatch = request.headers.get("if-match");
+    if (ifMatch !== undefined && ifMatch !== existing?.etag) {
+      return existing === undefined
+        ? errorAnswer(404, "NoSuchKey", "The specified key does not exist.")
+        : preconditionFailed();
+    }
+    const kept = [...request.headers].filter(([name]) =>
+      name.startsWith("x-amz-meta-") || name === "content-type"
+    );
+    const etag = this.put(key, request.body, { headers: Object.fromEntries(kept) });
+    return { status: 200, headers: { etag }, body: Buffer.alloc(0) };
+  }
+
+  #deleteAnswer(request: HttpRequest, key: string): HttpAnswer {
+    const ifMatch = request.headers.get("if-match");
+    if (ifMatch !== undefined && ifMatch !== this.#objects.get(key)?.etag) return preconditionFailed();
+    this.remove(key);
+    return { status: 204, headers: {}, body: Buffer.alloc(0) };
+  }
+
+  async #send(
+    socket: Socket,
+    { answer, fault, withBody, entry }: {
+      answer: HttpAnswer;
+      fault: Fault | undefined;
+      withBody: boolean;
+      entry: LoggedRequest;
+    },
+  ): Promise<void> {
+    const body = fault?.kind === "gzip" || fault?.kind === "lyingLength" || fault?.kind === "chunked"
+      ? disguised(await wholeBody(answer.body), fault, answer.headers)
+      : answer.body;
+    const size = Buffer.isBuffer(body) ? body.length : body.size;
+    const chunked = fault?.kind === "chunked";
+    const lines = [`HTTP/1.1 ${answer.status} ${answer.status < 400 ? "OK" : "Error"}`];
+    const headers: Record<string, string> = { "x-amz-request-id": "FAKE", ...answer.headers };
+    headers.date ??= new Date(this.options.now()).toUTCString();
+    if (chunked) headers["transfer-encoding"] = "chunked";
+    else headers["content-length"] ??= String(size);
+    for (const [name, value] of Object.entries(headers)) lines.push(`${name}: ${value}`);
+    const head = Buffer.from(lines.join("\r\n") + "\r\n\r\n", "latin1");
+    if (fault?.kind === "resetAfterHeaders") {
+      await write(socket, head);
+      await delay(20);
+      return reset(socket);
+    }
+    const end = fault?.kind === "cut" || fault?.kind === "stall" ? Math.min(fault.after, size) : size;
+    if (!withBody || end === 0) await write(socket, head);
+    else if (chunked) {
+      await write(
+        socket,
+        Buffer.concat([head, Buffer.from(`${size.toString(16)}\r\n`), body as Buffer, CHUNKS_END]),
+      );
+      entry.bytes += size;
+    } else await this.#sendBody(socket, { head, body, end, entry });
+    if (fault?.kind === "longerBody") await write(socket, Buffer.alloc(fault.by, 0x58));
+    if (fault?.kind === "cut") socket.end();
+    if (fault?.kind === "stall") await gone(socket);
+  }
+
+  /** The head together with the first piece, then piece by piece at the speed that is set. */
+  async #sendBody(
+    socket: Socket,
+    { head, body, end, entry }: { head: Buffer; body: HttpAnswer["body"]; end: number; entry: LoggedRequest },
+  ): Promise<void> {
+    const { bytesPerSecond } = this.options;
+    const inMemory = Buffer.isBuffer(body) || body.object.bytes !== undefined;
+    const pieceMax = bytesPerSecond > 0
+      ? Math.max(1024, Math.ceil(bytesPerSecond / 100))
+      : inMemory
+      ? end
+      : FILE_CHUNK;
+    const startMs = performance.now();
+    for (let offset = 0; offset < end; offset += pieceMax) {
+      const piece = await bodySlice(body, offset, Math.min(pieceMax, end - offset));
+      if (offset === 0 && piece.length < FILE_CHUNK) await write(socket, Buffer.concat([head, piece]));
+      else {
+        if (offset === 0) socket.write(head);
+        await write(socket, piece);
+      }
+      entry.bytes += piece.length;
+      if (bytesPerSecond === 0) continue;
+      const dueMs = startMs + (offset + piece.length) / bytesPerSecond * 1000;
+      if (dueMs > performance.now()) await delay(dueMs - performance.now());
+    }
+  }
+}
+
+const CHUNKS_END = Buffer.from("\r\n0\r\n\r\n");
+
+/** Cuts a connection's bytes into requests. */
+class RequestReader {
+  onRequest: (request: HttpRequest) => void = () => {};
+  readonly #socket: Socket;
+  #pending: Buffer = Buffer.alloc(0);
+  #open: OpenRequest | undefined;
+
+  constructor(socket: Socket) {
+    this.#socket = socket;
+    socket.on("data", (data: Buffer) => {
+      this.#pending = this.#pending.length === 0 ? data : Buffer.concat([this.#pending, data]);
+      while (this.#step());
+    });
+  }
+
+  /** Takes one step; false where it needs more bytes. */
+  #step(): boolean {
+    return this.#open === undefined ? this.#readHead() : this.#readBody(this.#open);
+  }
+
+  #readHead(): boolean {
+    const end = this.#pending.indexOf("\r\n\r\n");
+    if (end < 0) return false;
+    const [first = "", ...lines] = this.#pending.toString("utf8", 0, end).split("\r\n");
+    this.#pending = this.#pending.subarray(end + 4);
+    const [method = "", target = ""] = first.split(" ");
+    const headers = new Map<string, string>();
+    for (const line of lines) {
+      const colon = line.indexOf(":");
+      headers.set(line.slice(0, colon).toLowerCase(), line.slice(colon + 1).trim());
+    }
+    const host = headers.get("fake-host");
+    if (host !== undefined) headers.set("host", host);
+    headers.delete("fake-host");
+    if (headers.get("expect") === "100-continue") this.#socket.write("HTTP/1.1 100 Continue\r\n\r\n");
+    const chunked = headers.get("transfer-encoding") === "chunked";
+    const size = chunked ? -1 : Number(headers.get("content-length") ?? 0);
+    this.#open = {
+      request: { method, target, headers, body: Buffer.alloc(0) },
+      size,
+      parts: [],
+      received: 0,
+    };
+    return true;
+  }
+
+  #readBody(open: OpenRequest): boolean {
+    if (open.size < 0) return this.#readChunk(open);
+    const part = this.#pending.subarray(0, open.size - open.received);
+    if (part.length === 0 && open.received < open.size) return false;
+    this.#pending = this.#pending.subarray(part.length);
+    open.parts.push(part);
+    open.received += part.length;
+    if (open.received < open.size) return false;
+    this.#finish(open);
+    return true;
+  }
+
+  #readChunk(open: OpenRequest): boolean {
+    const line = this.#pending.indexOf("\r\n");
+    if (line < 0) return false;
+    const size = parseInt(this.#pending.toString("latin1", 0, line), 16);
+    if (this.#pending.length < line + 2 + size + 2) return false;
+    open.parts.push(this.#pending.subarray(line + 2, line + 2 + size));
+    this.#pending = this.#pending.subarray(line + 2 + size + 2);
+    if (size === 0) this.#finish(open);
+    return true;
+  }
+
+  #finish(open: OpenRequest): void {
+    this.#open = undefined;
+    open.request.body = Buffer.concat(open.parts);
+    this.onRequest(open.request);
+  }
+}
+
+/** Resolves when the bytes are on their way, or when nobody is there any more. */
+function write(socket: Socket, bytes: Buffer): Promise<void> {
+  if (socket.destroyed || socket.writableEnded) {
+    return Promise.reject(new Error("Cannot write: client has gone"));
+  }
+  if (socket.write(bytes)) return Promise.resolve();
+  return new Promise((resolve, reject) => {
+    const settle = (error?: Error) => {
+      socket.off("drain", drained);
+      socket.off("close", closed);
+      if (error === undefined) resolve();
+      else reject(error);
+    };
+    const drained = () => settle();
+    const closed = () => settle(new Error("Cannot write: client has gone"));
+    socket.on("drain", drained);
+    socket.on("close", closed);
+  });
+}
+
+function gone(socket: Socket): Promise<void> {
+  return new Promise((resolve) => socket.destroyed ? resolve() : socket.once("close", () => resolve()));
+}
+
+function reset(socket: Socket): void {
+  socket.resetAndDestroy();
+}
+
+async function bodySlice(body: HttpAnswer["body"], offset: number, size: number): Promise<Buffer> {
+  if (Buffer.isBuffer(body)) return body.subarray(offset, offset + size);
+  const { object } = body;
+  const first = body.offset + offset;
+  if (object.bytes !== undefined) return object.bytes.subarray(first, first + size);
+  object.file ??= await open(object.path as string, "r");
+  const buffer = Buffer.allocUnsafe(size);
+  let count = 0;
+  while (count < size) {
+    const { bytesRead } = await object.file.read(buffer, count, size - count, first + count);
+    if (bytesRead === 0) throw new Error(`Cannot serve ${object.path}: it has become shorter`);
+    count += bytesRead;
+  }
+  return buffer;
+}
+
+function wholeBody(body: HttpAnswer["body"]): Promise<Buffer> {
+  return bodySlice(body, 0, Buffer.isBuffer(body) ? body.length : body.size);
+}
+
+/** The body as the fault wants it; headers are changed to fit. */
+function disguised(body: Buffer, fault: Fault, headers: Record<string, string>): Buffer {
+  if (fault.kind === "gzip") {
+    headers["content-encoding"] = "gzip";
+    return gzipSync(body);
+  }
+  const by = fault.kind === "lyingLength" || fault.kind === "chunked" ? fault.by : 0;
+  return by > 0 ? Buffer.concat([body, Buffer.alloc(by, 0x58)]) : body.subarray(0, body.length + by);
+}
+
+function faultAnswer(fault: Extract<Fault, { kind: "status" }>): HttpAnswer {
+  const { status, code = "InternalError", message = "A fault was asked for", elements, headers, body } =
+    fault;
+  const answer = body === undefined
+    ? errorAnswer(status, code, message, elements)
+    : { status, headers: { "content-type": "text/html" }, body: Buffer.from(body) };
+  Object.assign(answer.headers, headers);
+  return answer;
+}
+
+function preconditionFailed(): HttpAnswer {
+  return errorAnswer(
+    412,
+    "PreconditionFailed",
+    "At least one of the pre-conditions you specified did not hold",
+  );
+}
+
+function errorAnswer(
+  status: number,
+  code: string,
+  message: string,
+  elements: Record<string, string> = {},
+): HttpAnswer & { body: Buffer } {
+  const more = Object.entries(elements).map(([name, text]) => `<${name}>${escapeXml(text)}</${name}>`).join(
+    "",
+  );
+  return xmlAnswer(
+    status,
+    `<Error><Code>${code}</Code><Message>${
+      escapeXml(message)
+    }</Message>${more}<RequestId>FAKE</RequestId></Error>`,
+  );
+}
+
+function xmlAnswer(status: number, xml: string): HttpAnswer & { body: Buffer } {
+  const body = Buffer.from(`<?xml version="1.0" encoding="UTF-8"?>\n${xml}`);
+  return { status, headers: { "content-type": "application/xml" }, body };
+}
+
+function escapeXml(text: string): string {
+  return text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
+}
+
+/** As Amazon spells keys in listings with encoding-type=url: a space is a plus sign. */
+function urlEncode(text: string): string {
+  return encodeURIComponent(text).replaceAll("%2F", "/").replaceAll("%20", "+");
+}
