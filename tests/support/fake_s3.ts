@@ -71,7 +71,8 @@ interface StoredObject {
   readonly path?: string;
   /** Headers given back: x-amz-meta-*, content-type. */
   readonly headers: Record<string, string>;
-  file?: FileHandle;
+  /** Opened once, by the first read. */
+  file?: Promise<FileHandle>;
 }
 
 interface HttpRequest {
@@ -188,7 +189,7 @@ export class FakeS3 {
   }
 
   remove(key: string): void {
-    this.#objects.get(key)?.file?.close();
+    void this.#objects.get(key)?.file?.then((file) => file.close());
     this.#objects.delete(key);
     this.#sortedKeys = undefined;
   }
@@ -210,7 +211,7 @@ export class FakeS3 {
   async close(): Promise<void> {
     for (const socket of this.#sockets) socket.destroy();
     await new Promise((resolve) => this.#server.close(resolve));
-    for (const object of this.#objects.values()) await object.file?.close();
+    for (const object of this.#objects.values()) await (await object.file)?.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -219,7 +220,7 @@ export class FakeS3 {
 
   #set(key: string, object: StoredObject): void {
     if (!this.#objects.has(key)) this.#sortedKeys = undefined;
-    this.#objects.get(key)?.file?.close();
+    void this.#objects.get(key)?.file?.then((file) => file.close());
     this.#objects.set(key, object);
   }
 
@@ -654,11 +655,12 @@ async function bodySlice(body: HttpAnswer["body"], offset: number, size: number)
   const { object } = body;
   const first = body.offset + offset;
   if (object.bytes !== undefined) return object.bytes.subarray(first, first + size);
-  object.file ??= await open(object.path as string, "r");
+  object.file ??= open(object.path as string, "r");
+  const file = await object.file;
   const buffer = Buffer.allocUnsafe(size);
   let count = 0;
   while (count < size) {
-    const { bytesRead } = await object.file.read(buffer, count, size - count, first + count);
+    const { bytesRead } = await file.read(buffer, count, size - count, first + count);
     if (bytesRead === 0) throw new Error(`Cannot serve ${object.path}: it has become shorter`);
     count += bytesRead;
   }
