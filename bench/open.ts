@@ -13,9 +13,9 @@ import { type Figures, measure, medians, serve, table } from "./support/measure.
 
 const runs = Number(process.argv[2] ?? 5);
 const databases = [
-  await benchDatabase("small", 45_000),
-  await benchDatabase("medium", 900_000),
-  await benchDatabase("many", 900_000, 300),
+  await benchDatabase("small", 60_000),
+  await benchDatabase("medium", 1_200_000),
+  await benchDatabase("many", 1_200_000, 300),
 ];
 const rows: Record<string, string | number>[] = [];
 for (const database of databases) {
