@@ -1,8 +1,12 @@
 /**
  * Query Litestream replicas where they lie, from Deno and Bun.
  *
+ * {@link openReplica} opens a replica in an S3 bucket or a folder; its databases are those of the SQLite driver in use,
+ * read-only. {@link joinReplica} shares it with another thread; {@link register} serves `file:NAME?vfs=litestream`.
+ * Importing this module does nothing.
+ *
  * ```ts ignore
- * import { openReplica } from "jsr:@x/litestream-vfs";
+ * import { openReplica } from "@x/litestream-vfs";
  *
  * await using replica = await openReplica("s3://bucket/sandwiches", { region: "us-east-1" });
  * const db = replica.connect();

@@ -79,12 +79,16 @@ int lsFrameDecode(const uint8_t *aByte, uint32_t nByte, uint32_t iPgno, uint32_t
 }
 
 int ls_lz4_compress(const uint8_t *aSrc, int nSrc, uint8_t *aDst, int nDst){
-  int n = LZ4_compress_default((const char*)aSrc, (char*)aDst, nSrc, nDst);
+  int n;
+  if( nSrc<0 || nDst<0 ) return LS_MISUSE;
+  n = LZ4_compress_default((const char*)aSrc, (char*)aDst, nSrc, nDst);
   return n>0 ? n : LS_LIMIT;
 }
 
 int ls_lz4_block(const uint8_t *aSrc, int nSrc, uint8_t *aDst, int nDst){
-  int n = LZ4_decompress_safe((const char*)aSrc, (char*)aDst, nSrc, nDst);
+  int n;
+  if( nSrc<0 || nDst<0 ) return LS_MISUSE;
+  n = LZ4_decompress_safe((const char*)aSrc, (char*)aDst, nSrc, nDst);
   if( n==nDst ) return 0;
   lsFaultSet("LZ4 block gives %d bytes, expected %d", n, nDst);
   return LS_FORMAT;

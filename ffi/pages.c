@@ -27,7 +27,7 @@
 #define RUN_MAX     4096
 #define MAP_MAX     256
 
-/* A page map under construction. Touched by its core only. */
+/* A page map under construction. Touched by its core only. A chunk without a page may be NULL, in views none is. */
 typedef struct LsMap {
   int bUsed;
   uint32_t szPage;
@@ -459,9 +459,10 @@ static void chunkUnref(LsChunk *p){
 
 void lsViewUnref(LsView *p){
   while( p && atomic_fetch_sub_explicit(&p->nRef, 1, memory_order_acq_rel)==1 ){
-    LsView *pNext = atomic_load(&p->pRelocated);
+    LsView *pNext;
     uint32_t i;
     pthread_mutex_lock(&ioLock);
+    pNext = p->pRelocated;
     apView[p->iId] = NULL;
     nViewLive--;
     pthread_mutex_unlock(&ioLock);
@@ -492,6 +493,16 @@ uint32_t lsViewFrame(const LsView *p, uint32_t iPgno){
   uint32_t i = iPgno-1;
   if( iPgno==0 || iPgno>p->iCommit ) return 0;
   return p->apChunk[i>>LS_CHUNK_BITS]->aFrame[i & (LS_CHUNK_SIZE-1)];
+}
+
+/* Follows every relocation at once: a view pinned for long has been relocated many times. */
+LsView *lsViewMoved(LsView *p){
+  LsView *pEnd = NULL;
+  pthread_mutex_lock(&ioLock);
+  while( p->pRelocated ) p = pEnd = p->pRelocated;
+  if( pEnd ) lsViewRef(pEnd);
+  pthread_mutex_unlock(&ioLock);
+  return pEnd;
 }
 
 /* Where a view has a page: object, frame and whether its page is cached, three words. */
@@ -525,13 +536,21 @@ int ls_view_release(int iView){
 int ls_view_relocate(int iFrom, int iTo){
   LsView *pFrom = lsViewById((uint32_t)iFrom);
   LsView *pTo = lsViewById((uint32_t)iTo);
+  LsView *pOld = NULL;
   int rc = LS_MISUSE;
-  if( pFrom && pTo && pFrom!=pTo && pFrom->iReplica==pTo->iReplica && pFrom->iTxid==pTo->iTxid
-   && pFrom->iCommit==pTo->iCommit && pFrom->iStamp==pTo->iStamp ){
-    LsView *pOld = atomic_exchange(&pFrom->pRelocated, lsViewRef(pTo));
-    if( pOld ) lsViewUnref(pOld);
-    rc = 0;
+  if( pFrom && pTo && pFrom->iReplica==pTo->iReplica && pFrom->iTxid==pTo->iTxid && pFrom->iCommit==pTo->iCommit
+   && pFrom->szPage==pTo->szPage && pFrom->iStamp==pTo->iStamp ){
+    LsView *p = pTo;
+    pthread_mutex_lock(&ioLock);
+    while( p && p!=pFrom ) p = p->pRelocated;
+    if( p==NULL ){            /* no circle, which nobody would ever leave or free */
+      pOld = pFrom->pRelocated;
+      pFrom->pRelocated = lsViewRef(pTo);
+      rc = 0;
+    }
+    pthread_mutex_unlock(&ioLock);
   }
+  if( pOld ) lsViewUnref(pOld);
   if( pFrom ) lsViewUnref(pFrom);
   if( pTo ) lsViewUnref(pTo);
   return rc;
@@ -562,7 +581,10 @@ int ls_map_new(int iView, int szPage){
   LsMap *p = NULL;
   uint32_t i;
   int iMap;
-  if( (iView && pView==NULL) || szPage<512 || szPage>65536 ) return LS_MISUSE;
+  if( (iView && pView==NULL) || szPage<512 || szPage>65536 || (pView && pView->szPage!=(uint32_t)szPage) ){
+    if( pView ) lsViewUnref(pView);
+    return LS_MISUSE;
+  }
   pthread_mutex_lock(&ioLock);
   for(iMap=1; iMap<MAP_MAX && aMap[iMap].bUsed; iMap++){}
   if( iMap<MAP_MAX ){
@@ -650,16 +672,17 @@ static LsChunk *mapChunk(LsMap *p, uint32_t iChunk){
     LsChunk **apNew = realloc(p->apChunk, ((size_t)iChunk+1)*sizeof(*apNew));
     if( apNew==NULL ) return NULL;
     p->apChunk = apNew;
-    for(; p->nChunk<=iChunk; p->nChunk++){
-      pNew = calloc(1, sizeof(*pNew));
-      if( pNew==NULL ) return NULL;
-      atomic_init(&pNew->nRef, 1);
-      atomic_fetch_add_explicit(&nChunkLive, 1, memory_order_relaxed);
-      p->apChunk[p->nChunk] = pNew;
-    }
-    return p->apChunk[iChunk];
+    while( p->nChunk<=iChunk ) p->apChunk[p->nChunk++] = NULL;
   }
   pOld = p->apChunk[iChunk];
+  if( pOld==NULL ){
+    pNew = calloc(1, sizeof(*pNew));
+    if( pNew==NULL ) return NULL;
+    atomic_init(&pNew->nRef, 1);
+    atomic_fetch_add_explicit(&nChunkLive, 1, memory_order_relaxed);
+    p->apChunk[iChunk] = pNew;
+    return pNew;
+  }
   if( atomic_load_explicit(&pOld->nRef, memory_order_acquire)==1 ) return pOld;
   pNew = malloc(sizeof(*pNew));
   if( pNew==NULL ) return NULL;
@@ -685,7 +708,9 @@ int ls_map_apply(int iMap, int iObject, int iFrame, int nMax){
   LsMap *p = mapById(iMap);
   LsObject *pObject = objectById(iObject);
   uint32_t k, iAt;
-  if( p==NULL || pObject==NULL || !pObject->bComplete || iFrame<0 || pObject->szPage!=p->szPage ) return LS_MISUSE;
+  if( p==NULL || pObject==NULL || !pObject->bComplete || iFrame<0 || nMax<1 || pObject->szPage!=p->szPage ){
+    return LS_MISUSE;
+  }
   if( mapAddObject(p, pObject)!=0 ) return LS_NOMEM;
   iAt = mapObject(p, pObject);
   for(k=(uint32_t)iFrame; k<pObject->nFrame; k++){
@@ -704,21 +729,26 @@ int ls_map_apply(int iMap, int iObject, int iFrame, int nMax){
   return 0;
 }
 
+/* Chunks that iCommit pages take; near 2^32 a sum would overflow. */
+static uint32_t chunkCount(uint32_t iCommit){
+  return (iCommit>>LS_CHUNK_BITS) + ((iCommit & (LS_CHUNK_SIZE-1))!=0);
+}
+
 /* Drops every page past iCommit. */
 int ls_map_truncate(int iMap, uint32_t iCommit){
   LsMap *p = mapById(iMap);
-  uint32_t nKeep = (iCommit+LS_CHUNK_SIZE-1)>>LS_CHUNK_BITS;
+  uint32_t nKeep = chunkCount(iCommit);
   uint32_t i;
   if( p==NULL ) return LS_MISUSE;
   while( p->nChunk>nKeep ){
     LsChunk *pChunk = p->apChunk[--p->nChunk];
-    for(i=0; i<LS_CHUNK_SIZE; i++){
+    for(i=0; pChunk && i<LS_CHUNK_SIZE; i++){
       uint32_t iEntry = pChunk->aFrame[i];
       mapForget(p, &iEntry);
     }
     chunkUnref(pChunk);
   }
-  if( nKeep>0 && nKeep==p->nChunk && (iCommit & (LS_CHUNK_SIZE-1))!=0 ){
+  if( nKeep>0 && nKeep==p->nChunk && (iCommit & (LS_CHUNK_SIZE-1))!=0 && p->apChunk[nKeep-1] ){
     int bAny = 0;
     LsChunk *pChunk = p->apChunk[nKeep-1];
     for(i=iCommit & (LS_CHUNK_SIZE-1); i<LS_CHUNK_SIZE; i++) bAny |= pChunk->aFrame[i]!=0;
@@ -731,7 +761,7 @@ int ls_map_truncate(int iMap, uint32_t iCommit){
   return 0;
 }
 
-/* Whether every page 1 … iCommit but the lock page has a frame. */
+/* Whether every page 1 … iCommit but the lock page has a frame. The map has been cut to iCommit. */
 static int mapCheck(const LsMap *p, uint32_t iCommit){
   uint32_t iLock = lsLockPage(p->szPage);
   uint32_t i;
@@ -739,11 +769,12 @@ static int mapCheck(const LsMap *p, uint32_t iCommit){
     lsFaultSet("database has no pages, expected at least 1");
     return LS_FORMAT;
   }
-  if( p->nMapped==iCommit-(iLock<=iCommit) && p->nChunk==(iCommit+LS_CHUNK_SIZE-1)>>LS_CHUNK_BITS ) return 0;
+  if( p->nMapped==iCommit-(iLock<=iCommit) ) return 0;
   for(i=0; i<iCommit; i++){
     uint32_t iChunk = i>>LS_CHUNK_BITS;
     if( i+1==iLock ) continue;
-    if( iChunk>=p->nChunk || p->apChunk[iChunk]->aFrame[i & (LS_CHUNK_SIZE-1)]==0 ) break;
+    if( iChunk>=p->nChunk || p->apChunk[iChunk]==NULL ) break;
+    if( p->apChunk[iChunk]->aFrame[i & (LS_CHUNK_SIZE-1)]==0 ) break;
   }
   lsFaultSet("page %u of %u is in no file", i+1, iCommit);
   return LS_FORMAT;
@@ -773,8 +804,11 @@ int ls_map_view(int iMap, int iReplica, uint64_t iTxid, uint32_t iCommit, uint32
   uint32_t iPlace;
   int rc;
   if( p==NULL ) return LS_MISUSE;
-  rc = mapCheck(p, iCommit);
+  rc = ls_map_truncate(iMap, iCommit);
+  if( rc==0 ) rc = mapCheck(p, iCommit);
   if( rc ) return rc;
+  /* The lock page begins a chunk; where it is the last page, nothing has made that chunk. */
+  if( p->nChunk<chunkCount(iCommit) && mapChunk(p, p->nChunk)==NULL ) return LS_NOMEM;
   pView = calloc(1, sizeof(*pView));
   if( pView==NULL ) return LS_NOMEM;
   mapPrune(p);

@@ -72,7 +72,7 @@ typedef struct LsView {
   uint32_t nObject;
   LsObject **apObject;
   uint32_t *aLive;           /* pages that this view has in apObject[i] */
-  _Atomic(struct LsView*) pRelocated;  /* same content elsewhere, counted */
+  struct LsView *pRelocated; /* same content elsewhere, counted; guarded by pages.c's lock */
   atomic_int eHead;          /* 0 unknown, 1 being written, 2 aHead is page 1's head, stamped */
   uint8_t aHead[LS_HEAD_SIZE];
 } LsView;
@@ -81,6 +81,7 @@ uint32_t lsLockPage(uint32_t szPage);
 LsView *lsViewRef(LsView *p);
 void lsViewUnref(LsView *p);
 LsView *lsViewById(uint32_t iId);          /* adds a reference; NULL when there is none */
+LsView *lsViewMoved(LsView *p);            /* the place its content lies now, with a reference; NULL: here */
 uint32_t lsViewFrame(const LsView *p, uint32_t iPgno);
 LsObject *lsFrameObject(uint32_t iFrame);
 LsRun *lsPin(LsObject *pObject, uint32_t k);

@@ -154,6 +154,12 @@ int ls_view_publish(int iView){
     return LS_MISUSE;
   }
   pthread_mutex_lock(&p->mu);
+  if( atomic_load(&p->bClosed) ){      /* set before ls_replica_close() takes the mutex to drop the newest view */
+    pthread_mutex_unlock(&p->mu);
+    lsViewUnref(pView);
+    lsReplicaDone(p);
+    return LS_GONE;
+  }
   pOld = p->pNewest;
   p->pNewest = pView;                  /* the reference just taken */
   pthread_mutex_unlock(&p->mu);
@@ -227,7 +233,7 @@ int ls_replica_ticket(int iReplica, int msTimeout){
   int iId = LS_NOMEM;
   if( p==NULL ) return iId;
   pthread_mutex_lock(&tableLock);
-  if( replicaById(iReplica) && iTicketLast<0x7ffffffe ){
+  if( replicaById(iReplica) && !atomic_load(&apReplica[iReplica]->bClosed) && iTicketLast<0x7ffffffe ){
     iId = p->iId = ++iTicketLast;
     p->iReplica = iReplica;
     p->msTimeout = msTimeout;
@@ -239,6 +245,21 @@ int ls_replica_ticket(int iReplica, int msTimeout){
   }
   pthread_mutex_unlock(&tableLock);
   return iId;
+}
+
+/* Forgets the tickets of a replica that no connection took: its driver failed before the open. */
+static void ticketsDrop(int iReplica){
+  LsTicket **pp, *p;
+  pthread_mutex_lock(&tableLock);
+  for(pp=&pTickets; (p = *pp)!=NULL; ){
+    if( p->iReplica==iReplica ){
+      *pp = p->pNext;
+      free(p);
+    }else{
+      pp = &p->pNext;
+    }
+  }
+  pthread_mutex_unlock(&tableLock);
 }
 
 int lsTicketTake(int iTicket, int *piReplica, int *pmsTimeout){
@@ -279,6 +300,7 @@ static void condInit(pthread_cond_t *pCond){
 static struct timespec monotonicIn(int ms){
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
+  if( ms<0 ) ms = 0;
   t.tv_sec += ms/1000;
   t.tv_nsec += (long)(ms%1000)*1000000;
   if( t.tv_nsec>=1000000000 ){
@@ -481,6 +503,12 @@ int ls_core_stop(int iCore, const char *zWhy){
   pthread_mutex_lock(&p->mu);
   p->bAttached = 0;
   slotsEnd(p, 0, SQLITE_IOERR, zWhy);
+  while( p->pFirst ){                  /* notifications: nothing for the core that comes next */
+    LsSlot *pSlot = p->pFirst;
+    p->pFirst = pSlot->pNext;
+    slotFree(p, pSlot);
+  }
+  p->pLast = NULL;
   pthread_cond_broadcast(&p->cond);
   pthread_mutex_unlock(&p->mu);
   return 0;
@@ -518,6 +546,7 @@ int ls_replica_close(int iReplica){
   p->pNewest = NULL;
   pthread_mutex_unlock(&p->mu);
   if( pView ) lsViewUnref(pView);
+  ticketsDrop(iReplica);
   lsReplicaDone(p);
   lsReplicaDone(p);                    /* the core's */
   return 0;
@@ -598,6 +627,9 @@ int lsWaitFor(int iCore, LsWait *pWait){
   p = NULL;
   if( !pCore->bAttached ){
     copyText(pWait->zError, "ReplicaClosedError: Cannot read page: the replica's core has ended");
+  }else if( pWait->pReplica && atomic_load(&pWait->pReplica->bClosed) ){
+    /* ls_replica_close() sets it before it ends the waits: who comes after that would wait in vain. */
+    copyText(pWait->zError, "ReplicaClosedError: Cannot read page: the replica was closed");
   }else if( pthread_equal(pCore->thread, pthread_self()) ){
     copyText(pWait->zError, "ReplicaError: Cannot read page: the query runs on the core's own thread, which it waits for");
   }else if( (p = slotTake(pCore))==NULL ){
@@ -649,7 +681,11 @@ void lsRequestsCensus(uint32_t *aOut){
   int i;
   uint32_t nSlot = 0;
   pthread_mutex_lock(&tableLock);
-  for(i=1; i<CORE_MAX; i++) if( apCore[i] ) nSlot += (uint32_t)apCore[i]->nSlot;
+  for(i=1; i<CORE_MAX && apCore[i]; i++){
+    pthread_mutex_lock(&apCore[i]->mu);
+    nSlot += (uint32_t)apCore[i]->nSlot;
+    pthread_mutex_unlock(&apCore[i]->mu);
+  }
   aOut[0] = (uint32_t)nReplicaLive;
   aOut[1] = nSlot;
   pthread_mutex_unlock(&tableLock);

@@ -23,10 +23,11 @@
 
 #define VFS_NAME      "litestream"
 #define HOST_MAX      16
-#define HIDDEN_MAX    4096
+#define HIDDEN_MIN    1024         /* places in the table of hidden names; a power of two */
 #define MIN_VERSION   3032000
 #define OPEN_TIMEOUT  120000       /* ms; the core has shorter deadlines of its own */
 #define RELOCATE_MAX  8
+#define JOURNAL_SUFFIX 8           /* strlen("-journal") */
 
 /* One SQLite copy. Never freed. */
 typedef struct LsHost {
@@ -55,9 +56,10 @@ typedef struct LsFile {
 
 static pthread_mutex_t globalLock = PTHREAD_MUTEX_INITIALIZER;
 static LsHost *apHost[HOST_MAX];              /* guarded by globalLock */
-static const char *aHidden[HIDDEN_MAX];       /* likewise: open addressing by address */
-static int nHidden;
-static char zSentinel[512];                   /* written once, under globalLock */
+static const char **aHidden;                  /* likewise: open addressing by address */
+static unsigned nHiddenAlloc, nHidden;        /* likewise; nHiddenAlloc is a power of two, or 0 */
+static char zSentinel[512];                   /* written once, under globalLock, before bSentinel */
+static atomic_int bSentinel;
 static atomic_uint iConnectionLast;
 static pthread_mutex_t windowLock = PTHREAD_MUTEX_INITIALIZER;
 static _Thread_local int iHostLast;
@@ -70,44 +72,63 @@ static const sqlite3_io_methods fileMethods;
 ** SQLite asks at every transaction whether the journal exists, with the very pointer it keeps for the journal's
 ** name. Pointers, not strings: an ordinary database may have the same name as a replica.
 */
-static unsigned hiddenHash(const char *z){ return (unsigned)(((uintptr_t)z>>3)*2654435761u) & (HIDDEN_MAX-1); }
+static unsigned hiddenNext(unsigned i){ return (i+1) & (nHiddenAlloc-1); }
 
-static void hiddenAdd(const char *z){
-  unsigned i;
-  if( z==NULL ) return;
+/* The place of a name, or the free one where it would go. The caller holds globalLock, and there is a table. */
+static unsigned hiddenPlace(const char *z){
+  unsigned i = (unsigned)(((uintptr_t)z>>3)*2654435761u) & (nHiddenAlloc-1);
+  while( aHidden[i] && aHidden[i]!=z ) i = hiddenNext(i);
+  return i;
+}
+
+/* Doubles the table. A name that found no place would let a foreign journal be played into a replica. */
+static int hiddenGrow(void){
+  const char **aOld = aHidden;
+  unsigned i, nOld = nHiddenAlloc;
+  unsigned nNew = nOld ? nOld*2 : HIDDEN_MIN;
+  const char **aNew = calloc(nNew, sizeof(*aNew));
+  if( aNew==NULL ) return SQLITE_NOMEM;
+  aHidden = aNew;
+  nHiddenAlloc = nNew;
+  for(i=0; i<nOld; i++) if( aOld[i] ) aHidden[hiddenPlace(aOld[i])] = aOld[i];
+  free((void*)aOld);
+  return SQLITE_OK;
+}
+
+static int hiddenAdd(const char *z){
+  int rc = SQLITE_OK;
+  if( z==NULL ) return SQLITE_OK;
   pthread_mutex_lock(&globalLock);
-  if( nHidden<HIDDEN_MAX*3/4 ){
-    for(i=hiddenHash(z); aHidden[i]; i=(i+1) & (HIDDEN_MAX-1)){}
-    aHidden[i] = z;
+  if( nHidden>=nHiddenAlloc/4*3 ) rc = hiddenGrow();
+  if( rc==SQLITE_OK ){
+    aHidden[hiddenPlace(z)] = z;
     nHidden++;
   }
   pthread_mutex_unlock(&globalLock);
+  return rc;
 }
 
 static void hiddenRemove(const char *z){
-  unsigned i, j;
+  unsigned i;
   if( z==NULL ) return;
   pthread_mutex_lock(&globalLock);
-  for(i=hiddenHash(z); aHidden[i] && aHidden[i]!=z; i=(i+1) & (HIDDEN_MAX-1)){}
+  i = hiddenPlace(z);
   if( aHidden[i] ){
     aHidden[i] = NULL;
     nHidden--;
-    for(j=(i+1) & (HIDDEN_MAX-1); aHidden[j]; j=(j+1) & (HIDDEN_MAX-1)){
-      const char *zMove = aHidden[j];
-      aHidden[j] = NULL;
-      for(i=hiddenHash(zMove); aHidden[i]; i=(i+1) & (HIDDEN_MAX-1)){}
-      aHidden[i] = zMove;
+    for(i=hiddenNext(i); aHidden[i]; i=hiddenNext(i)){
+      const char *zMove = aHidden[i];
+      aHidden[i] = NULL;
+      aHidden[hiddenPlace(zMove)] = zMove;
     }
   }
   pthread_mutex_unlock(&globalLock);
 }
 
 static int hiddenHas(const char *z){
-  unsigned i;
   int b;
   pthread_mutex_lock(&globalLock);
-  for(i=hiddenHash(z); aHidden[i] && aHidden[i]!=z; i=(i+1) & (HIDDEN_MAX-1)){}
-  b = aHidden[i]!=NULL;
+  b = nHidden>0 && aHidden[hiddenPlace(z)]!=NULL;
   pthread_mutex_unlock(&globalLock);
   return b;
 }
@@ -155,9 +176,8 @@ static int pageWait(LsFile *p, LsView **ppView, uint32_t iPgno, LsRun **ppRun, u
   int i, rc;
   p->nMiss++;
   for(i=0; i<RELOCATE_MAX; i++){
-    LsView *pMoved = atomic_load(&(*ppView)->pRelocated);
+    LsView *pMoved = lsViewMoved(*ppView);
     if( pMoved ){
-      lsViewRef(pMoved);
       lsViewUnref(*ppView);
       *ppView = pMoved;
     }else if( i>0 ){
@@ -499,8 +519,7 @@ static int onConnection(sqlite3 *db, char **pzErr, const sqlite3_api_routines *p
 /* ------------------------------------------------------------------------------------------------- opening */
 
 static int isSentinel(const char *z){
-  size_t n = strlen(zSentinel);
-  return n>0 && strncmp(z, zSentinel, n)==0;
+  return atomic_load_explicit(&bSentinel, memory_order_acquire) && strncmp(z, zSentinel, strlen(zSentinel))==0;
 }
 
 /* "file:NAME?...vfs=litestream..." as a plain name, from drivers that interpret no URI. */
@@ -603,30 +622,6 @@ static int openByTicket(LsFile *p, const char *zName){
   return SQLITE_OK;
 }
 
-static int replicaOpen(LsHost *pHost, const char *zName, LsFile *p, int flags, int *pOutFlags, int eKind){
-  const sqlite3_api_routines *pApi = pHost->pApi;
-  char *aText = NULL;
-  memset(p, 0, sizeof(*p));
-  p->pHost = pHost;
-  p->iConnection = atomic_fetch_add(&iConnectionLast, 1)+1;
-  if( eKind==1 ){
-    openByTicket(p, zName);
-  }else{
-    aText = malloc(8192);
-    if( aText==NULL ) return SQLITE_NOMEM;
-    openByUri(p, aText, eKind==2 ? parseUri(pApi, zName, aText, 8192) : parseLiteral(zName, aText, 8192));
-    p->bSticky = eKind==2 && (pApi->uri_boolean(zName, "nolock", 0) || pApi->uri_boolean(zName, "immutable", 0));
-    free(aText);
-  }
-  p->aHidden[0] = pApi->filename_journal(zName);
-  p->aHidden[1] = pApi->filename_wal(zName);
-  hiddenAdd(p->aHidden[0]);
-  hiddenAdd(p->aHidden[1]);
-  if( pOutFlags ) *pOutFlags = (flags & ~(SQLITE_OPEN_READWRITE|SQLITE_OPEN_CREATE)) | SQLITE_OPEN_READONLY;
-  p->base.pMethods = &fileMethods;
-  return SQLITE_OK;
-}
-
 static int fileClose(sqlite3_file *pFile){
   LsFile *p = (LsFile*)pFile;
   LsReplica *pReplica = p->pReplica;
@@ -642,6 +637,35 @@ static int fileClose(sqlite3_file *pFile){
   free(p->zError);
   p->pReplica = NULL;
   p->zError = NULL;
+  return SQLITE_OK;
+}
+
+static int replicaOpen(LsHost *pHost, const char *zName, LsFile *p, int flags, int *pOutFlags, int eKind){
+  const sqlite3_api_routines *pApi = pHost->pApi;
+  char *aText = NULL;
+  int i;
+  memset(p, 0, sizeof(*p));
+  p->pHost = pHost;
+  p->iConnection = atomic_fetch_add(&iConnectionLast, 1)+1;
+  if( eKind==1 ){
+    openByTicket(p, zName);
+  }else{
+    aText = malloc(8192);
+    if( aText==NULL ) return SQLITE_NOMEM;
+    openByUri(p, aText, eKind==2 ? parseUri(pApi, zName, aText, 8192) : parseLiteral(zName, aText, 8192));
+    p->bSticky = eKind==2 && (pApi->uri_boolean(zName, "nolock", 0) || pApi->uri_boolean(zName, "immutable", 0));
+    free(aText);
+  }
+  for(i=0; i<2; i++){
+    const char *z = i==0 ? pApi->filename_journal(zName) : pApi->filename_wal(zName);
+    if( hiddenAdd(z)!=SQLITE_OK ){
+      fileClose(&p->base);
+      return SQLITE_NOMEM;
+    }
+    p->aHidden[i] = z;
+  }
+  if( pOutFlags ) *pOutFlags = (flags & ~(SQLITE_OPEN_READWRITE|SQLITE_OPEN_CREATE)) | SQLITE_OPEN_READONLY;
+  p->base.pMethods = &fileMethods;
   return SQLITE_OK;
 }
 
@@ -678,18 +702,30 @@ static int vfsAccess(sqlite3_vfs *pVfs, const char *zName, int flags, int *pbOut
   return pHost->pBase->xAccess(pHost->pBase, zName, flags, pbOut);
 }
 
+/*
+** Names of replicas may be longer than those of files. For the others the base's bound holds, which SQLite checks
+** against ours: the unix VFS copies names into buffers of just its own size.
+*/
 static int vfsFullPathname(sqlite3_vfs *pVfs, const char *zName, int nOut, char *zOut){
   LsHost *pHost = pVfs->pAppData;
+  int rc, nMax;
   if( isSentinel(zName) || isLiteralUri(pHost, zName) ){
     if( (int)strlen(zName)>=nOut ) return SQLITE_CANTOPEN;
     memcpy(zOut, zName, strlen(zName)+1);
     return SQLITE_OK;
   }
-  return pHost->pBase->xFullPathname(pHost->pBase, zName, nOut, zOut);
+  nMax = pHost->pBase->mxPathname;
+  rc = pHost->pBase->xFullPathname(pHost->pBase, zName, nOut<=nMax ? nOut : nMax+1, zOut);
+  if( (rc & 0xff)==SQLITE_OK && (int)strlen(zOut)+JOURNAL_SUFFIX>nMax ) rc = SQLITE_CANTOPEN;
+  return rc;
 }
 
 #define BASE(pVfs) (((LsHost*)(pVfs)->pAppData)->pBase)
-static int vfsDelete(sqlite3_vfs *p, const char *z, int bSync){ return BASE(p)->xDelete(BASE(p), z, bSync); }
+
+/* Changing the journal mode deletes the journal, and without locks it does so unasked. */
+static int vfsDelete(sqlite3_vfs *p, const char *z, int bSync){
+  return hiddenHas(z) ? SQLITE_OK : BASE(p)->xDelete(BASE(p), z, bSync);
+}
 static void *vfsDlOpen(sqlite3_vfs *p, const char *z){ return BASE(p)->xDlOpen(BASE(p), z); }
 static void vfsDlError(sqlite3_vfs *p, int n, char *z){ BASE(p)->xDlError(BASE(p), n, z); }
 static void (*vfsDlSym(sqlite3_vfs *p, void *h, const char *z))(void){ return BASE(p)->xDlSym(BASE(p), h, z); }
@@ -806,8 +842,8 @@ int ls_host_begin(int iHost){
 
 int ls_host_end(int iHost){
   LsHost *p = hostById(iHost);
-  if( p==NULL ) return LS_MISUSE;
-  if( p->pBefore && p->pBefore!=&p->vfs ) p->pApi->vfs_register(p->pBefore, 1);
+  if( p==NULL || p->pBefore==NULL ) return LS_MISUSE;
+  if( p->pBefore!=&p->vfs ) p->pApi->vfs_register(p->pBefore, 1);
   p->pBefore = NULL;
   pthread_mutex_unlock(&windowLock);
   return 0;
@@ -819,7 +855,11 @@ int ls_host_default(int iHost, int bOn){
   if( p==NULL ) return LS_MISUSE;
   pthread_mutex_lock(&windowLock);
   p->bDefault = bOn;
-  p->pApi->vfs_register(bOn ? &p->vfs : p->pBase, 1);
+  if( bOn ){
+    p->pApi->vfs_register(&p->vfs, 1);
+  }else if( p->pApi->vfs_find(NULL)==&p->vfs ){
+    p->pApi->vfs_register(p->pBase, 1);
+  }
   pthread_mutex_unlock(&windowLock);
   return 0;
 }
@@ -828,19 +868,22 @@ int ls_host_default(int iHost, int bOn){
 int ls_sentinel(const char *zPrefix){
   int b;
   pthread_mutex_lock(&globalLock);
-  if( zSentinel[0]==0 && strlen(zPrefix)<sizeof(zSentinel) ) snprintf(zSentinel, sizeof(zSentinel), "%s", zPrefix);
+  if( zSentinel[0]==0 && zPrefix[0] && strlen(zPrefix)<sizeof(zSentinel) ){
+    snprintf(zSentinel, sizeof(zSentinel), "%s", zPrefix);
+    atomic_store_explicit(&bSentinel, 1, memory_order_release);
+  }
   b = strcmp(zSentinel, zPrefix)==0;
   pthread_mutex_unlock(&globalLock);
   return b;
 }
 
-/* Live views, objects, runs, chunks, replicas, slots ever made, hidden names. */
+/* Live views, objects, runs, chunks, replicas; slots ever made; hidden names, two a file. */
 int ls_census(uint32_t *aOut, int nOut){
   if( nOut<7 ) return LS_MISUSE;
   lsPagesCensus(aOut);
   lsRequestsCensus(aOut+4);
   pthread_mutex_lock(&globalLock);
-  aOut[6] = (uint32_t)nHidden/2;
+  aOut[6] = nHidden;
   pthread_mutex_unlock(&globalLock);
   return 7;
 }

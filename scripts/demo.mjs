@@ -6,20 +6,25 @@
  *
  * @module
  */
+import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { buildShim } from "./build_shim.mjs";
-import { BUN, DENO, ROOT, run, TOOLS } from "./project.mjs";
+import { BUN, DENO, ROOT, TOOLS } from "./project.mjs";
 import { setup } from "./setup.mjs";
 
 const ENV = { DENO_NO_UPDATE_CHECK: "1", DENO_NO_PROMPT: "1" };
 // Deno needs a place for its cache.
 if (!process.env.HOME) ENV.DENO_DIR = join(TOOLS, "deno");
 
-async function show(command, ...args) {
-  const { code } = await run(command, args, { env: ENV, onOutput: (chunk) => process.stdout.write(chunk) });
-  if (code !== 0) throw new Error(`Cannot finish the demo: ${args.join(" ")} exited with ${code}`);
+function show(command, ...args) {
+  const { status } = spawnSync(command, args, {
+    cwd: ROOT,
+    env: { ...process.env, ...ENV },
+    stdio: ["ignore", "inherit", "inherit"],
+  });
+  if (status !== 0) throw new Error(`Cannot finish the demo: ${args.join(" ")} exited with ${status}`);
 }
 
 async function main(folder) {
@@ -27,9 +32,9 @@ async function main(folder) {
   const { path, built } = await buildShim();
   if (built) console.error(`setup: compiled ${path.slice(ROOT.length + 1)}`);
   const started = performance.now();
-  await show(DENO, "run", "-A", "scripts/demo_replica.ts", folder);
-  await show(DENO, "run", "-A", "scripts/demo.ts", folder);
-  await show(BUN, "scripts/demo.ts", folder);
+  show(DENO, "run", "-A", "scripts/demo_replica.ts", folder);
+  show(DENO, "run", "-A", "scripts/demo.ts", folder);
+  show(BUN, "scripts/demo.ts", folder);
   console.log(
     `All results are right, in both runtimes (${((performance.now() - started) / 1000).toFixed(1)} s).`,
   );

@@ -28,9 +28,12 @@ const TRANSACTIONS = [
        (5, 'Egg salad'), (6, 'Tuna melt'), (7, 'Falafel'))
    INSERT INTO sandwiches SELECT f * 5 + b + 1, filling.name || ' on ' || bread.name, bread.name FROM filling, bread;
    WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 60000)
-   INSERT INTO ratings SELECT i, i * 7919 % 40 + 1, 1 + (i * 31 % 97 + i * 7919 % 40) % 5, printf('taster %04d', i * 13 % 5003),
-     printf('rating %x-%x: %s, %s', i * 2654435761 % 4294967291, i * 40503 % 65521,
-       substr('crisp dry soggy fresh stale warm cold tangy', 1 + i % 6 * 6, 12), substr('would order again, most likely', 1, 11 + i % 20))
+   INSERT INTO ratings SELECT i, i * 7919 % 40 + 1, min(5, 1 + i * 31 % 97 % 5 + (i * 7919 % 40 % 9 = 4)),
+     printf('taster %04d', i * 13 % 5003),
+     printf('%s %s, %s (visit %x-%x)', '["Wonderfully", "A bit", "Nicely", "Hardly", "Oddly"]' ->> (i * 31 % 5),
+       '["crisp", "dry", "fresh", "warm", "tangy", "soggy", "crunchy"]' ->> (i * 17 % 7),
+       '["would order again", "shared it with a friend", "too small for me"]' ->> (i * 11 % 3),
+       i * 2654435761 % 4294967291, i * 40503 % 65521)
      FROM n;
    CREATE INDEX ratings_of ON ratings (sandwich_id, stars);`,
   "UPDATE ratings SET stars = 5, comment = 'changed my mind' WHERE id % 4999 = 0",

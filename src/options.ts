@@ -7,7 +7,9 @@ import { parseReplicaUrl, type ReplicaLocation } from "./storage/replica_url.ts"
 
 /** Keys of an S3 account, or of a role for a while. */
 export interface StaticCredentials {
+  /** Names the key; no secret. */
   accessKeyId: string;
+  /** The secret part. */
   secretAccessKey: string;
   /** Of temporary credentials. */
   sessionToken?: string;
@@ -152,7 +154,8 @@ function environmentUrl(environment: Environment): string {
         "environment as LITESTREAM_REPLICA_URL (or LITESTREAM_S3_BUCKET and LITESTREAM_S3_PATH)",
     );
   }
-  const path = (environment.LITESTREAM_S3_PATH ?? "").replace(/^\/+/, "");
+  const path = (environment.LITESTREAM_S3_PATH ?? "").replace(/^\/+/, "").split("/").map(encodeURIComponent)
+    .join("/");
   const query = Object.entries({
     region: environment.LITESTREAM_S3_REGION,
     forcePathStyle: environment.LITESTREAM_S3_FORCE_PATH_STYLE,

@@ -51,8 +51,9 @@ export interface CloseOptions {
 }
 
 /**
- * Counts since the replica was opened, or since a mark. `roundTrips` is the longest chain of requests of which each
- * waited for the one before; `hits` are pages copied from memory, `misses` pages a read waited for.
+ * Counts since the replica was opened, or since a mark, over all its connections.
+ *
+ * SQLite keeps pages of its own beside the replica's: what it has there is counted nowhere.
  */
 export interface ReplicaStats extends Counters {
   /** Bytes of all decoded pages in this process right now. */
@@ -61,8 +62,11 @@ export interface ReplicaStats extends Counters {
 
 /** Names an open replica to other threads of the process; structured-cloneable. */
 export interface SharedReplica {
+  /** Absolute path of the shim; every thread loads this very file. */
   readonly shimPath: string;
+  /** The replica's number in this process. */
   readonly replicaId: number;
+  /** The place the replica lies, without secrets. */
   readonly name: string;
 }
 
@@ -119,6 +123,7 @@ export class Replica implements AsyncDisposable {
    * @throws {TypeError} the class is of no driver known here
    */
   connect(Database?: undefined, options?: ConnectOptions): ReplicaDatabase;
+  /** Opens a connection of the class given. */
   connect<T>(Database: DatabaseClass<T>, options?: ConnectOptions): T;
   connect(Database: DatabaseClass = this.#Database, options: ConnectOptions = {}): unknown {
     if (this.#closing) throw new ReplicaClosedError(`Cannot connect to ${this.name}: the replica was closed`);
@@ -134,13 +139,14 @@ export class Replica implements AsyncDisposable {
     }
     const ticket = calls.ls_replica_ticket(this.#shared.replicaId, timeoutMs);
     if (ticket < 0) throw new ReplicaClosedError(`Cannot connect to ${this.name}: the replica was closed`);
+    const before = this.#errorText();
     if (calls.ls_host_begin(host) < 0) {
       throw new ShimError("Cannot connect: another thread is still opening a connection after 30 s");
     }
     try {
       return driverOf(Database).open(Database, `${this.#sentinel}${ticket}.db`, options.database ?? {});
     } catch (cause) {
-      const reason = this.lastError ?? cause;
+      const reason = this.#errorText() === before ? cause : this.lastError;
       const found = reason instanceof Error ? reason.message : String(reason);
       throw new ReplicaError(`Cannot connect to ${this.name}: ${found}`, { cause: reason });
     } finally {
@@ -189,12 +195,13 @@ export class Replica implements AsyncDisposable {
 
   /** Why the last read failed, where the driver only says "disk I/O error"; undefined when none has. */
   get lastError(): Error | undefined {
-    const { replicaId } = this.#shared;
-    const text = readText(
-      (buffer) => this.#native.calls.ls_replica_error(replicaId, buffer, buffer.length),
-      4096,
-    );
+    const text = this.#errorText();
     return text === "" ? undefined : decodeError(text);
+  }
+
+  #errorText(): string {
+    const { replicaId } = this.#shared;
+    return readText((buffer) => this.#native.calls.ls_replica_error(replicaId, buffer, buffer.length));
   }
 
   /**
@@ -338,15 +345,15 @@ export async function register(options: RegisterOptions = {}): Promise<Registrat
   const core = await threadCore(findShim(options.shimPath));
   core.use();
   const host = new Hosts(core.native).of(options.Database ?? await defaultDatabase());
-  await core.call({ kind: "default" });
+  await core.call({ kind: "register" });
   if (options.default) core.native.calls.ls_host_default(host, 1);
   let closed = false;
   const close = async () => {
     if (closed) return;
     closed = true;
     if (options.default) core.native.calls.ls_host_default(host, 0);
+    if (core.alive) await core.call({ kind: "unregister" });
     core.release();
-    await core.stop();
   };
   return { close, [Symbol.asyncDispose]: close };
 }

@@ -33,7 +33,11 @@ function fetchInit(location: ReplicaLocation, native: Native): OpenStoreOptions[
   );
 }
 
-async function holdsFiles(store: ObjectStore, location: ReplicaLocation, signal: AbortSignal): Promise<boolean> {
+async function holdsFiles(
+  store: ObjectStore,
+  location: ReplicaLocation,
+  signal: AbortSignal,
+): Promise<boolean> {
   const levels = await Promise.all([0, 9].map(async (level) => {
     for await (const page of store.list(levelPrefix(location.layout, level), { signal })) {
       if (page.length > 0) return true;

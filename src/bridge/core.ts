@@ -31,6 +31,7 @@ export class Core {
   readonly #replicas = new Map<number, LiveReplica>();
   readonly #setCredentials = new Map<number, (credentials: ReplicaConfig["credentials"]) => void>();
   readonly #shared = new Map<string, Shared>();
+  #registrations = 0;
   readonly #words = new Uint32Array(BATCH * REQUEST_WORDS);
 
   constructor(native: Native, environment: Environment) {
@@ -92,8 +93,18 @@ export class Core {
   }
 
   /** Makes this core the one that serves databases opened by URI. */
-  becomeDefault(): void {
+  register(): void {
+    this.#registrations++;
     this.#native.calls.ls_core_default(this.id, 1);
+  }
+
+  /** Ends one registration; with the last one go the replicas that were opened by URI. */
+  async unregister(): Promise<void> {
+    if (--this.#registrations > 0) return;
+    this.#native.calls.ls_core_default(this.id, 0);
+    const openings = [...this.#shared.values()].map(({ opening }) => opening);
+    this.#shared.clear();
+    await Promise.allSettled(openings.map(async (opening) => await this.close((await opening).id)));
   }
 
   /** Closes everything and ends {@link run}. */
@@ -122,8 +133,8 @@ export class Core {
     return this.#native.calls.ls_answer(request.slot, request.generation, code, value, cString(text));
   }
 
-  #answerError(request: ShimRequest, error: unknown): void {
-    this.#answer(request, sqliteCode(error), 0, encodeError(error));
+  #answerError(request: ShimRequest, error: unknown, act: "open" | "read"): void {
+    this.#answer(request, sqliteCode(error, act), 0, encodeError(error));
   }
 
   async #answerPage(request: ShimRequest): Promise<void> {
@@ -136,7 +147,7 @@ export class Core {
         if (this.#answer(request, 0, outcome === "moved" ? 1 : 0, "") !== LS.BUSY) return;
       }
     } catch (error) {
-      this.#answerError(request, error);
+      this.#answerError(request, error, "read");
     }
   }
 
@@ -151,7 +162,7 @@ export class Core {
       const replica = await this.#share(config);
       if (this.#answer(request, 0, replica.id, "") !== 0) this.#unshare(replica.id);
     } catch (error) {
-      this.#answerError(request, error);
+      this.#answerError(request, error, "open");
     }
   }
 

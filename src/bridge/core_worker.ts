@@ -38,8 +38,11 @@ async function perform(core: Core, call: Call): Promise<number> {
     case "close":
       await core.close(call.replicaId);
       return 0;
-    case "default":
-      core.becomeDefault();
+    case "register":
+      core.register();
+      return 0;
+    case "unregister":
+      await core.unregister();
       return 0;
     case "stop":
       await core.stop();

@@ -1,7 +1,8 @@
 /**
  * Errors as text: how they cross from the core to the user's thread, through the shim or in a message.
  *
- * The first line is `Name: message`; facts follow as `name=value`, causes last. The shim keeps 1023 bytes.
+ * The first line is `Name: message`; facts follow as `name=value`, causes last. The shim keeps 1023 bytes, so a text is
+ * never longer: a long message loses its end and a long list its last causes, but no fact is cut in two.
  *
  * @module
  */
@@ -20,6 +21,22 @@ import {
 /** How deep a chain of causes is followed. */
 const CAUSES_MAX = 4;
 
+/** What the shim keeps of a text. */
+const TEXT_BYTES_MAX = 1023;
+
+/** What a message and a fact may take of it; four facts and the longest class name fit beside them. */
+const MESSAGE_BYTES_MAX = 640;
+const FACT_BYTES_MAX = 240;
+
+const encoder = new TextEncoder();
+
+/** The text, or as much of its beginning as fits into `bytesMax` with the mark of a cut. */
+function cut(text: string, bytesMax: number): string {
+  if (encoder.encode(text).length <= bytesMax) return text;
+  const { read } = encoder.encodeInto(text, new Uint8Array(bytesMax - 3));
+  return `${text.slice(0, read)}…`;
+}
+
 const oneLine = (text: string): string => text.replaceAll(/\s*[\r\n]+\s*/g, " ");
 
 function facts(error: Error): Record<string, string | number | boolean> {
@@ -35,13 +52,16 @@ function facts(error: Error): Record<string, string | number | boolean> {
 /** Writes an error as text. */
 export function encodeError(thrown: unknown): string {
   const error = thrown instanceof Error ? thrown : new ReplicaError(String(thrown));
-  const lines = [`${error.name}: ${oneLine(error.message)}`];
-  for (const [name, value] of Object.entries(facts(error))) lines.push(`${name}=${oneLine(String(value))}`);
+  const known = Object.entries(facts(error))
+    .map(([name, value]) => cut(`${name}=${oneLine(String(value))}`, FACT_BYTES_MAX));
+  let text = [cut(`${error.name}: ${oneLine(error.message)}`, MESSAGE_BYTES_MAX), ...known].join("\n");
   let cause = error.cause;
   for (let depth = 0; cause instanceof Error && depth < CAUSES_MAX; depth++, cause = cause.cause) {
-    lines.push(`cause=${cause.name}: ${oneLine(cause.message)}`);
+    const longer = `${text}\ncause=${cause.name}: ${oneLine(cause.message)}`;
+    text = cut(longer, TEXT_BYTES_MAX);
+    if (text !== longer) break;
   }
-  return lines.join("\n");
+  return text;
 }
 
 function causeOf(lines: string[]): Error | undefined {

@@ -23,7 +23,7 @@ export type Call =
       readonly credentials: ReplicaConfig["credentials"];
     }
     | { readonly kind: "close"; readonly replicaId: number }
-    | { readonly kind: "default" }
+    | { readonly kind: "register" | "unregister" }
     | { readonly kind: "stop" }
   );
 

@@ -18,10 +18,31 @@ export const COUNTER = {
   roundTrips: 12,
   pagesLoaded: 13,
   pagesEvicted: 14,
-} as const;
+} as const satisfies Record<keyof Counters, number>;
 
-/** What {@link COUNTER} names, read at one moment. */
-export type Counters = { readonly [K in keyof typeof COUNTER]: number };
+/** A replica's counters, read at one moment. */
+export interface Counters {
+  /** Pages copied from memory. */
+  readonly hits: number;
+  /** Pages that a read waited for. */
+  readonly misses: number;
+  /** Read transactions begun. */
+  readonly transactions: number;
+  /** Listing requests, a page of keys each; attempts that failed count. */
+  readonly listRequests: number;
+  /** Reads of byte ranges; attempts that failed count. */
+  readonly getRequests: number;
+  /** Bytes of bodies received. */
+  readonly bytes: number;
+  /** Attempts beyond the first of a request. */
+  readonly retries: number;
+  /** The longest chain of requests of which each waited for the one before. */
+  readonly roundTrips: number;
+  /** Pages decoded into memory, those read ahead included. */
+  readonly pagesLoaded: number;
+  /** Pages dropped from memory to make room. */
+  readonly pagesEvicted: number;
+}
 
 /** How many 64-bit counters a replica has. */
 const COUNTER_COUNT = 32;
@@ -37,7 +58,8 @@ export function readCounters(native: Native, replica: number): Counters {
   native.calls.ls_replica_stats(replica, buffer, COUNTER_COUNT);
   const view = new DataView(buffer.buffer);
   const read = (index: number) => Number(view.getBigUint64(index * 8, true));
-  return Object.fromEntries(Object.entries(COUNTER).map(([name, index]) => [name, read(index)])) as Counters;
+  const counters = Object.entries(COUNTER).map(([name, index]) => [name, read(index)]);
+  return Object.fromEntries(counters) as Record<keyof Counters, number>;
 }
 
 /** Carries what a store counted on to the shim: each call adds what came since the one before. */

@@ -65,7 +65,8 @@ export class PageLoader {
     } catch (error) {
       if (!(error instanceof LtxFormatError) || flight.count === 1) throw error;
       // A neighbour may be the damaged one, which is nothing to this reader.
-      const alone = this.#begin(file, { first: frame, count: 1 }, flight.depth + 1);
+      const only = { first: frame, count: 1 };
+      const alone = this.#flightOf(file, frame) ?? this.#begin(file, only, flight.depth + 1);
       await alone.done;
       return alone.depth;
     }
@@ -74,38 +75,42 @@ export class PageLoader {
 
   /** Takes over what of a file's frames was fetched with its index; returns bytes of the decoded pages. */
   preload(file: PlanFile, bytesMax: number): number {
-    const { offset, bytes } = file.fetched;
-    const end = offset + bytes.length;
     let loaded = 0;
-    let at = offset;
-    for (let first = 0; loaded < bytesMax; first += NEIGHBOURHOOD_FRAMES) {
-      const frames = this.#frames(file, first, NEIGHBOURHOOD_FRAMES);
-      let start = 0;
-      let startAt = at;
-      let index = 0;
-      const flush = () => {
-        if (index > start) {
-          this.#enter(
-            file,
-            { first: first + start, count: index - start },
-            bytes.subarray(startAt - offset, at - offset),
-          );
-          loaded += (index - start) * file.header.pageSize;
-        }
-      };
-      for (; index < frames.length && at + frames[index]!.size <= end; index++) {
-        const { current, cached, size } = frames[index]!;
-        if (!current || cached) {
-          flush();
-          start = index + 1;
-          startAt = at + size;
-        }
-        at += size;
+    for (const { range, bytes } of this.#fetchedRuns(file)) {
+      if (loaded >= bytesMax) break;
+      try {
+        this.#enter(file, range, bytes);
+      } catch (error) {
+        if (!(error instanceof LtxFormatError)) throw error;
+        break; // nobody asked for these pages yet; who does will fetch them again and be told
       }
-      flush();
-      if (index < NEIGHBOURHOOD_FRAMES) break;
+      loaded += range.count * file.header.pageSize;
     }
     return loaded;
+  }
+
+  /** The wanted frames that were fetched whole with a file's index, as runs of neighbours. */
+  *#fetchedRuns(file: PlanFile): Generator<{ range: FrameRange; bytes: Uint8Array }> {
+    const { offset, bytes } = file.fetched;
+    let at = 0;
+    let run: { first: number; count: number; at: number } | undefined;
+    const finished = function* () {
+      if (run) yield { range: run, bytes: bytes.subarray(run.at, at) };
+      run = undefined;
+    };
+    if (offset !== this.#offset(file, 0)) return;
+    for (let first = 0;; first += NEIGHBOURHOOD_FRAMES) {
+      const frames = this.#frames(file, first, NEIGHBOURHOOD_FRAMES);
+      for (const [index, { current, cached, size }] of frames.entries()) {
+        if (at + size > bytes.length) return yield* finished();
+        if (!current || cached) yield* finished();
+        else if (run) run.count++;
+        else run = { first: first + index, count: 1, at };
+        at += size;
+      }
+      yield* finished();
+      if (frames.length < NEIGHBOURHOOD_FRAMES) return;
+    }
   }
 
   #flightOf(file: PlanFile, frame: number): Flight | undefined {
@@ -145,6 +150,12 @@ export class PageLoader {
     return neighbourhood(frames, first, frame, NEIGHBOURHOOD_BYTES, busy);
   }
 
+  #pagesOf(file: PlanFile, { first, count }: FrameRange): string {
+    const frames = this.#frames(file, first, count);
+    const { pgno } = frames[0]!;
+    return count === 1 ? `page ${pgno}` : `pages ${pgno} to ${frames.at(-1)!.pgno}`;
+  }
+
   #offset(file: PlanFile, frame: number): number {
     const out = new Uint8Array(8);
     const result = this.#native.calls.ls_object_offset(file.objectId, frame, out);
@@ -175,18 +186,16 @@ export class PageLoader {
 
   /** Checks, decodes and publishes the frames of a range, whose stored bytes are `bytes`. */
   #enter(file: PlanFile, range: FrameRange, bytes: Uint8Array): void {
-    const runId = checkShim(
-      this.#native,
-      this.#native.calls.ls_run_load(
-        file.objectId,
-        range.first,
-        range.count,
-        bytes as Uint8Array<ArrayBuffer>,
-        bytes.length,
-      ),
-      "decode pages of",
-      file.file.key,
+    const stored = bytes as Uint8Array<ArrayBuffer>;
+    const result = this.#native.calls.ls_run_load(
+      file.objectId,
+      range.first,
+      range.count,
+      stored,
+      stored.length,
     );
+    const act = result < 0 ? `decode ${this.#pagesOf(file, range)} of` : "";
+    const runId = checkShim(this.#native, result, act, file.file.key);
     const size = range.count * file.header.pageSize;
     const evicted = this.#cache.add(runId, { objectId: file.objectId, pageCount: range.count, size });
     addTo(this.#native, this.#replicaId, "pagesLoaded", range.count);

@@ -6,6 +6,7 @@
 import type { Native } from "../../ffi/native.ts";
 import {
   DeadlineError,
+  LtxFormatError,
   ObjectGoneError,
   ReplicaClosedError,
   ReplicaError,
@@ -32,6 +33,9 @@ const PRELOAD_SHARE = 1 / 4;
 /** How long to wait before looking again for the first files of an empty replica. */
 const EMPTY_RETRY_MS = 500;
 
+/** Connections whose chains of requests are remembered; the oldest are forgotten. */
+const CHAINS_MAX = 4096;
+
 /** What {@link LiveReplica.open} needs to know. */
 export interface LiveReplicaOptions {
   /** Bound on decoded pages in memory, in bytes. */
@@ -54,6 +58,7 @@ export interface PageRequest {
 interface Built {
   readonly files: PlanFile[];
   readonly viewId: number;
+  readonly stamp: number;
   readonly depth: number;
 }
 
@@ -68,6 +73,8 @@ export class LiveReplica {
   readonly #loader: PageLoader;
   readonly #meter: RequestMeter;
   readonly #files = new Map<number, PlanFile>();
+  /** The files of the newest view. */
+  #plan: readonly PlanFile[] = [];
   readonly #chains = new Map<number, number>();
   #longestChain = 0;
   #txid = 0n;
@@ -149,7 +156,7 @@ export class LiveReplica {
         if (listing.files.length === 0) throw await explainEmpty(this.#store, request);
         const plan = makeRestorePlan(listing.files, { upTo });
         this.#checkForward(plan.at(-1)!.maxTxid);
-        const built = await this.#buildView(plan, request);
+        const built = await this.#buildView(plan, listing.files, request);
         this.#publish(built, listing.depth + built.depth);
         return;
       } catch (error) {
@@ -179,18 +186,36 @@ export class LiveReplica {
     return { files: results.map((result) => (result as PromiseFulfilledResult<PlanFile>).value), fresh };
   }
 
-  async #buildView(plan: ReplicaFile[], request: RequestOptions): Promise<Built> {
+  async #buildView(plan: ReplicaFile[], listed: ReplicaFile[], request: RequestOptions): Promise<Built> {
     const { files, fresh } = await this.#openFiles(plan, request);
     try {
-      const viewId = await this.#mapFiles(files);
-      return { files, viewId, depth: Math.max(...files.map(({ depth }) => depth)) };
+      const isSame = files.at(-1)!.file.maxTxid === this.#txid && !this.#isReplaced(files, listed);
+      const stamp = isSame
+        ? this.#stamp
+        : checkShim(this.#native, this.#native.calls.ls_stamp(), "stamp", this.name);
+      const viewId = await this.#mapFiles(files, stamp);
+      return { files, viewId, stamp, depth: Math.max(...files.map(({ depth }) => depth)) };
     } catch (error) {
       for (const file of fresh) this.#release(file);
       throw error;
     }
   }
 
-  async #mapFiles(files: PlanFile[]): Promise<number> {
+  /**
+   * Whether a file of the newest view has another under its name now: then the replica was made anew, and equal TXIDs
+   * mean nothing. One that was only written again, with the same content, is no sign of that.
+   */
+  #isReplaced(files: PlanFile[], listed: ReplicaFile[]): boolean {
+    const objects = new Map(listed.map((file) => [file.key, file]));
+    const opened = new Map(files.map((file) => [file.file.key, file]));
+    return this.#plan.some((old) => {
+      const object = objects.get(old.file.key);
+      if (object === undefined || identity(object) === identity(old.file)) return false;
+      return opened.get(old.file.key)?.checksum !== old.checksum;
+    });
+  }
+
+  async #mapFiles(files: PlanFile[], stamp: number): Promise<number> {
     const { calls } = this.#native;
     const last = files.at(-1)!;
     const { pageSize, commit } = last.header;
@@ -208,12 +233,8 @@ export class LiveReplica {
         await this.#mapFile(mapId, file);
       }
       const txid = last.file.maxTxid;
-      const stamp = txid === this.#txid
-        ? this.#stamp
-        : checkShim(this.#native, calls.ls_stamp(), "stamp", this.name);
       const time = BigInt(Math.max(0, Math.trunc(last.header.timestampMs)));
       const viewId = calls.ls_map_view(mapId, this.id, txid, commit, stamp, time);
-      this.#stamp = stamp;
       return checkShim(this.#native, viewId, `make a view of TXID ${formatTxid(txid)} of`, this.name);
     } catch (error) {
       calls.ls_map_free(mapId); // answers LS_MISUSE when the view has used it up
@@ -236,12 +257,15 @@ export class LiveReplica {
     const { calls } = this.#native;
     if (this.#closed) {
       calls.ls_view_release(built.viewId);
+      for (const file of built.files) this.#release(file);
       throw new ReplicaClosedError(`Cannot open replica ${this.name}: it was closed`);
     }
     checkShim(this.#native, calls.ls_view_publish(built.viewId), "publish a view of", this.name);
     if (this.#viewId) calls.ls_view_release(this.#viewId);
     this.#viewId = built.viewId;
     this.#txid = built.files.at(-1)!.file.maxTxid;
+    this.#stamp = built.stamp;
+    this.#plan = built.files;
     for (const file of built.files) this.#files.set(file.objectId, file);
     this.#sweep(new Set(built.files));
     this.#preload(built.files);
@@ -252,7 +276,11 @@ export class LiveReplica {
   #preload(files: PlanFile[]): void {
     let left = this.#cache.bytesMax * PRELOAD_SHARE;
     for (const file of [...files.slice(0, 1), ...files.slice(1).reverse()]) {
-      if (left > 0 && file.fetched.bytes.length > 0) left -= this.#loader.preload(file, left);
+      try {
+        if (left > 0 && file.fetched.bytes.length > 0) left -= this.#loader.preload(file, left);
+      } catch (error) {
+        if (!(error instanceof LtxFormatError)) throw error; // else told to whoever needs the damaged page
+      }
       file.fetched = { offset: 0, bytes: new Uint8Array(0) };
     }
   }
@@ -291,11 +319,14 @@ export class LiveReplica {
     try {
       const depth = this.#chains.get(request.connection) ?? this.#longestChain;
       const reached = await this.#loader.load(file, request.frame, depth);
+      this.#chains.delete(request.connection); // so that it becomes the newest
       this.#chains.set(request.connection, reached);
+      if (this.#chains.size > CHAINS_MAX) this.#chains.delete(this.#chains.keys().next().value!);
       this.#lengthen(reached);
       return "loaded";
     } catch (error) {
       if (!(error instanceof ObjectGoneError)) throw error;
+      if (file.lost) throw file.lost;
       await this.#replan(error);
       return "moved";
     } finally {
@@ -310,19 +341,39 @@ export class LiveReplica {
   }
 
   async #replanOnce(cause: ObjectGoneError): Promise<void> {
-    const gone = this.#txid;
+    const { txid, stamp } = { txid: this.#txid, stamp: this.#stamp };
+    let found = "its files were deleted, and no others end there";
     try {
-      await this.#build(gone, {});
+      await this.#build(txid, {});
+      if (this.#stamp === stamp) return;
+      found = "the replica was made anew under the same names";
     } catch (error) {
       if (!(error instanceof RestorePlanError)) throw error;
-      // That state is lost to us. The next transaction may see the newest one; this one may not be mixed with it.
+      await this.#buildNewest(txid, cause);
+    }
+    // That state is lost to us. The next transaction may see the newest one; this one may not be mixed with it.
+    const lost = new ReplicaError(
+      `Cannot read TXID ${
+        formatTxid(txid)
+      } of ${this.name}: ${found}; the next transaction sees the newest state`,
+      { cause },
+    );
+    for (const file of this.#files.values()) if (!this.#plan.includes(file)) file.lost = lost;
+    throw lost;
+  }
+
+  /** Publishes the newest state in place of one whose files are gone; says so when there is none either. */
+  async #buildNewest(txid: bigint, cause: ObjectGoneError): Promise<void> {
+    try {
       await this.#build(undefined, {});
+    } catch (error) {
+      if (!(error instanceof RestorePlanError)) throw error;
       throw new ReplicaError(
         `Cannot read TXID ${
-          formatTxid(gone)
-        } of ${this.name}: its files were deleted, and no others end there; ` +
-          "the next transaction sees the newest state",
-        { cause },
+          formatTxid(txid)
+        } of ${this.name}: "${cause.key}" was deleted, and what is left makes up no ` +
+          `state: ${error.message}`,
+        { cause: error },
       );
     }
   }

@@ -34,6 +34,8 @@ const AFTER_INDEX = 8 + TRAILER_SIZE;
 export interface PlanFile {
   readonly file: ReplicaFile;
   readonly header: LtxHeader;
+  /** Of the whole file, header and pages: files of one name that agree in it have the same content. */
+  readonly checksum: bigint;
   /** The shim's handle for its frames. */
   readonly objectId: number;
   /** What was fetched of its frames: bytes from `offset` on; empty when nothing useful was. */
@@ -42,6 +44,8 @@ export interface PlanFile {
   readonly depth: number;
   /** Set when the shim's handle was given up: it may name another file by now. */
   closed: boolean;
+  /** Why the states that need this file cannot be had any more. */
+  lost: Error | undefined;
 }
 
 /** The words of the shim's last complaint on this thread. */
@@ -172,7 +176,7 @@ export async function openPlanFile(
   const { head, tail } = await readEnds(store, file, base, options);
   const header = decodeHeader(head.subarray(0, HEADER_SIZE), { key: file.key });
   checkHeader(file, header);
-  decodeTrailer(tail.subarray(tail.length - TRAILER_SIZE), {
+  const trailer = decodeTrailer(tail.subarray(tail.length - TRAILER_SIZE), {
     noChecksum: isNoChecksum(header),
     fileSize: file.size,
     key: file.key,
@@ -201,9 +205,11 @@ export async function openPlanFile(
   return {
     file,
     header,
+    checksum: trailer.fileChecksum,
     objectId,
     fetched: { offset: HEADER_SIZE, bytes: frames },
     depth: asked ? 2 : 1,
     closed: false,
+    lost: undefined,
   };
 }

@@ -101,7 +101,7 @@ test("openReplica() and queries over drawn faults: the right rows or an error of
         tally.refused++;
       }
       const tookMs = performance.now() - begin;
-      assert.ok(tookMs < 4 * DEADLINE_MS + 2_000, `${where}: took ${tookMs.toFixed(0)} ms`);
+      assert.ok(tookMs < 60 * DEADLINE_MS, `${where}: took ${tookMs.toFixed(0)} ms`);
     }
     console.log(`http fuzz: ${JSON.stringify(tally)}`);
     assert.ok(tally.right > 0 && tally.refused > 0);

@@ -552,8 +552,8 @@ for (const [name, change, code, words] of refused) {
     const url = fake.url("/db");
     const credentials = { ...credentialsOf(fake), ...change(fake) };
     const store = await openStore(locate(url), { credentials });
-    for (const work of [keysOf(store), store.read(anyObject("k"), { offset: 0, size: 1 })]) {
-      const error = await errorOf(work);
+    for (const work of [() => keysOf(store), () => store.read(anyObject("k"), { offset: 0, size: 1 })]) {
+      const error = await errorOf(work());
       assert.equal(error.code, code);
       assert.equal(error.retryable, false);
       assert.match(error.message, words);

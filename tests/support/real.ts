@@ -97,8 +97,7 @@ export async function startS3Server(): Promise<S3Server> {
     VGW_REGION: region,
   });
   const client = new AwsClient({ accessKeyId: accessKey, secretAccessKey: secretKey, region, service: "s3" });
-  await until("S3 server answers", async () => {
-    server.check();
+  await untilReady("S3 server answers", server, folder, async () => {
     const answer = await client.fetch(`${endpoint}/${bucket}`, { method: "PUT" }).catch(() => undefined);
     await answer?.body?.cancel();
     return answer?.ok === true;
@@ -159,10 +158,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const config = join(folder, "litestream.yml");
   await writeFile(config, daemonConfig(options, socket));
   const daemon = start(binary, ["replicate", "-config", config], options.env);
-  await until("litestream listens", () => {
-    daemon.check();
-    return existsSync(socket);
-  });
+  await untilReady("litestream listens", daemon, folder, () => existsSync(socket));
   return {
     async sync() {
       daemon.check();
@@ -374,6 +370,25 @@ function outputOf(child: ChildProcess): () => string {
     stream?.on("data", (chunk) => text = (text + chunk).slice(-65_536));
   }
   return () => text;
+}
+
+/** Waits as {@link until} does; when it fails, what was started is ended and its folder removed. */
+async function untilReady(
+  what: string,
+  started: Running,
+  folder: string,
+  holds: () => Promise<boolean> | boolean,
+): Promise<void> {
+  try {
+    await until(what, () => {
+      started.check();
+      return holds();
+    });
+  } catch (error) {
+    await started.stop("SIGKILL");
+    await rm(folder, { recursive: true, force: true });
+    throw error;
+  }
 }
 
 async function until(what: string, holds: () => Promise<boolean> | boolean): Promise<void> {

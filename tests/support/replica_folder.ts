@@ -142,8 +142,12 @@ export class ReplicaFolder {
     return this.bytesAt(txid).length / this.pageSize;
   }
 
-  /** The bytes of the LTX file that holds these transactions. */
-  encode(minTxid: number, maxTxid: number): Uint8Array<ArrayBuffer> {
+  /** The bytes of the LTX file that holds these transactions; `stand` gives what is compressed in a page's place. */
+  encode(
+    minTxid: number,
+    maxTxid: number,
+    stand: (page: Uint8Array, pgno: number) => Uint8Array = (page) => page,
+  ): Uint8Array<ArrayBuffer> {
     const { bytes } = this.#states[maxTxid - 1]!;
     const commit = this.commitAt(maxTxid);
     const pgnos = new Set<number>();
@@ -163,7 +167,9 @@ export class ReplicaFolder {
       maxTxid: BigInt(maxTxid),
       timestampMs: 1_700_000_000_000 + maxTxid * 1000,
     };
-    return encodeFile(fields, pages, { lz4: this.#lz4, encoding: this.#encoding });
+    let count = 0;
+    const compressBlock = (page: Uint8Array) => this.#lz4.compressBlock(stand(page, pages[count++]!.pgno));
+    return encodeFile(fields, pages, { lz4: { ...this.#lz4, compressBlock }, encoding: this.#encoding });
   }
 
   /** Path of a file of the replica. */

@@ -1,0 +1,423 @@
+/*
+** Page maps and views, without a reader.
+*/
+#include <malloc.h>
+#include "harness.h"
+
+static int iCore, iReplica;
+
+static uint32_t *range(uint32_t iFirst, uint32_t iLast, uint32_t iSkip, uint32_t *pn){
+  uint32_t *a = malloc(sizeof(uint32_t)*(iLast-iFirst+1));
+  uint32_t i, n = 0;
+  NEED(a!=NULL);
+  for(i=iFirst; i<=iLast; i++) if( i!=iSkip ) a[n++] = i;
+  *pn = n;
+  return a;
+}
+
+/* An object with pages iFirst … iLast but iSkip. */
+static int object(uint32_t szPage, uint32_t iCommit, int bSnapshot, uint32_t iFirst, uint32_t iLast, uint32_t iSkip){
+  uint32_t n;
+  uint32_t *a = range(iFirst, iLast, iSkip, &n);
+  LtxFile *p = ltxIndexOnly(szPage, iCommit, bSnapshot, a, n, 40);
+  int iObject = ltxObject(p, iReplica, 1000);
+  ltxFree(p);
+  free(a);
+  return iObject;
+}
+static int onePage(uint32_t szPage, uint32_t iCommit, uint32_t iPgno){
+  return object(szPage, iCommit, 0, iPgno, iPgno, 0);
+}
+
+static void apply(int iMap, int iObject){
+  int i = 0;
+  do i = ls_map_apply(iMap, iObject, i, 700); while( i>0 );
+  CHECK_INT(i, 0);
+}
+
+static int viewOf(int iMap, uint32_t iCommit){
+  return ls_map_view(iMap, iReplica, 1, iCommit, (uint32_t)ls_stamp(), 0);
+}
+
+/* The object that a view has a page in; 0 for none. */
+static int at(int iView, uint32_t iPgno){
+  uint32_t a[3];
+  return ls_view_locate(iView, iPgno, a)==0 ? (int)a[0] : 0;
+}
+
+static uint32_t census(int i){
+  uint32_t a[7];
+  ls_census(a, 7);
+  return a[i];
+}
+#define OBJECTS 1
+#define CHUNKS 3
+
+static const char *fault(void){
+  static char z[256];
+  int n = ls_fault((uint8_t*)z, 255);
+  z[n] = 0;
+  return z;
+}
+
+static void overlay(void){
+  int iBase = object(512, 3000, 1, 1, 3000, 0);
+  int iOver = object(512, 3000, 0, 1000, 1100, 1050);
+  int iMap = ls_map_new(0, 512), iFirst, iSecond;
+  apply(iMap, iBase);
+  iFirst = viewOf(iMap, 3000);
+  CHECK(iFirst>0);
+  CHECK_INT(ls_map_free(iMap), LS_MISUSE);        /* used up */
+  iMap = ls_map_new(iFirst, 512);
+  apply(iMap, iOver);
+  iSecond = viewOf(iMap, 3000);
+  CHECK_INT(at(iFirst, 1000), iBase);
+  CHECK_INT(at(iSecond, 999), iBase);
+  CHECK_INT(at(iSecond, 1000), iOver);
+  CHECK_INT(at(iSecond, 1050), iBase);
+  CHECK_INT(at(iSecond, 1100), iOver);
+  CHECK_INT(at(iSecond, 1101), iBase);
+  CHECK_INT(at(iSecond, 3001), 0);
+  CHECK_INT(at(iSecond, 0), 0);
+  CHECK_INT(ls_object_refs(iBase), 3);
+  ls_view_release(iFirst);
+  CHECK_INT(ls_object_refs(iBase), 2);
+  ls_view_release(iSecond);
+  CHECK_INT(ls_object_refs(iBase), 1);
+  ls_object_free(iBase);
+  ls_object_free(iOver);
+  CHECK_EMPTY();
+}
+
+static void sharing(void){
+  int iBase = object(512, 10240, 1, 1, 10240, 0);
+  int iOver = onePage(512, 10240, 5000);
+  int iMap = ls_map_new(0, 512), aView[50], i;
+  apply(iMap, iBase);
+  aView[0] = viewOf(iMap, 10240);
+  CHECK_INT(census(CHUNKS), 10);
+  for(i=1; i<50; i++){
+    iMap = ls_map_new(aView[i-1], 512);
+    apply(iMap, iOver);
+    aView[i] = viewOf(iMap, 10240);
+    CHECK_INT(census(CHUNKS), 10+i);             /* one copied, nine shared */
+  }
+  for(i=0; i<50; i+=2) ls_view_release(aView[i]);
+  CHECK_INT(census(CHUNKS), 9+25);
+  CHECK_INT(at(aView[49], 5000), iOver);
+  CHECK_INT(at(aView[49], 4999), iBase);
+  for(i=1; i<50; i+=2) ls_view_release(aView[i]);
+  CHECK_INT(census(CHUNKS), 0);
+  iMap = ls_map_new(0, 512);
+  apply(iMap, iBase);
+  CHECK_INT(census(CHUNKS), 10);
+  CHECK_INT(ls_map_free(iMap), 0);
+  ls_object_free(iBase);
+  ls_object_free(iOver);
+  CHECK_EMPTY();
+}
+
+static void shrinkAndGrow(void){
+  int iBase = object(512, 5000, 1, 1, 5000, 0);
+  int iCut = onePage(512, 1500, 1);
+  int iGrown = object(512, 2600, 0, 1501, 2600, 0);
+  int iMap = ls_map_new(0, 512), iFirst, iSecond, iThird;
+  apply(iMap, iBase);
+  iFirst = viewOf(iMap, 5000);
+  iMap = ls_map_new(iFirst, 512);
+  apply(iMap, iCut);
+  CHECK_INT(ls_map_truncate(iMap, 1500), 0);
+  iSecond = viewOf(iMap, 1500);
+  CHECK_INT(at(iSecond, 1500), iBase);
+  CHECK_INT(at(iSecond, 1501), 0);
+  iMap = ls_map_new(iSecond, 512);
+  CHECK_INT(viewOf(iMap, 1501), LS_FORMAT);      /* what was cut off never comes back */
+  CHECK_TEXT(fault(), "page 1501 of 1501 is in no file");
+  apply(iMap, iGrown);
+  iThird = viewOf(iMap, 2600);
+  CHECK_INT(at(iThird, 1500), iBase);
+  CHECK_INT(at(iThird, 1501), iGrown);
+  CHECK_INT(at(iThird, 2600), iGrown);
+  CHECK_INT(at(iFirst, 1501), iBase);            /* the old view is as it was */
+  CHECK_INT(at(iFirst, 5000), iBase);
+  ls_view_release(iFirst);
+  ls_view_release(iSecond);
+  ls_view_release(iThird);
+  ls_object_free(iBase);
+  ls_object_free(iCut);
+  ls_object_free(iGrown);
+  CHECK_EMPTY();
+}
+
+static void missingPage(void){
+  int iBase = object(512, 2500, 0, 1, 2500, 2048);
+  int iMap = ls_map_new(0, 512), iView, iPatch;
+  apply(iMap, iBase);
+  CHECK_INT(viewOf(iMap, 2500), LS_FORMAT);
+  CHECK_TEXT(fault(), "page 2048 of 2500 is in no file");
+  CHECK_INT(viewOf(iMap, 0), LS_FORMAT);
+  CHECK_TEXT(fault(), "no pages");
+  ls_map_free(iMap);
+  iMap = ls_map_new(0, 512);                     /* a map that was refused stays, and can be completed */
+  apply(iMap, iBase);
+  CHECK_INT(viewOf(iMap, 2500), LS_FORMAT);
+  iPatch = onePage(512, 2500, 2048);
+  apply(iMap, iPatch);
+  iView = viewOf(iMap, 2500);
+  CHECK(iView>0);
+  CHECK_INT(at(iView, 2048), iPatch);
+  ls_view_release(iView);
+  ls_object_free(iBase);
+  ls_object_free(iPatch);
+  CHECK_EMPTY();
+}
+
+/* As many pages as there should be, but one past the end in place of one that is missing. */
+static void missingPageMadeUpFor(void){
+  int iBase = object(512, 10, 0, 1, 10, 5);
+  int iBeyond = onePage(512, 11, 11);
+  int iMap = ls_map_new(0, 512);
+  apply(iMap, iBase);
+  apply(iMap, iBeyond);
+  CHECK_INT(viewOf(iMap, 10), LS_FORMAT);
+  CHECK_TEXT(fault(), "page 5 of 10 is in no file");
+  ls_map_free(iMap);
+  ls_object_free(iBase);
+  ls_object_free(iBeyond);
+  CHECK_EMPTY();
+}
+
+static void lockPage(void){
+  uint32_t iLock = lsLockPage(65536);
+  uint32_t aFrame[4];
+  int iBase, iMap, iView;
+  CHECK_INT(iLock, 16385);
+  CHECK_INT(lsLockPage(4096), 262145);
+  iBase = object(65536, 16390, 1, 1, 16390, iLock);
+  CHECK(iBase>0);
+  CHECK_INT(ls_object_count(iBase), 16389);
+  CHECK_INT(ls_object_frames(iBase, 16383, 1, aFrame), 1);
+  CHECK_INT(aFrame[0], 16384);
+  CHECK_INT(ls_object_frames(iBase, 16384, 1, aFrame), 1);
+  CHECK_INT(aFrame[0], 16386);
+  iMap = ls_map_new(0, 65536);
+  apply(iMap, iBase);
+  iView = viewOf(iMap, 16390);
+  CHECK(iView>0);
+  CHECK_INT(at(iView, iLock), 0);
+  CHECK_INT(at(iView, iLock-1), iBase);
+  CHECK_INT(at(iView, iLock+1), iBase);
+  CHECK_INT(at(iView, 16390), iBase);
+  ls_view_release(iView);
+  ls_object_free(iBase);
+  CHECK_INT(object(65536, 16390, 1, 1, 16390, 0), LS_FORMAT);      /* a frame for the lock page */
+  CHECK_TEXT(fault(), "not page 16385");
+  CHECK_EMPTY();
+}
+
+/* The lock page begins a chunk of the page map: a database that ends with it has a chunk without a page. */
+static void lockPageLast(void){
+  static const uint32_t aSize[] = {512, 4096, 65536};
+  size_t i;
+  for(i=0; i<3; i++){
+    uint32_t iLock = lsLockPage(aSize[i]);
+    int iBase, iMap, iView, iNext;
+    if( aSize[i]==512 && !getenv("LONG") ) continue;               /* two million pages */
+    iBase = object(aSize[i], iLock, 1, 1, iLock-1, 0);
+    CHECK(iBase>0);
+    iMap = ls_map_new(0, (int)aSize[i]);
+    apply(iMap, iBase);
+    iView = viewOf(iMap, iLock);
+    CHECK(iView>0);
+    CHECK_INT(at(iView, iLock), 0);
+    CHECK_INT(at(iView, iLock-1), iBase);
+    iMap = ls_map_new(iView, (int)aSize[i]);
+    iNext = onePage(aSize[i], iLock+1, iLock+1);
+    apply(iMap, iNext);
+    ls_view_release(iView);
+    iView = viewOf(iMap, iLock+1);
+    CHECK_INT(at(iView, iLock+1), iNext);
+    ls_view_release(iView);
+    ls_object_free(iBase);
+    ls_object_free(iNext);
+  }
+  CHECK_EMPTY();
+}
+
+static void pruning(void){
+  int aObject[40], i, iView = 0, iPrevious = 0;
+  aObject[0] = object(512, 100, 1, 1, 100, 0);
+  for(i=0; i<40; i++){
+    int iMap = ls_map_new(iPrevious, 512);
+    if( i>0 ) aObject[i] = onePage(512, 100, i%2 ? 1 : 2);
+    apply(iMap, aObject[i]);
+    iView = viewOf(iMap, 100);
+    if( iPrevious ) ls_view_release(iPrevious);
+    iPrevious = iView;
+  }
+  for(i=0; i<40; i++) CHECK_INT(ls_object_refs(aObject[i]), i==0 || i>=38 ? 2 : 1);
+  for(i=0; i<40; i++) ls_object_free(aObject[i]);
+  CHECK_INT(census(OBJECTS), 3);                 /* the view's */
+  CHECK_INT(at(iView, 1), aObject[39]);
+  CHECK_INT(at(iView, 3), aObject[0]);
+  ls_view_release(iView);
+  CHECK_EMPTY();
+}
+
+/* An index of one entry may name any page: it must not cost a page map of all those before. */
+static void sparse(void){
+  int iObject = onePage(65536, 0xfffffffeu, 0xfffffffeu);
+  int iMap = ls_map_new(0, 65536);
+  CHECK(iObject>0);
+  apply(iMap, iObject);
+  CHECK_INT(census(CHUNKS), 1);
+  CHECK_INT(viewOf(iMap, 0xfffffffeu), LS_FORMAT);
+  CHECK_TEXT(fault(), "page 1 of 4294967294");
+  CHECK_INT(viewOf(iMap, 0xffffffffu), LS_FORMAT);
+  CHECK_INT(ls_map_truncate(iMap, 0xffffffffu), 0);
+  CHECK_INT(census(CHUNKS), 1);
+  CHECK_INT(ls_map_truncate(iMap, 5), 0);
+  CHECK_INT(census(CHUNKS), 0);
+  CHECK_INT(ls_map_free(iMap), 0);
+  ls_object_free(iObject);
+  CHECK_EMPTY();
+}
+
+static void otherPageSize(void){
+  int iSmall = object(512, 10, 1, 1, 10, 0), iLarge = object(1024, 10, 1, 1, 10, 0);
+  int iMap = ls_map_new(0, 512), iView, iOther;
+  CHECK_INT(ls_map_apply(iMap, iLarge, 0, 10), LS_MISUSE);
+  apply(iMap, iSmall);
+  iView = viewOf(iMap, 10);
+  CHECK_INT(ls_map_new(iView, 1024), LS_MISUSE);
+  iMap = ls_map_new(0, 1024);
+  apply(iMap, iLarge);
+  iOther = ls_map_view(iMap, iReplica, 1, 10, 77, 0);
+  CHECK_INT(ls_view_relocate(iView, iOther), LS_MISUSE);
+  ls_view_release(iView);
+  ls_view_release(iOther);
+  ls_object_free(iSmall);
+  ls_object_free(iLarge);
+  CHECK_EMPTY();
+}
+
+static void circle(void){
+  int iObject = object(512, 10, 1, 1, 10, 0), aView[3], i;
+  for(i=0; i<3; i++){
+    int iMap = ls_map_new(0, 512);
+    apply(iMap, iObject);
+    aView[i] = ls_map_view(iMap, iReplica, 1, 10, 5, 0);
+  }
+  CHECK_INT(ls_view_relocate(aView[0], aView[0]), LS_MISUSE);
+  CHECK_INT(ls_view_relocate(aView[0], aView[1]), 0);
+  CHECK_INT(ls_view_relocate(aView[1], aView[2]), 0);
+  CHECK_INT(ls_view_relocate(aView[2], aView[0]), LS_MISUSE);
+  CHECK_INT(ls_view_relocate(aView[0], aView[2]), 0);               /* elsewhere again */
+  for(i=0; i<3; i++) ls_view_release(aView[i]);
+  ls_object_free(iObject);
+  CHECK_EMPTY();
+}
+
+/* Handles are reused; frame ids too, so that years of compaction do not use them up. */
+static void reuse(void){
+  int i, iFirst = 0;
+  for(i=0; i<20000; i++){
+    int iObject = onePage(512, 100, 1+(uint32_t)i%100);
+    if( i==0 ) iFirst = iObject;
+    CHECK_INT(iObject, iFirst);
+    ls_object_free(iObject);
+  }
+  CHECK_EMPTY();
+}
+
+static void indexRefusals(void){
+  static const struct { uint32_t iCommit, a[4]; int n, bSnapshot; const char *zWords; } aCase[] = {
+    {4, {1,2,3,5}, 4, 0, "names page 5 after page 3"},
+    {4, {1,3,2,4}, 4, 0, "names page 2 after page 3"},
+    {4, {1,1,2,3}, 4, 0, "names page 1 after page 1"},
+    {4, {1,2,4,0}, 3, 1, "snapshot names page 4, expected 3"},
+    {4, {1,2,3,0}, 3, 1, "snapshot holds 3 pages, expected 4"},
+  };
+  size_t i;
+  for(i=0; i<sizeof(aCase)/sizeof(aCase[0]); i++){
+    LtxFile *p = ltxIndexOnly(512, aCase[i].iCommit, aCase[i].bSnapshot, aCase[i].a, (uint32_t)aCase[i].n, 40);
+    CHECK_INT(ltxObject(p, iReplica, 1), LS_FORMAT);
+    CHECK_TEXT(fault(), aCase[i].zWords);
+    ltxFree(p);
+  }
+  CHECK_INT(ls_object_new(iReplica, 1000, 1, 0, 1000), LS_MISUSE);
+  CHECK_INT(ls_object_new(iReplica, 256, 1, 0, 1000), LS_MISUSE);
+  CHECK_INT(ls_object_new(iReplica, 131072, 1, 0, 1000), LS_MISUSE);
+  CHECK_INT(ls_object_index(0, (const uint8_t*)"", 1, 1), LS_MISUSE);
+  CHECK_EMPTY();
+}
+
+/* Bytes in use, where the allocator can tell; sanitizers replace it by one that cannot. */
+static size_t bytesInUse(void){
+  struct mallinfo2 m = mallinfo2();
+  return m.uordblks + m.hblkhd;
+}
+
+/* What the arrays take by count, for a build where the allocator cannot tell. */
+static void memory(void){
+  uint32_t n = 1000000, i, nPgno;
+  uint32_t *a = range(1, n, lsLockPage(4096), &nPgno);
+  LtxFile *p = ltxIndexOnly(4096, n, 1, a, nPgno, 2000);
+  LtxFile *pSparse;
+  uint32_t nChunk;
+  size_t iBefore, iAfter;
+  double rCounted, rSeen;
+  int iObject, iSparse, iMap, iView;
+  iBefore = bytesInUse();
+  iObject = ltxObject(p, iReplica, 100000);
+  iMap = ls_map_new(0, 4096);
+  apply(iMap, iObject);
+  iView = viewOf(iMap, n);
+  CHECK(iView>0);
+  iAfter = bytesInUse();
+  nChunk = census(CHUNKS);
+  /* offset, run, base of 64, directory of 64; map */
+  rCounted = 4+4+8.0/64+8.0/64 + (double)nChunk*(sizeof(LsChunk)+8)/n;
+  rSeen = iAfter>iBefore ? (double)(iAfter-iBefore)/n : rCounted;
+  printf("# %.2f bytes a page by count, %.2f as the allocator has it, at %u pages\n", rCounted, rSeen, n);
+  CHECK(rCounted<=16 && rSeen<=16);
+  /* Each page once more, in a file that is no snapshot: 4 bytes a frame for its page number. */
+  pSparse = ltxIndexOnly(4096, n, 0, a+1, nPgno-1, 2000);
+  iSparse = ltxObject(pSparse, iReplica, 100000);
+  ls_view_release(iView);
+  iMap = ls_map_new(0, 4096);
+  apply(iMap, iObject);
+  apply(iMap, iSparse);
+  iView = viewOf(iMap, n);
+  for(i=2; i<=n; i+=99991) CHECK_INT(at(iView, i), i==lsLockPage(4096) ? 0 : iSparse);
+  ls_view_release(iView);
+  ls_object_free(iObject);
+  ls_object_free(iSparse);
+  ltxFree(p);
+  ltxFree(pSparse);
+  free(a);
+  CHECK_EMPTY();
+}
+
+int main(void){
+  iCore = ls_core_start();
+  iReplica = ls_replica_new(iCore, 1000);
+  NEED(iReplica>0);
+  /* CHECK_EMPTY() wants no replica: objects and views only carry its number */
+  NEED(ls_replica_close(iReplica)==0);
+  RUN("ls_map_apply() lays later frames over earlier ones", overlay);
+  RUN("ls_map_new() shares the chunks that do not change", sharing);
+  RUN("ls_map_truncate() cuts for good, and a map grows again", shrinkAndGrow);
+  RUN("ls_map_view() refuses a map that lacks a page", missingPage);
+  RUN("ls_map_view() is not deceived by a page past the end", missingPageMadeUpFor);
+  RUN("ls_map_view() leaves the lock page out", lockPage);
+  RUN("ls_map_view() takes a database that ends with the lock page", lockPageLast);
+  RUN("ls_map_view() drops objects without a live page", pruning);
+  RUN("ls_map_apply() of one far page costs one chunk", sparse);
+  RUN("ls_map_apply() and ls_map_new() refuse another page size", otherPageSize);
+  RUN("ls_view_relocate() refuses a circle", circle);
+  RUN("ls_object_free() gives handle and frame ids back", reuse);
+  RUN("ls_object_index() refuses what breaks the order", indexRefusals);
+  RUN("a million pages take at most 16 bytes each", memory);
+  return finish();
+}

@@ -1,0 +1,226 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { makeConfig, makeUriConfig, type OpenOptions, plainCredentials } from "../src/options.ts";
+import type { S3Location } from "../src/storage/replica_url.ts";
+
+const MiB = 1024 * 1024;
+
+function s3(
+  url: string | undefined,
+  options: OpenOptions = {},
+  environment: Record<string, string> = {},
+): S3Location {
+  const { location } = makeConfig(url, options, environment);
+  assert.equal(location.scheme, "s3");
+  return location as S3Location;
+}
+
+test("makeConfig() fills in every default", () => {
+  const config = makeConfig("file:///var/replica", {}, {});
+  assert.deepEqual(
+    { ...config, location: config.location.name },
+    {
+      location: "file:///var/replica",
+      credentials: undefined,
+      cacheBytesMax: 64 * MiB,
+      openTimeoutMs: 60_000,
+      readTimeoutMs: 60_000,
+      requestTimeoutMs: 30_000,
+      waitForReplicaMs: 0,
+    },
+  );
+  assert.ok(Object.isFrozen(config));
+});
+
+test("makeConfig() gives what can be posted to a worker", () => {
+  const expiration = new Date(1_700_000_000_000);
+  const credentials = { accessKeyId: "id", secretAccessKey: "secret", sessionToken: "token", expiration };
+  const config = makeConfig("s3://bucket/path", { credentials, signal: AbortSignal.timeout(60_000) }, {});
+  assert.deepEqual(structuredClone(config), { ...config });
+  assert.deepEqual(config.credentials, {
+    accessKeyId: "id",
+    secretAccessKey: "secret",
+    sessionToken: "token",
+    expirationMs: 1_700_000_000_000,
+  });
+});
+
+test("makeConfig() lets options stand over the URL, and the URL over the environment", () => {
+  const environment = { LITESTREAM_REPLICA_URL: "s3://other/place", LITESTREAM_S3_ENDPOINT: "http://env:1" };
+  const url = "s3://bucket/path?region=eu-west-1&endpoint=http://url:2&forcePathStyle=true";
+  const byOption = s3(url, { region: "us-west-2", endpoint: "http://option:3" }, environment);
+  assert.deepEqual([byOption.bucket, byOption.region, byOption.endpoint], [
+    "bucket",
+    "us-west-2",
+    "http://option:3",
+  ]);
+  assert.equal(byOption.pathStyle, true);
+  const byUrl = s3(url, {}, environment);
+  assert.deepEqual([byUrl.region, byUrl.endpoint], ["eu-west-1", "http://url:2"]);
+  assert.equal(s3("s3://bucket/path", {}, environment).endpoint, "http://env:1");
+});
+
+test("makeConfig() takes the environment's URL before its S3 variables", () => {
+  const bucket = { LITESTREAM_S3_BUCKET: "b", LITESTREAM_S3_PATH: "p" };
+  assert.equal(
+    makeConfig(undefined, {}, { ...bucket, LITESTREAM_REPLICA_URL: "s3://url/path" }).location.name,
+    "s3://url/path",
+  );
+  assert.equal(makeConfig(undefined, {}, bucket).location.name, "s3://b/p");
+  assert.equal(makeConfig("s3://given/path", {}, bucket).location.name, "s3://given/path");
+});
+
+test("makeConfig() reads all of LITESTREAM_S3_…", () => {
+  const location = s3(undefined, {}, {
+    LITESTREAM_S3_BUCKET: "sandwiches",
+    LITESTREAM_S3_PATH: "/db/main",
+    LITESTREAM_S3_REGION: "eu-central-1",
+    LITESTREAM_S3_ENDPOINT: "https://store.example:9000",
+    LITESTREAM_S3_FORCE_PATH_STYLE: "true",
+    LITESTREAM_S3_SKIP_VERIFY: "true",
+  });
+  assert.equal(location.name, "s3://sandwiches/db/main");
+  assert.equal(location.region, "eu-central-1");
+  assert.equal(location.endpoint, "https://store.example:9000");
+  assert.equal(location.pathStyle, true);
+  assert.equal(location.skipVerify, true);
+});
+
+test("makeConfig() takes empty variables as absent", () => {
+  const location = s3(undefined, {}, {
+    LITESTREAM_REPLICA_URL: "",
+    LITESTREAM_S3_BUCKET: "b",
+    LITESTREAM_S3_PATH: "",
+    LITESTREAM_S3_REGION: "",
+    LITESTREAM_S3_ENDPOINT: "",
+    LITESTREAM_S3_SKIP_VERIFY: "",
+  });
+  assert.equal(location.bucket, "b");
+  assert.equal(location.endpoint, "");
+  assert.equal(location.skipVerify, false);
+});
+
+test("makeConfig() keeps a path of the environment that URLs give a meaning to", () => {
+  const location = s3(undefined, {}, { LITESTREAM_S3_BUCKET: "b", LITESTREAM_S3_PATH: "a b/50%/x?y#z" });
+  assert.equal(location.name, "s3://b/a b/50%/x?y#z");
+  assert.deepEqual(location.prefixes, ["a b/50%/x?y#z/"]);
+});
+
+test("makeConfig() without any replica says how to name one", () => {
+  assert.throws(() => makeConfig(undefined, {}, {}), (error) => {
+    assert.ok(error instanceof TypeError);
+    assert.match(error.message, /LITESTREAM_REPLICA_URL.*LITESTREAM_S3_BUCKET/);
+    return true;
+  });
+});
+
+test("makeConfig() refuses region and endpoint for a folder", () => {
+  assert.throws(() => makeConfig("file:///r", { region: "us-east-1" }, {}), TypeError);
+  assert.throws(() => makeConfig("file:///r", { endpoint: "http://e" }, {}), TypeError);
+});
+
+test("makeConfig() refuses URLs it cannot understand", () => {
+  for (const url of ["", "nonsense", "ftp://host/path", "s3://", "file://relative", "gs://bucket/path"]) {
+    assert.throws(() => makeConfig(url, {}, {}), TypeError, url);
+  }
+});
+
+test("makeConfig() does not repeat secrets of a URL in errors", () => {
+  for (
+    const url of [
+      "s3://key:sesame@bucket/path",
+      "s3://bucket/path?partSize=sesame",
+      "ftp://u:sesame@h/?t=sesame",
+    ]
+  ) {
+    assert.throws(
+      () => makeConfig(url, {}, {}),
+      (error) => !(error as Error).message.includes("sesame:") && !/sesame@/.test((error as Error).message),
+    );
+  }
+});
+
+const numbers = [
+  "cacheBytesMax",
+  "openTimeoutMs",
+  "readTimeoutMs",
+  "requestTimeoutMs",
+  "waitForReplicaMs",
+] as const;
+
+test("makeConfig() refuses numbers out of range, naming option, value and range", () => {
+  for (const name of numbers) {
+    for (
+      const value of [-1, 1.5, NaN, Infinity, 2 ** 31, "5" as unknown as number, null as unknown as number]
+    ) {
+      assert.throws(() => makeConfig("file:///r", { [name]: value }, {}), (error) => {
+        assert.ok(error instanceof RangeError, `${name} ${value}: ${error}`);
+        assert.ok(error.message.includes(name) && error.message.includes(String(value)), error.message);
+        return true;
+      });
+    }
+  }
+  assert.throws(() => makeConfig("file:///r", { cacheBytesMax: MiB - 1 }, {}), RangeError);
+  assert.throws(() => makeConfig("file:///r", { openTimeoutMs: 0 }, {}), RangeError);
+});
+
+test("makeConfig() takes numbers at the ends of their ranges", () => {
+  for (const name of numbers) {
+    assert.equal(makeConfig("file:///r", { [name]: 2 ** 31 - 1 }, {})[name], 2 ** 31 - 1);
+  }
+  assert.equal(makeConfig("file:///r", { cacheBytesMax: MiB }, {}).cacheBytesMax, MiB);
+  assert.equal(makeConfig("file:///r", { waitForReplicaMs: 0 }, {}).waitForReplicaMs, 0);
+  assert.equal(makeConfig("file:///r", { openTimeoutMs: 1 }, {}).openTimeoutMs, 1);
+});
+
+test("makeConfig() passes anonymous on and leaves a function to the caller", () => {
+  assert.equal(makeConfig("s3://b/p", { credentials: "anonymous" }, {}).credentials, "anonymous");
+  assert.equal(
+    makeConfig("s3://b/p", { credentials: () => ({ accessKeyId: "a", secretAccessKey: "b" }) }, {})
+      .credentials,
+    undefined,
+  );
+});
+
+test("plainCredentials() refuses half a pair without repeating it", () => {
+  for (
+    const half of [{ accessKeyId: "AKIA", secretAccessKey: "" }, {
+      accessKeyId: "",
+      secretAccessKey: "sesame",
+    }]
+  ) {
+    assert.throws(
+      () => plainCredentials(half),
+      (error) => error instanceof TypeError && !/AKIA|sesame/.test(error.message),
+    );
+  }
+});
+
+test("makeUriConfig() takes replica_url and cache_size, and passes over what it does not know", () => {
+  const parameters = new Map([
+    ["vfs", "litestream"],
+    ["replica_url", "file:///r"],
+    ["cache_size", "2097152"],
+    ["mode", "ro"],
+  ]);
+  const config = makeUriConfig(parameters, { LITESTREAM_REPLICA_URL: "file:///other" });
+  assert.equal(config.location.name, "file:///r");
+  assert.equal(config.cacheBytesMax, 2 * MiB);
+});
+
+test("makeUriConfig() without replica_url takes the environment's", () => {
+  const config = makeUriConfig(new Map([["vfs", "litestream"]]), { LITESTREAM_REPLICA_URL: "file:///other" });
+  assert.equal(config.location.name, "file:///other");
+  assert.equal(config.cacheBytesMax, 64 * MiB);
+  assert.throws(() => makeUriConfig(new Map(), {}), TypeError);
+});
+
+test("makeUriConfig() takes the least there is for a small cache_size, and refuses what is no number", () => {
+  const sized = (size: string) =>
+    makeUriConfig(new Map([["replica_url", "file:///r"], ["cache_size", size]]), {});
+  assert.equal(sized("0").cacheBytesMax, MiB);
+  assert.equal(sized("4096").cacheBytesMax, MiB);
+  for (const size of ["", "-1", "1e6", "64MB", "0x10", " 5", "99999999999"]) {
+    assert.throws(() => sized(size), RangeError, size);
+  }
+});

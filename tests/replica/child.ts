@@ -1,0 +1,212 @@
+/**
+ * Processes of their own for `process_test.ts`: what a registration, an exit or a failed open does to everything else.
+ *
+ * `child.ts NAME URL [URL]`; tells what it found by its exit code and, on standard error, by words.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { existsSync, readdirSync } from "node:fs";
+import process from "node:process";
+import {
+  type DatabaseClass,
+  entryPoint,
+  loadablePath,
+  openReplica,
+  register,
+  type ReplicaDatabase,
+} from "../../mod.ts";
+import { drivers, IS_BUN, rowsOf, tableSql, thrownBy, valueOf } from "./drivers.ts";
+
+const [, , name = "", url = "", otherUrl = ""] = process.argv;
+const READONLY_URI = 0x41;
+
+/** Opens a URI as this driver lets one. */
+function openUri(
+  driver: { name: string; Database: DatabaseClass<ReplicaDatabase> },
+  uri: string,
+): ReplicaDatabase {
+  return driver.name === "bun:sqlite" ? new driver.Database(uri, READONLY_URI) : new driver.Database(uri);
+}
+
+const uriOf = (url: string, more = "") =>
+  `file:x.db?vfs=litestream&replica_url=${encodeURIComponent(url)}${more}`;
+
+const SUM = "SELECT count(*) FROM t";
+
+const children: Record<string, () => Promise<void>> = {
+  async quiet() {
+    await using replica = await openReplica(url);
+    const db = replica.connect();
+    db.exec("PRAGMA temp_store = FILE; PRAGMA cache_size = 2; PRAGMA temp.cache_size = 2");
+    rowsOf(db, "SELECT x.id FROM t x JOIN t y ON x.a = y.a + 1 ORDER BY x.b, y.b, x.id LIMIT 100");
+    db.exec("CREATE TEMP TABLE big AS SELECT a.b || b.b AS c FROM t a, t b LIMIT 5000");
+    thrownBy(() => db.exec("DELETE FROM t"));
+    await assert.rejects(openReplica(otherUrl));
+    await using _registration = await register();
+    for (const driver of drivers) openUri(driver, uriOf(url)).close();
+    db.close();
+  },
+
+  /** Ends by process.exit() with everything open. */
+  async exit() {
+    const replica = await openReplica(url);
+    const db = replica.connect();
+    db.exec("PRAGMA temp_store = FILE");
+    db.exec("CREATE TEMP TABLE big AS SELECT a.b || b.b AS c FROM t a, t b LIMIT 5000");
+    process.exit(0);
+  },
+
+  /** Ends because nothing is left to do, with the replica open. */
+  async idle() {
+    const replica = await openReplica(url);
+    valueOf(replica.connect(), SUM);
+  },
+
+  async failedOpens() {
+    await using _registration = await register();
+    for (const driver of drivers) {
+      const first = openUri(driver, uriOf(url));
+      const rows = valueOf(first, SUM);
+      for (let i = 0; i < 5; i++) {
+        const error = thrownBy(() => valueOf(openUri(driver, uriOf(otherUrl)), SUM));
+        assert.match(error.message, /no LTX files there/);
+        assert.equal(valueOf(first, SUM), rows);
+      }
+      assert.match(
+        thrownBy(() => valueOf(openUri(driver, uriOf("gs://b/p")), SUM)).message,
+        /Cannot parse replica URL/,
+      );
+      assert.match(
+        thrownBy(() => valueOf(openUri(driver, uriOf(url, "&cache_size=x")), SUM)).message,
+        /cache_size/,
+      );
+      assert.equal(valueOf(first, SUM), rows);
+      const second = openUri(driver, uriOf(url));
+      first.close();
+      assert.equal(valueOf(second, SUM), rows);
+      second.close();
+    }
+  },
+
+  async ordinaryDatabases() {
+    const options: ({ default: true } | undefined)[] = [undefined, { default: true }];
+    for (const option of options) {
+      await using _registration = await register(option);
+      await using replica = await openReplica(url);
+      for (const { name, Database } of drivers) {
+        const connection = replica.connect(Database);
+        for (const mode of ["delete", "wal", "persist"]) {
+          const path = `${process.cwd()}/plain-${name.replace(":", "-")}-${mode}-${
+            option ? "default" : "plain"
+          }.db`;
+          const db = new Database(path);
+          assert.equal(valueOf(db, `PRAGMA journal_mode = ${mode}`), mode);
+          db.exec(tableSql(500));
+          db.exec("BEGIN; DELETE FROM t");
+          const other = new Database(path);
+          assert.equal(valueOf(other, SUM), 500);
+          other.close();
+          db.exec("ROLLBACK");
+          assert.equal(valueOf(db, "PRAGMA integrity_check"), "ok");
+          db.close();
+          const again = new Database(path);
+          assert.equal(valueOf(again, SUM), 500);
+          again.close();
+        }
+        const empty = new Database("");
+        empty.exec("CREATE TABLE t (a)");
+        empty.close();
+        connection.close();
+      }
+    }
+    assert.deepEqual(
+      readdirSync(".").filter((file) => /journal|wal$|shm/.test(file) && !file.includes("persist")),
+      [],
+    );
+  },
+
+  async uri() {
+    await using _registration = await register();
+    for (const driver of drivers) {
+      const db = openUri(driver, uriOf(url, "&cache_size=2097152"));
+      assert.equal(valueOf(db, SUM), 200);
+      assert.equal(valueOf(db, "SELECT litestream_txid()"), "0000000000000001");
+      assert.match(thrownBy(() => db.exec("DELETE FROM t")).message, /readonly/);
+      const plain = openUri(driver, uriOf(url, "&immutable=1"));
+      assert.equal(valueOf(plain, SUM), 200);
+      plain.close();
+      db.close();
+    }
+    if (!IS_BUN) {
+      const db = new drivers[0]!.Database(":memory:");
+      db.exec(`ATTACH '${uriOf(url)}' AS r`);
+      assert.equal(valueOf(db, "SELECT count(*) FROM r.t"), 200);
+      db.close();
+    }
+    assert.ok(!existsSync("x.db"));
+  },
+
+  /** LITESTREAM_REPLICA_URL names the replica. */
+  async environment() {
+    await using _registration = await register();
+    for (const driver of drivers) {
+      const db = openUri(driver, "file:any.db?vfs=litestream");
+      assert.equal(valueOf(db, SUM), 200);
+      db.close();
+    }
+  },
+
+  /** The same, with nothing but a name. */
+  async default() {
+    await using _registration = await register({ default: true });
+    for (const { Database } of drivers) {
+      const db = new Database("file:my.db?vfs=litestream");
+      assert.equal(valueOf(db, SUM), 200);
+      db.close();
+    }
+    assert.deepEqual(readdirSync("."), []);
+  },
+
+  /** A registration that ends takes neither replicas nor another registration with it. */
+  async endOfRegistration() {
+    await using replica = await openReplica(url);
+    const [first, second] = [await register(), await register()];
+    const db = replica.connect();
+    await first.close();
+    const byUri = openUri(drivers[0]!, uriOf(url));
+    assert.equal(valueOf(byUri, SUM), 200);
+    await second.close();
+    thrownBy(() => valueOf(byUri, "SELECT sum(length(b)) FROM t"));
+    byUri.close();
+    assert.match(thrownBy(() => valueOf(openUri(drivers[0]!, uriOf(url)), SUM)).message, /register\(\)/);
+    assert.equal(valueOf(db, "SELECT count(*) + 0 * sum(a) FROM t"), 200);
+    db.close();
+    await using _again = await register();
+    const reopened = openUri(drivers[0]!, uriOf(url));
+    assert.equal(valueOf(reopened, SUM), 200);
+    reopened.close();
+  },
+
+  /** The bare recipe without the one call it needs. */
+  unregistered() {
+    for (const driver of drivers) {
+      const { Database } = driver;
+      const Loading = Database as DatabaseClass<
+        ReplicaDatabase & { loadExtension(path: string, entry: string): void }
+      >;
+      const loader = new Loading(
+        ":memory:",
+        ...(driver.name === "node:sqlite" ? [{ allowExtension: true }] : []),
+      );
+      loader.loadExtension(loadablePath(), entryPoint);
+      const error = thrownBy(() => valueOf(openUri(driver, uriOf(url)), SUM));
+      assert.match(error.message, /expected a call of register\(\)/);
+      loader.exec("CREATE TABLE works (a)");
+      loader.close();
+    }
+    return Promise.resolve();
+  },
+};
+
+await children[name]!();

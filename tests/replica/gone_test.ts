@@ -1,0 +1,168 @@
+/** Files that vanish or change under an open replica. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { LtxFormatError, ObjectGoneError, openReplica, ReplicaError } from "../../mod.ts";
+import { withReplicaFolder } from "../support/replica_folder.ts";
+import { assertSame, NOISE_SUM, noiseSql, rowsOf, thrownBy, valueOf, withConnection } from "./drivers.ts";
+
+const POOL = { cacheBytesMax: 1024 * 1024 };
+
+test("R4: reads go on when the base file is deleted and another plan ends at the same TXID", () =>
+  withReplicaFolder({}, async (folder) => {
+    folder.record(noiseSql(1500));
+    folder.snapshot();
+    folder.step("UPDATE n SET x = randomblob(900) WHERE id % 100 = 0");
+    folder.step("DELETE FROM n WHERE id = 77");
+    await using replica = await openReplica(folder.url);
+    withConnection(replica, undefined, (db) => {
+      assert.equal(valueOf(db, "SELECT count(*) FROM n WHERE id < 20"), 19);
+      folder.snapshot(2);
+      folder.delete(9, 1, 1);
+      folder.delete(0, 2, 2);
+      assertSame(db, folder);
+    });
+    assert.equal(replica.txid, 3n);
+    assert.equal(replica.lastError, undefined);
+  }));
+
+test("R4: a transaction goes on through a new plan, in the middle of a statement", () =>
+  withReplicaFolder({}, async (folder) => {
+    folder.record(noiseSql(1500));
+    folder.snapshot();
+    folder.step("UPDATE n SET x = randomblob(900) WHERE id = 1");
+    await using replica = await openReplica(folder.url);
+    withConnection(replica, undefined, (db) => {
+      db.exec("BEGIN");
+      const rows = db.prepare("SELECT id, hex(x) AS x FROM n ORDER BY id") as unknown as {
+        iterate(): IterableIterator<{ id: number; x: string }>;
+      };
+      const seen: unknown[] = [];
+      for (const row of rows.iterate()) {
+        seen.push({ ...row });
+        if (row.id !== 700) continue;
+        folder.snapshot(2);
+        folder.delete(9, 1, 1);
+      }
+      assert.deepEqual(seen, folder.rows("SELECT id, hex(x) AS x FROM n ORDER BY id"));
+      db.exec("COMMIT");
+    });
+  }));
+
+test("R4: SQLite's own cache outlives a new plan of the same TXID", () =>
+  withReplicaFolder({}, async (folder) => {
+    folder.record(noiseSql(1000));
+    folder.snapshot();
+    folder.step("UPDATE n SET x = randomblob(900) WHERE id = 1");
+    await using replica = await openReplica(folder.url);
+    withConnection(replica, undefined, (db) => {
+      const few = "SELECT count(*) FROM n WHERE id < 100";
+      rowsOf(db, few);
+      folder.snapshot(2);
+      folder.delete(9, 1, 1);
+      rowsOf(db, "SELECT count(*) FROM n WHERE id > 900");
+      const mark = replica.stats();
+      rowsOf(db, few);
+      const { misses, hits } = replica.stats(mark);
+      assert.equal(misses, 0);
+      assert.ok(hits <= 1, `${hits} pages were asked for again`); // page 1, for what identifies the state
+    });
+  }));
+
+test("R4: a state that no files make up any more fails with words, and the next transaction sees the newest", () =>
+  withReplicaFolder({}, async (folder) => {
+    folder.record(noiseSql(1500));
+    folder.snapshot();
+    await using replica = await openReplica(folder.url);
+    withConnection(replica, undefined, (db) => {
+      db.exec("BEGIN");
+      assert.equal(valueOf(db, "SELECT count(*) FROM n WHERE id < 10"), 9);
+      folder.record("UPDATE n SET x = zeroblob(900); CREATE TABLE later (a)");
+      folder.snapshot(2);
+      folder.delete(9, 1, 1);
+      thrownBy(() => rowsOf(db, "SELECT sum(length(x)) FROM n")); // which ends the transaction
+      const { lastError } = replica;
+      assert.ok(lastError instanceof ReplicaError, String(lastError));
+      assert.match(lastError.message, /^Cannot read TXID 0000000000000001 of .*: its files were deleted/);
+      assert.match(lastError.message, /next transaction sees the newest state/);
+      assert.ok(lastError.cause instanceof ObjectGoneError, String(lastError.cause));
+      assert.equal(replica.txid, 2n);
+      assertSame(db, folder);
+    });
+  }));
+
+test("R4: when nothing can be planned any more, each read says why, and works again once the files are back", () =>
+  withReplicaFolder({}, async (folder) => {
+    folder.record(noiseSql(1500));
+    folder.snapshot();
+    await using replica = await openReplica(folder.url);
+    withConnection(replica, undefined, (db) => {
+      folder.delete(9, 1, 1);
+      for (let again = 0; again < 2; again++) {
+        thrownBy(() => rowsOf(db, NOISE_SUM));
+        assert.match(replica.lastError!.message, /^Cannot .*: .*expected /);
+      }
+      folder.snapshot();
+      assertSame(db, folder);
+    });
+  }));
+
+test("A replica made anew under the same names is never mixed with the old one", async () => {
+  await withReplicaFolder({}, (old) =>
+    withReplicaFolder({}, async (fresh) => {
+      for (const [folder, text] of [[old, "old"], [fresh, "new"]] as const) {
+        folder.record(`${noiseSql(1200)}; CREATE TABLE tag (a); INSERT INTO tag VALUES ('${text}')`);
+        folder.record(`UPDATE n SET x = '${text}' || randomblob(890)`);
+        folder.snapshot();
+        folder.step("UPDATE n SET x = x WHERE id = 5");
+      }
+      await using replica = await openReplica(old.url, POOL);
+      withConnection(replica, undefined, (db) => {
+        const parts = "SELECT DISTINCT substr(x, 1, 3) AS part FROM n";
+        db.exec("BEGIN");
+        assert.equal(valueOf(db, "SELECT CAST(substr(x, 1, 3) AS TEXT) FROM n WHERE id = 1"), "old");
+        old.replaceBy(fresh);
+        // Same TXID, same names, other content: the transaction must not see a page of it.
+        thrownBy(() => rowsOf(db, parts));
+        assert.match(
+          replica.lastError!.message,
+          /^Cannot read TXID 0000000000000003 of .*: the replica was made anew/,
+        );
+        assertSame(db, fresh);
+        assert.equal(valueOf(db, "SELECT a FROM tag"), "new");
+      });
+      await using again = await openReplica(old.url);
+      withConnection(again, undefined, (db) => {
+        assert.equal(valueOf(db, "SELECT a FROM tag"), "new");
+        assertSame(db, fresh);
+      });
+    }));
+});
+
+test("A replica made anew that ends earlier is refused with words", () =>
+  withReplicaFolder({}, (old) =>
+    withReplicaFolder({}, async (fresh) => {
+      for (const folder of [old, fresh]) folder.record(noiseSql(1200));
+      old.record("UPDATE n SET x = randomblob(900)");
+      old.snapshot();
+      fresh.snapshot();
+      await using replica = await openReplica(old.url);
+      withConnection(replica, undefined, (db) => {
+        old.replaceBy(fresh);
+        thrownBy(() => rowsOf(db, NOISE_SUM));
+        assert.match(replica.lastError!.message, /replaced/);
+      });
+      assert.equal(replica.txid, 2n);
+    })));
+
+test("A file that another takes the place of is not read under the old index", () =>
+  withReplicaFolder({}, async (folder) => {
+    folder.record(noiseSql(1500));
+    folder.snapshot();
+    await using replica = await openReplica(folder.url);
+    withConnection(replica, undefined, (db) => {
+      // The same database, stored anew: the same bytes in another file.
+      folder.snapshot();
+      assertSame(db, folder);
+    });
+    assert.ok(!(replica.lastError instanceof LtxFormatError), String(replica.lastError));
+  }));

@@ -1,0 +1,264 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { DeadlineError, ObjectGoneError, StorageError } from "../../src/errors.ts";
+import { RequestQueue } from "../../src/storage/request_queue.ts";
+import {
+  type Attempt,
+  parseRetryAfter,
+  RetryAfterError,
+  type RetryOptions,
+  withRetries,
+} from "../../src/storage/retry.ts";
+
+/** A clock that jumps to the next sleeper as soon as nothing else is left to do. */
+class FakeClock {
+  nowMs = 1_000_000;
+  readonly slept: number[] = [];
+  randomValue = 1;
+  readonly #sleepers = new Set<{ atMs: number; wake: () => void }>();
+  #ticking = false;
+
+  options(more: RetryOptions = {}): RetryOptions {
+    return {
+      now: () => this.nowMs,
+      random: () => this.randomValue,
+      sleep: (ms, signal) => this.sleep(ms, signal),
+      ...more,
+    };
+  }
+
+  sleep(ms: number, signal?: AbortSignal): Promise<void> {
+    this.slept.push(ms);
+    return new Promise((resolve, reject) => {
+      if (signal?.aborted) return reject(signal.reason);
+      const sleeper = { atMs: this.nowMs + ms, wake: resolve };
+      this.#sleepers.add(sleeper);
+      signal?.addEventListener("abort", () => {
+        this.#sleepers.delete(sleeper);
+        reject(signal.reason);
+      });
+      this.#tick();
+    });
+  }
+
+  #tick(): void {
+    if (this.#ticking) return;
+    this.#ticking = true;
+    setTimeout(() => {
+      this.#ticking = false;
+      const next = [...this.#sleepers].sort((a, b) => a.atMs - b.atMs)[0];
+      if (next === undefined) return;
+      this.nowMs = Math.max(this.nowMs, next.atMs);
+      this.#sleepers.delete(next);
+      next.wake();
+      if (this.#sleepers.size > 0) this.#tick();
+    }, 0);
+  }
+}
+
+const POLICY = { attemptTimeoutMs: 10_000, totalTimeoutMs: 30_000, baseDelayMs: 100, maxDelayMs: 1000 };
+
+function failure(message = "status 503"): StorageError {
+  return new StorageError(message, { key: "k", status: 503, code: "SlowDown", retryable: true });
+}
+
+function later(retryAfterMs: number): RetryAfterError {
+  return new RetryAfterError("status 503", { key: "k", status: 503, retryable: true, retryAfterMs });
+}
+
+function never(attempt: Attempt): Promise<never> {
+  return new Promise((_, reject) =>
+    attempt.signal.addEventListener("abort", () => reject(attempt.signal.reason))
+  );
+}
+
+test("withRetries() gives the first success and tells each retry", async () => {
+  const clock = new FakeClock();
+  const retried: string[] = [];
+  let tries = 0;
+  const result = await withRetries("read", ({ number }) => {
+    assert.equal(number, ++tries);
+    return number < 4 ? Promise.reject(failure(`try ${number}`)) : Promise.resolve("done");
+  }, clock.options({ ...POLICY, onRetry: ({ message }) => retried.push(message) }));
+  assert.equal(result, "done");
+  assert.deepEqual(retried, ["try 1", "try 2", "try 3"]);
+});
+
+test("withRetries() doubles the bound of its pauses up to the limit, and draws from it", async () => {
+  for (
+    const [random, pauses] of [[1, [100, 200, 400, 800, 1000, 1000]], [0.5, [
+      50,
+      100,
+      200,
+      400,
+      500,
+      500,
+    ]]] as const
+  ) {
+    const clock = new FakeClock();
+    clock.randomValue = random;
+    const startMs = clock.nowMs;
+    const at: number[] = [];
+    await withRetries("read", ({ number }) => {
+      at.push(clock.nowMs - startMs);
+      return number <= pauses.length ? Promise.reject(failure()) : Promise.resolve();
+    }, clock.options(POLICY));
+    assert.deepEqual(at.slice(1).map((ms, i) => ms - (at[i] ?? 0)), pauses);
+  }
+});
+
+test("withRetries() does not repeat what failed for good", async () => {
+  const details = { key: "k", status: 404, retryable: false };
+  const errors = [
+    new StorageError("403", details),
+    new ObjectGoneError("404", details),
+    new RangeError("x"),
+    "text",
+  ];
+  for (const error of errors) {
+    let tries = 0;
+    const work = withRetries("read", () => {
+      tries++;
+      return Promise.reject(error);
+    }, new FakeClock().options(POLICY));
+    await assert.rejects(work, (thrown) => thrown === error);
+    assert.equal(tries, 1);
+  }
+});
+
+test("withRetries() ends at the total deadline, saying how long, how often and what last", async () => {
+  const clock = new FakeClock();
+  const startMs = clock.nowMs;
+  const last = failure("Cannot read: status 503 SlowDown");
+  const work = withRetries("read page 7", () => Promise.reject(last), clock.options(POLICY));
+  await assert.rejects(work, (error) => {
+    assert.ok(error instanceof DeadlineError);
+    assert.equal(error.cause, last);
+    assert.match(
+      error.message,
+      /^Cannot read page 7: no success in 33 attempts and 29\.5 s, expected one within 30 s; the last failure: Cannot read: status 503 SlowDown$/,
+    );
+    return true;
+  });
+  assert.ok(clock.nowMs - startMs <= 30_000);
+});
+
+test("withRetries() fails an attempt in which nothing arrives", async () => {
+  const clock = new FakeClock();
+  const startMs = clock.nowMs;
+  const work = withRetries("read", never, clock.options(POLICY));
+  await assert.rejects(work, (error) => {
+    assert.ok(error instanceof DeadlineError && error.cause instanceof StorageError);
+    assert.match(error.message, /no success in 3 attempts and 30 s/);
+    assert.equal(error.cause.code, "Timeout");
+    return true;
+  });
+  assert.equal(clock.nowMs - startMs, 30_000);
+});
+
+test("withRetries() ends an attempt that does not look at its signal", async () => {
+  const work = withRetries("read", () => new Promise(() => {}), new FakeClock().options(POLICY));
+  await assert.rejects(work, DeadlineError);
+});
+
+test("withRetries() lets an attempt go on while something arrives, until the total deadline", async () => {
+  const clock = new FakeClock();
+  const startMs = clock.nowMs;
+  const trickle = async ({ progress, signal }: Attempt, times: number) => {
+    for (let i = 0; i < times; i++) {
+      await clock.sleep(6000, signal);
+      progress();
+    }
+  };
+  let tries = 0;
+  await withRetries("read", (attempt) => trickle(attempt, ++tries * 4), clock.options(POLICY));
+  assert.equal(clock.nowMs - startMs, 24_000);
+  assert.equal(tries, 1);
+  const work = withRetries("read", (attempt) => trickle(attempt, 100), clock.options(POLICY));
+  await assert.rejects(work, /no success in 1 attempt and 30 s.*the time was over/);
+});
+
+test("withRetries() waits as long as the server asks", async () => {
+  const clock = new FakeClock();
+  const startMs = clock.nowMs;
+  await withRetries(
+    "read",
+    ({ number }) => number === 1 ? Promise.reject(later(7000)) : Promise.resolve(),
+    clock.options(POLICY),
+  );
+  assert.equal(clock.nowMs - startMs, 7000);
+});
+
+test("withRetries() does not wait for what the server asks past the deadline", async () => {
+  const clock = new FakeClock();
+  const startMs = clock.nowMs;
+  const work = withRetries("read", () => Promise.reject(later(60_000)), clock.options(POLICY));
+  await assert.rejects(
+    work,
+    /no success in 1 attempt and 0 ms, the server asks to wait 60 s, expected one within 30 s/,
+  );
+  assert.equal(clock.nowMs, startMs);
+});
+
+test("parseRetryAfter() takes seconds and dates", () => {
+  const nowMs = Date.parse("2026-11-21T00:00:00Z");
+  assert.equal(parseRetryAfter("3", nowMs), 3000);
+  assert.equal(parseRetryAfter(" 0 ", nowMs), 0);
+  assert.equal(parseRetryAfter("Sat, 21 Nov 2026 00:00:05 GMT", nowMs), 5000);
+  assert.equal(parseRetryAfter("Sat, 21 Nov 2026 00:00:05 GMT", nowMs + 9000), 0);
+  for (const none of [null, "", "soon"]) assert.equal(parseRetryAfter(none, nowMs), undefined);
+});
+
+test("withRetries() ends at once when its signal aborts in an attempt", async () => {
+  const controller = new AbortController();
+  const reason = new Error("enough");
+  const work = withRetries("read", () => new Promise(() => {}), { ...POLICY, signal: controller.signal });
+  setTimeout(() => controller.abort(reason), 10);
+  await assert.rejects(work, reason);
+});
+
+test("withRetries() ends at once when its signal aborts in a pause", async () => {
+  const controller = new AbortController();
+  const reason = new Error("enough");
+  let tries = 0;
+  const work = withRetries("read", () => {
+    tries++;
+    return Promise.reject(later(20_000));
+  }, { ...POLICY, signal: controller.signal });
+  const startMs = performance.now();
+  setTimeout(() => controller.abort(reason), 10);
+  await assert.rejects(work, reason);
+  assert.ok(performance.now() - startMs < 5000);
+  assert.equal(tries, 1);
+});
+
+test("withRetries() does not begin when its signal has aborted", async () => {
+  const reason = new Error("enough");
+  const work = withRetries("read", () => assert.fail("begun"), { signal: AbortSignal.abort(reason) });
+  await assert.rejects(work, reason);
+});
+
+test("RequestQueue lets a waiting task leave, and keeps the order of the others", async () => {
+  const queue = new RequestQueue(1);
+  const order: number[] = [];
+  let release = () => {};
+  const first = queue.run(() => new Promise<void>((resolve) => release = resolve));
+  const controller = new AbortController();
+  const task = (i: number) => () => Promise.resolve(void order.push(i));
+  const second = queue.run(task(2), controller.signal);
+  const third = queue.run(task(3));
+  const fourth = queue.run(task(4));
+  controller.abort(new Error("left"));
+  await assert.rejects(second, /left/);
+  release();
+  await Promise.all([first, third, fourth]);
+  assert.deepEqual(order, [3, 4]);
+  assert.equal(queue.running, 0);
+});
+
+test("RequestQueue goes on after a task that fails", async () => {
+  const queue = new RequestQueue(1);
+  await assert.rejects(queue.run(() => Promise.reject(new Error("bad"))), /bad/);
+  assert.equal(await queue.run(() => Promise.resolve(1)), 1);
+  for (const limit of [0, -1, 1.5, NaN]) assert.throws(() => new RequestQueue(limit), RangeError);
+});
