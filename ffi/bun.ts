@@ -48,21 +48,20 @@ async function waitForBell(
   bell: Int32Array<SharedArrayBuffer>,
   onRing: () => void,
 ): Promise<void> {
-  let ended = false;
   const end = new Promise<void>((resolve, reject) => {
     worker.on("exit", () => {
-      ended = true;
+      // Wakes the loop below. (Racing each wait against this promise would leave a reaction on it each time.)
+      Atomics.store(bell, 0, -1);
+      Atomics.notify(bell, 0);
       resolve();
     });
     worker.on("error", reject);
   });
-  let seen = 0;
-  while (!ended) {
+  for (let seen = 0; seen >= 0;) {
     const wait = Atomics.waitAsync(bell, 0, seen);
-    if (wait.async) await Promise.race([wait.value, end]);
+    if (wait.async) await wait.value;
     const count = Atomics.load(bell, 0);
-    if (count < 0) break;
-    if (count !== seen) onRing();
+    if (count >= 0 && count !== seen) onRing();
     seen = count;
   }
   await end;

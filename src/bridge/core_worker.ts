@@ -13,9 +13,16 @@ import type { Answer, Call, CoreStart } from "./protocol.ts";
 const port = parentPort!;
 const { shimPath } = workerData as CoreStart;
 const opening = new Map<number, AbortController>();
+/** Open replicas by the call that opened them. */
+const opened = new Map<number, number>();
 
 function post(answer: Answer): void {
   port.postMessage(answer);
+}
+
+async function close(core: Core, replicaId: number): Promise<void> {
+  for (const [call, id] of opened) if (id === replicaId) opened.delete(call);
+  await core.close(replicaId);
 }
 
 async function perform(core: Core, call: Call): Promise<number> {
@@ -24,19 +31,24 @@ async function perform(core: Core, call: Call): Promise<number> {
       const abort = new AbortController();
       opening.set(call.id, abort);
       try {
-        return await core.open(call.config, abort.signal);
+        const replicaId = await core.open(call.config, abort.signal);
+        opened.set(call.id, replicaId);
+        if (abort.signal.aborted) await close(core, replicaId); // too late to stop it, and nobody takes it
+        return replicaId;
       } finally {
         opening.delete(call.id);
       }
     }
     case "cancel":
       opening.get(call.of)?.abort(new DOMException(call.reason, "AbortError"));
+      // The caller cancelled before it had the answer, so what was opened is nobody's.
+      if (opened.has(call.of)) await close(core, opened.get(call.of)!);
       return 0;
     case "credentials":
       core.setCredentials(call.replicaId, call.credentials);
       return 0;
     case "close":
-      await core.close(call.replicaId);
+      await close(core, call.replicaId);
       return 0;
     case "register":
       core.register();

@@ -12,7 +12,9 @@ import { childText, parseXml, type XmlElement } from "./xml.ts";
 
 /** An access key. All but the expiry is secret. */
 export interface Credentials {
+  /** Names the key to the server. */
   readonly accessKeyId: string;
+  /** Signs; never sent. */
   readonly secretAccessKey: string;
   /** Of temporary credentials. */
   readonly sessionToken?: string | undefined;

@@ -11,7 +11,7 @@ import type { LayoutName } from "./object_store.ts";
 import { HOST_FORMS, type ProviderName, providerOf } from "./providers.ts";
 
 /** What every location has; frozen and structured-cloneable. */
-interface LocationBase {
+export interface LocationBase {
   /** The place as a person would write it, without secrets and parameters; for messages. */
   readonly name: string;
   /** How the level directories are named there. */

@@ -56,7 +56,7 @@ interface Ask extends S3Asked {
 }
 
 /** Where a bucket is spoken to: the origin, and what stands before a key in the path. */
-interface Address {
+export interface Address {
   readonly origin: string;
   readonly base: string;
 }
@@ -66,6 +66,8 @@ const REGION_DEFAULT = "us-east-1";
 const FAULT_BYTES_MAX = 64 * 1024;
 const LISTING_BYTES_MAX = 16 * 1024 * 1024;
 const SIGNING_KEYS_MAX = 16;
+/** Shorter ones, which nobody but a test has, would be found in the middle of words. */
+const SECRET_LENGTH_MIN = 8;
 
 /** A replica's objects in a bucket. */
 export class S3Store implements ObjectStore {
@@ -445,8 +447,10 @@ export class S3Store implements ObjectStore {
     const { name = "", message = String(cause) } = cause as Partial<Error>;
     const inner = (cause as Partial<Error>).cause;
     const detail = inner instanceof Error ? `: ${inner.message}` : "";
-    const retryable = name !== "NotCapable" && name !== "PermissionDenied";
-    const details = { key: asked.key, status: 0, code: "Network", retryable, cause };
+    // A permission or a certificate does not come by waiting; all else about a connection may.
+    const lasting = name === "NotCapable" || name === "PermissionDenied" ||
+      /certificate/i.test(message + detail);
+    const details = { key: asked.key, status: 0, code: "Network", retryable: !lasting, cause };
     const found = this.#redacted(`${message}${detail}`, credentials);
     return new StorageError(`Cannot ${asked.what}: ${found}, expected an answer`, details);
   }

@@ -24,14 +24,14 @@
 
 /* ------------------------------------------------------------------------------------------------ checks */
 
-static atomic_int nBad;
+static atomic_int nBadCheck;
 static int nPassed, nFailed;
 
 static void checkFailed(const char *zFile, int iLine, const char *zFormat, ...)
   __attribute__((format(printf,3,4)));
 static void checkFailed(const char *zFile, int iLine, const char *zFormat, ...){
   va_list ap;
-  if( atomic_fetch_add(&nBad, 1)>20 ) return;     /* one cause, a thousand lines */
+  if( atomic_fetch_add(&nBadCheck, 1)>20 ) return;     /* one cause, a thousand lines */
   flockfile(stdout);
   printf("# %s:%d: ", zFile, iLine);
   va_start(ap, zFormat);
@@ -59,10 +59,10 @@ static void checkFailed(const char *zFile, int iLine, const char *zFormat, ...){
 
 #define RUN(zName, fn) runTest((zName), (fn))
 static UNUSED void runTest(const char *zName, void (*xTest)(void)){
-  atomic_store(&nBad, 0);
+  atomic_store(&nBadCheck, 0);
   xTest();
-  if( atomic_load(&nBad) ) nFailed++; else nPassed++;
-  printf("%s %s\n", atomic_load(&nBad) ? "not ok" : "ok", zName);
+  if( atomic_load(&nBadCheck) ) nFailed++; else nPassed++;
+  printf("%s %s\n", atomic_load(&nBadCheck) ? "not ok" : "ok", zName);
   fflush(stdout);
 }
 

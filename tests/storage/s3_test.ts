@@ -758,3 +758,21 @@ test("FakeS3 takes PUT once with If-None-Match, and keeps user metadata", async 
   assert.equal((await fetch(`${fake.endpoint}/bucket/db/k`, { method: "DELETE" })).status, 204);
   assert.deepEqual(fake.keys(), []);
 });
+
+test("S3Store does not ask again where a certificate or a permission is refused", async () => {
+  const refusals = [
+    new TypeError("fetch failed", { cause: new Error("client error (Connect): invalid peer certificate") }),
+    Object.assign(new Error("self signed certificate"), { code: "DEPTH_ZERO_SELF_SIGNED_CERT" }),
+    Object.assign(new Error("Requires net access"), { name: "NotCapable" }),
+  ];
+  for (const refusal of refusals) {
+    const credentials = { accessKeyId: "AKID", secretAccessKey: "a-secret-of-some-length" };
+    const store = await openStore(locate("s3://bkt/db"), {
+      credentials,
+      fetch: () => Promise.reject(refusal),
+    });
+    const error = await errorOf(keysOf(store));
+    assert.deepEqual([error.code, error.retryable, error.cause], ["Network", false, refusal]);
+    assert.equal(store.counts.list, 1);
+  }
+});

@@ -6,7 +6,7 @@ import { childText, parseXml } from "../../src/storage/xml.ts";
 
 test("parseXml() reads elements, text, entities, CDATA and comments", () => {
   const root = parseXml(
-    `\ufeff<?xml version="1.0"?>\n<!-- a > b --><s3:A xmlns:s3="x>y" b='c'><B>1 &lt;&amp;&gt; &quot;&apos;&#65;&#x1F600;</B>` +
+    `\ufeff<?xml version="1.0"?>\n<!-- a > b --><s3:A xmlns:s3="http://x/y" b='c'><B>1 &lt;&amp;&gt; &quot;&apos;&#65;&#x1F600;</B>` +
       "<C/><D ></D><E><![CDATA[<raw> & ]]>x</E>\n</s3:A>\n",
   );
   assert.equal(root.name, "A");

@@ -1,0 +1,564 @@
+/*
+** Every wait ends, and with the right words.
+**
+** The core's side is played by the test itself, so that requests can be left untaken or unanswered.
+*/
+#include <limits.h>
+#include "harness.h"
+
+#define PAGES 64
+
+static int iCore;
+static int iReplica;
+static int iObject, iView;
+static LtxFile *pLtx;
+
+static void fillPage(void *pArg, uint32_t iPgno, uint8_t *aPage, uint32_t szPage){
+  (void)pArg;
+  memset(aPage, (int)iPgno, szPage);
+}
+
+static pthread_t coreThread;
+
+/* The core's thread must be another than the readers', and live: threads are told apart by ids that are used again. */
+static void *coreMainIdle(void *pArg){
+  int rc, iSeen = 0;
+  atomic_store((atomic_int*)pArg, ls_core_start());
+  while( (rc = ls_core_wait(atomic_load((atomic_int*)pArg), iSeen, 10000))>=0 ) iSeen = rc;
+  return NULL;
+}
+static int startCore(void){
+  static atomic_int iStarted;
+  atomic_store(&iStarted, 0);
+  NEED(pthread_create(&coreThread, NULL, coreMainIdle, &iStarted)==0);
+  while( atomic_load(&iStarted)==0 ) sleepMs(1);
+  return atomic_load(&iStarted);
+}
+static void stopCore(const char *zWhy){
+  CHECK_INT(ls_core_stop(iCore, zWhy), 0);
+  pthread_join(coreThread, NULL);
+}
+
+static void begin(void){
+  uint32_t aPgno[PAGES], i;
+  int iMap;
+  iCore = startCore();
+  NEED(iCore>0);
+  iReplica = ls_replica_new(iCore, 5000);
+  for(i=0; i<PAGES; i++) aPgno[i] = i+1;
+  pLtx = ltxBuild(512, PAGES, 1, aPgno, PAGES, fillPage, NULL, ENCODE_BLOCK);
+  iObject = ltxObject(pLtx, iReplica, 1000);
+  iMap = ls_map_new(0, 512);
+  NEED(iObject>0 && ls_map_apply(iMap, iObject, 0, PAGES)==0);
+  iView = ls_map_view(iMap, iReplica, 1, PAGES, (uint32_t)ls_stamp(), 0);
+  NEED(iView>0 && ls_view_publish(iView)==0);
+}
+
+static void end(void){
+  ls_object_free(iObject);
+  ls_view_release(iView);
+  ls_replica_close(iReplica);
+  stopCore("");
+  ltxFree(pLtx);
+  CHECK_EMPTY();
+}
+
+/* ------------------------------------------------------------------------------------------------- a reader */
+
+typedef struct Reader {
+  pthread_t thread;
+  LsWait wait;
+  LsView *pView;
+  int rc;
+  int64_t ms;                        /* how long it waited */
+  int bRight;                        /* the page had the right content */
+} Reader;
+
+static void *readerMain(void *pArg){
+  Reader *p = pArg;
+  int64_t msStart = nowMs();
+  p->rc = lsWaitFor(iCore, &p->wait);
+  p->ms = nowMs()-msStart;
+  if( p->wait.pRun ){
+    const uint8_t *a = lsRunPage(p->wait.pRun, p->wait.iPgno-1);
+    p->bRight = a[0]==(uint8_t)p->wait.iPgno && a[511]==(uint8_t)p->wait.iPgno;
+    lsUnpin(p->wait.pRun);
+  }
+  if( p->pView ) lsViewUnref(p->pView);
+  if( p->wait.pReplica ) lsReplicaDone(p->wait.pReplica);
+  return NULL;
+}
+
+static void readPage(Reader *p, uint32_t iPgno, int msTimeout){
+  memset(p, 0, sizeof(*p));
+  p->wait.eKind = LS_REQUEST_PAGE;
+  p->wait.pReplica = lsReplicaUse(iReplica);
+  NEED(p->wait.pReplica!=NULL);
+  p->wait.pView = p->pView = lsReplicaPin(p->wait.pReplica);
+  p->wait.iPgno = iPgno;
+  p->wait.iConnection = 7;
+  p->wait.msTimeout = msTimeout;
+  NEED(p->pView!=NULL);
+  NEED(pthread_create(&p->thread, NULL, readerMain, p)==0);
+}
+
+static void openReplica(Reader *p, const char *aText, int nText, int msTimeout){
+  memset(p, 0, sizeof(*p));
+  p->wait.eKind = LS_REQUEST_OPEN;
+  p->wait.aText = aText;
+  p->wait.nText = nText;
+  p->wait.msTimeout = msTimeout;
+  NEED(pthread_create(&p->thread, NULL, readerMain, p)==0);
+}
+
+/* The next request, taken; nine words. */
+static void takeOne(uint32_t *a){
+  int iSeen = 0, i, n = 0;
+  for(i=0; i<500 && n==0; i++){
+    iSeen = ls_core_wait(iCore, iSeen, 10);
+    n = ls_core_take(iCore, a, 1);
+  }
+  NEED(n==1);
+}
+
+static void ended(Reader *p, int rc, const char *zWords){
+  pthread_join(p->thread, NULL);
+  CHECK_INT(p->rc, rc);
+  if( zWords ) CHECK_TEXT(p->wait.zError, zWords);
+  if( rc!=SQLITE_OK ) CHECK(p->wait.pRun==NULL);
+}
+
+/* ---------------------------------------------------------------------------------------------------- tests */
+
+static void answered(void){
+  Reader r;
+  uint32_t a[9], aPlace[3];
+  int iRun;
+  begin();
+  readPage(&r, 5, 5000);
+  takeOne(a);
+  CHECK_INT(a[0], LS_REQUEST_PAGE);
+  CHECK(a[1]!=0);
+  CHECK_INT(a[3], iReplica);
+  CHECK_INT(a[4], iView);
+  CHECK_INT(a[5], 5);
+  CHECK_INT(a[6], iObject);
+  CHECK_INT(a[7], 4);
+  CHECK_INT(a[8], 7);
+  CHECK_INT(ls_answer((int)a[1], (int)a[2], 0, 0, ""), LS_BUSY);          /* the page is not there */
+  iRun = ltxLoad(pLtx, iObject, 0, 10);
+  CHECK(iRun>0);
+  CHECK_INT(ltxLoad(pLtx, iObject, 4, 2), LS_MISUSE);                     /* twice */
+  CHECK_INT(ls_view_locate(iView, 5, aPlace), 0);
+  CHECK_INT(aPlace[2], 1);
+  CHECK_INT(ls_answer((int)a[1], (int)a[2], 0, 0, ""), 0);
+  ended(&r, SQLITE_OK, NULL);
+  CHECK(r.bRight);
+  CHECK_INT(ls_answer((int)a[1], (int)a[2], 0, 0, ""), LS_GONE);          /* once */
+  CHECK_INT(ls_run_free(iRun), 0);
+  CHECK_INT(ls_run_free(iRun), LS_MISUSE);
+  end();
+}
+
+static void answeredWithError(void){
+  Reader r;
+  uint32_t a[9];
+  char z[3000];
+  begin();
+  readPage(&r, 5, 5000);
+  takeOne(a);
+  memset(z, 'x', sizeof(z));
+  memcpy(z, "StorageError: status 503", 24);
+  z[sizeof(z)-1] = 0;
+  CHECK_INT(ls_answer((int)a[1], (int)a[2], SQLITE_IOERR_READ, 0, z), 0);
+  ended(&r, SQLITE_IOERR_READ, "StorageError: status 503");
+  CHECK_INT(strlen(r.wait.zError), LS_ERROR_SIZE-1);
+  end();
+}
+
+static void deadline(void){
+  Reader r, r2;
+  uint32_t a[9];
+  begin();
+  readPage(&r, 1, 150);                      /* never taken */
+  ended(&r, SQLITE_IOERR, "DeadlineError: Cannot read page: no answer within 150 ms");
+  CHECK(r.ms>=149 && r.ms<5000);
+  CHECK_INT(ls_core_take(iCore, a, 1), 0);   /* no longer queued */
+  readPage(&r2, 2, 150);                     /* taken, never answered */
+  takeOne(a);
+  ended(&r2, SQLITE_IOERR, "DeadlineError");
+  CHECK_INT(ls_answer((int)a[1], (int)a[2], 0, 0, ""), LS_GONE);
+  readPage(&r2, 2, 0);
+  ended(&r2, SQLITE_IOERR, "DeadlineError");
+  readPage(&r2, 2, INT_MIN);
+  ended(&r2, SQLITE_IOERR, "DeadlineError");
+  end();
+}
+
+/* An answer to the one who waited in the slot before must not reach the one who waits there now. */
+static void staleAnswer(void){
+  Reader r;
+  uint32_t a[9], b[9];
+  begin();
+  readPage(&r, 1, 100);
+  takeOne(a);
+  ended(&r, SQLITE_IOERR, "DeadlineError");
+  readPage(&r, 2, 5000);
+  takeOne(b);
+  CHECK_INT(b[1], a[1]);                     /* the slot is used again */
+  CHECK(b[2]!=a[2]);
+  CHECK_INT(ls_answer((int)a[1], (int)a[2], SQLITE_IOERR, 0, "stale"), LS_GONE);
+  CHECK_INT(ls_answer((int)b[1], (int)b[2]+1, SQLITE_IOERR, 0, "other"), LS_GONE);
+  CHECK_INT(ls_answer((int)b[1]+1, (int)b[2], SQLITE_IOERR, 0, "other"), LS_GONE);
+  CHECK_INT(ls_answer(-1, (int)b[2], SQLITE_IOERR, 0, "other"), LS_GONE);
+  CHECK_INT(ls_answer(INT_MIN, 0, SQLITE_IOERR, 0, "other"), LS_GONE);
+  CHECK_INT(ls_answer(INT_MAX, 0, SQLITE_IOERR, 0, "other"), LS_GONE);
+  CHECK_INT(ls_answer((int)b[1], (int)b[2], SQLITE_FULL, 0, "right"), 0);
+  ended(&r, SQLITE_FULL, "right");
+  end();
+}
+
+static void interrupted(void){
+  Reader aReader[6];
+  uint32_t a[9];
+  int i;
+  begin();
+  for(i=0; i<6; i++){
+    readPage(&aReader[i], (uint32_t)i+1, 5000);
+    if( i<3 ) takeOne(a);
+  }
+  sleepMs(30);
+  CHECK_INT(ls_replica_interrupt(iReplica), 0);
+  for(i=0; i<6; i++) ended(&aReader[i], SQLITE_INTERRUPT, "InterruptError");
+  CHECK_INT(ls_core_take(iCore, a, 1), 0);
+  readPage(&aReader[0], 1, 5000);            /* later ones are not */
+  takeOne(a);
+  CHECK_INT(ls_answer((int)a[1], (int)a[2], SQLITE_FULL, 0, "later"), 0);
+  ended(&aReader[0], SQLITE_FULL, "later");
+  CHECK_INT(ls_replica_interrupt(60000), LS_MISUSE);
+  end();
+}
+
+static void closed(void){
+  Reader aReader[6], late;
+  uint32_t a[9];
+  int i, iOther;
+  begin();
+  iOther = ls_replica_new(iCore, 1000);
+  for(i=0; i<6; i++){
+    readPage(&aReader[i], (uint32_t)i+1, 5000);
+    if( i<3 ) takeOne(a);
+  }
+  sleepMs(30);
+  CHECK_INT(ls_replica_close(iOther), 0);    /* somebody else's */
+  late.wait.pReplica = lsReplicaUse(iReplica);
+  late.pView = lsReplicaPin(late.wait.pReplica);
+  CHECK_INT(ls_replica_close(iReplica), 0);
+  for(i=0; i<6; i++) ended(&aReader[i], SQLITE_IOERR, "ReplicaClosedError: Cannot read page: the replica was closed");
+  CHECK_INT(ls_view_publish(iView), LS_GONE);/* a view that was on its way */
+  CHECK(lsReplicaPin(late.wait.pReplica)==NULL);
+  late.wait.eKind = LS_REQUEST_PAGE;         /* a reader that was on its way, too */
+  late.wait.pView = late.pView;
+  late.wait.iPgno = 1;
+  late.wait.msTimeout = 3000;
+  NEED(pthread_create(&late.thread, NULL, readerMain, &late)==0);
+  ended(&late, SQLITE_IOERR, "ReplicaClosedError");
+  CHECK(late.ms<1000);
+  CHECK_INT(ls_replica_close(iReplica), LS_MISUSE);
+  end();
+}
+
+/* A view and its object outlive everything but the reader that has them pinned. */
+static void closedWhilePinned(void){
+  LsReplica *p;
+  LsView *pView;
+  LsRun *pRun;
+  uint32_t aCensus[7];
+  begin();
+  p = lsReplicaUse(iReplica);
+  pView = lsReplicaPin(p);
+  CHECK(ltxLoad(pLtx, iObject, 0, PAGES)>0);
+  pRun = lsPin(lsFrameObject(lsViewFrame(pView, 9)), 8);
+  NEED(pRun!=NULL);
+  CHECK_INT(ls_run_free((int)pRun->iId), LS_BUSY);
+  ls_object_free(iObject);
+  ls_view_release(iView);
+  ls_replica_close(iReplica);
+  stopCore("");
+  ltxFree(pLtx);
+  CHECK_INT(lsRunPage(pRun, 8)[100], 9);
+  lsUnpin(pRun);
+  ls_census(aCensus, 7);
+  CHECK_INT(aCensus[0], 1);
+  CHECK_INT(aCensus[1], 1);
+  CHECK_INT(aCensus[2], 1);
+  CHECK_INT(aCensus[4], 1);
+  lsViewUnref(pView);
+  lsReplicaDone(p);
+  CHECK_EMPTY();
+}
+
+static void stopped(void){
+  Reader aReader[4], r;
+  uint32_t a[9];
+  int i, iOld;
+  begin();
+  CHECK_INT(ls_core_default(iCore, 1), 0);
+  CHECK_INT(lsDefaultCore(), iCore);
+  for(i=0; i<4; i++){
+    readPage(&aReader[i], (uint32_t)i+1, 5000);
+    if( i<2 ) takeOne(a);
+  }
+  sleepMs(30);
+  lsNotifyClosed(iCore, 4711);               /* lies in the queue; the next core must not get it */
+  stopCore("ReplicaClosedError: it ended");
+  for(i=0; i<4; i++) ended(&aReader[i], SQLITE_IOERR, "ReplicaClosedError: it ended");
+  CHECK_INT(lsDefaultCore(), 0);
+  CHECK_INT(ls_core_wait(iCore, 0, 1000), LS_GONE);
+  readPage(&r, 1, 5000);
+  ended(&r, SQLITE_IOERR, "core has ended");
+  CHECK(r.ms<1000);
+  CHECK_INT(ls_answer((int)a[1], (int)a[2], 0, 0, ""), LS_GONE);
+  iOld = iCore;
+  iCore = startCore();
+  CHECK_INT(iCore, iOld);                    /* the place is used again */
+  CHECK_INT(ls_core_take(iCore, a, 1), 0);
+  readPage(&r, 1, 5000);
+  takeOne(a);
+  CHECK_INT(ls_answer((int)a[1], (int)a[2], SQLITE_FULL, 0, "the new one"), 0);
+  ended(&r, SQLITE_FULL, "the new one");
+  end();
+}
+
+static void neverTaken(void){
+  Reader r;
+  begin();
+  readPage(&r, 1, 60000);
+  ended(&r, SQLITE_IOERR, "the replica's core does not answer");
+  CHECK(r.ms>=9000 && r.ms<30000);
+  end();
+}
+
+static void ownThread(void){
+  LsWait wait;
+  LsReplica *p;
+  uint32_t a[9];
+  memset(&wait, 0, sizeof(wait));
+  iCore = ls_core_start();
+  iReplica = ls_replica_new(iCore, 1000);
+  p = lsReplicaUse(iReplica);
+  wait.eKind = LS_REQUEST_OPEN;
+  wait.pReplica = p;
+  wait.msTimeout = 5000;
+  CHECK_INT(lsWaitFor(iCore, &wait), SQLITE_IOERR);
+  CHECK_TEXT(wait.zError, "core's own thread");
+  CHECK_INT(lsWaitFor(63, &wait), SQLITE_IOERR);
+  CHECK_TEXT(wait.zError, "no core is registered");
+  CHECK_INT(lsWaitFor(-1, &wait), SQLITE_IOERR);
+  CHECK_INT(ls_core_take(63, a, 1), LS_MISUSE);
+  CHECK_INT(ls_core_wait(63, 0, 1), LS_MISUSE);
+  CHECK_INT(ls_core_wait(iCore, 0, INT_MIN), 0);
+  CHECK_INT(ls_core_stop(0, ""), LS_MISUSE);
+  CHECK_INT(ls_core_default(0, 1), LS_MISUSE);
+  lsReplicaDone(p);
+  ls_replica_close(iReplica);
+  ls_core_stop(iCore, "");
+  CHECK_EMPTY();
+}
+
+static void openText(void){
+  static const char aText[] = "/name\0vfs\0litestream\0cache_size\0" "1MB";
+  Reader r;
+  uint32_t a[9];
+  uint8_t aOut[64];
+  begin();
+  openReplica(&r, aText, (int)sizeof(aText), 5000);
+  takeOne(a);
+  CHECK_INT(a[0], LS_REQUEST_OPEN);
+  CHECK_INT(a[3], 0);
+  CHECK_INT(a[4], 0);
+  CHECK_INT(ls_request_text((int)a[1], (int)a[2]+1, aOut, 64), LS_GONE);
+  CHECK_INT(ls_request_text((int)a[1], (int)a[2], aOut, 3), sizeof(aText));    /* too small: tells the size */
+  CHECK_INT(ls_request_text((int)a[1], (int)a[2], aOut, 64), sizeof(aText));
+  CHECK_INT(memcmp(aOut, aText, sizeof(aText)), 0);
+  CHECK_INT(ls_answer((int)a[1], (int)a[2], 0, 4711, ""), 0);
+  ended(&r, SQLITE_OK, NULL);
+  CHECK_INT(r.wait.iValue, 4711);
+  CHECK_INT(ls_request_text((int)a[1], (int)a[2], aOut, 64), LS_GONE);
+  openReplica(&r, aText, (int)sizeof(aText), 50);
+  ended(&r, SQLITE_IOERR, "Cannot open replica: no answer within 50 ms");
+  end();
+}
+
+static atomic_int bServing;
+
+static void *serve(void *pArg){
+  uint32_t a[32*9];
+  int iSeen = 0;
+  (void)pArg;
+  while( atomic_load(&bServing) ){
+    int i, n;
+    iSeen = ls_core_wait(iCore, iSeen, 5);
+    while( (n = ls_core_take(iCore, a, 32))>0 ){
+      for(i=0; i<n; i++){
+        const uint32_t *r = &a[i*9];
+        int rc;
+        switch( r[5]%4 ){
+          case 0:
+            rc = ls_answer((int)r[1], (int)r[2], SQLITE_FULL, 0, "Name: fourth");
+            break;
+          case 1:
+            rc = ls_answer((int)r[1], (int)r[2], 0, 1, "");
+            break;
+          default:
+            ltxLoad(pLtx, (int)r[6], (int)r[7], 1);
+            rc = ls_answer((int)r[1], (int)r[2], 0, 0, "");
+            break;
+        }
+        CHECK(rc==0 || rc==LS_GONE);
+      }
+    }
+  }
+  return NULL;
+}
+
+static void many(void){
+  enum { THREADS = 64 };
+  static Reader aReader[THREADS];
+  int nRound = setting("ROUNDS", 40), iRound, i, nDeadline = 0;
+  pthread_t server;
+  begin();
+  atomic_store(&bServing, 1);
+  NEED(pthread_create(&server, NULL, serve, NULL)==0);
+  for(iRound=0; iRound<nRound; iRound++){
+    for(i=0; i<THREADS; i++) readPage(&aReader[i], (uint32_t)i%PAGES+1, i%8==7 ? 1 : 20000);
+    if( iRound%4==3 ) ls_replica_interrupt(iReplica);
+    for(i=0; i<THREADS; i++){
+      Reader *r = &aReader[i];
+      pthread_join(r->thread, NULL);
+      if( r->rc==SQLITE_IOERR ){
+        CHECK_INT(i%8, 7);
+        CHECK_TEXT(r->wait.zError, "DeadlineError");
+        nDeadline++;
+      }else if( r->rc==SQLITE_INTERRUPT ){
+        CHECK_INT(iRound%4, 3);
+      }else{
+        switch( r->wait.iPgno%4 ){
+          case 0: CHECK_INT(r->rc, SQLITE_FULL); CHECK_TEXT(r->wait.zError, "Name: fourth"); break;
+          case 1: CHECK_INT(r->rc, SQLITE_OK); CHECK_INT(r->wait.iValue, 1); CHECK(r->wait.pRun==NULL); break;
+          default: CHECK_INT(r->rc, SQLITE_OK); CHECK_INT(r->bRight, 1); break;
+        }
+      }
+    }
+  }
+  atomic_store(&bServing, 0);
+  pthread_join(server, NULL);
+  printf("# %d of %d waits met a deadline of 1 ms\n", nDeadline, nRound*THREADS/8);
+  end();
+}
+
+/* Replicas are opened, published and closed while others read them by handle. */
+static void *bystander(void *pArg){
+  (void)pArg;
+  while( atomic_load(&bServing) ){
+    uint64_t aView[6], aStat[LS_STAT_COUNT];
+    uint8_t aText[64];
+    uint32_t aCensus[7];
+    int i;
+    for(i=1; i<60; i++){
+      int iTicket, rc = ls_replica_view(i, aView), iFound, msFound;
+      CHECK(rc==0 || rc==LS_GONE);
+      rc = ls_replica_stats(i, aStat, LS_STAT_COUNT);
+      CHECK(rc==LS_STAT_COUNT || rc==LS_MISUSE);
+      rc = ls_replica_error(i, aText, 64);
+      CHECK(rc>=0 || rc==LS_MISUSE);
+      ls_replica_fail(i, "Name: failed");
+      ls_replica_interrupt(i);
+      iTicket = ls_replica_ticket(i, 10);
+      if( iTicket>0 && i%2 ) lsTicketTake(iTicket, &iFound, &msFound);
+    }
+    ls_census(aCensus, 7);
+  }
+  return NULL;
+}
+
+static void openAndClose(void){
+  enum { THREADS = 3 };
+  pthread_t aThread[THREADS];
+  int nRound = setting("ROUNDS", 300), i;
+  begin();
+  atomic_store(&bServing, 1);
+  for(i=0; i<THREADS; i++) NEED(pthread_create(&aThread[i], NULL, bystander, NULL)==0);
+  for(i=0; i<nRound; i++){
+    int iNew = ls_replica_new(iCore, 100), iMap, iFirst, iSecond;
+    iMap = ls_map_new(iView, 512);
+    iFirst = ls_map_view(iMap, iNew, 1, PAGES, 1, 0);
+    iMap = ls_map_new(iView, 512);
+    iSecond = ls_map_view(iMap, iNew, 1, PAGES, 1, 0);
+    CHECK_INT(ls_view_publish(iFirst), 0);
+    CHECK_INT(ls_view_publish(iSecond), 0);      /* relocates the first */
+    if( i%2 ) ls_replica_close(iNew);
+    ls_view_release(iFirst);
+    ls_view_release(iSecond);
+    if( i%2==0 ) ls_replica_close(iNew);
+  }
+  atomic_store(&bServing, 0);
+  for(i=0; i<THREADS; i++) pthread_join(aThread[i], NULL);
+  end();
+}
+
+/* A reader is led to a view while that place is given up for yet another. */
+static void *follower(void *pArg){
+  LsView *p = pArg;
+  while( atomic_load(&bServing) ){
+    LsView *pMoved = lsViewMoved(p);
+    if( pMoved ){
+      CHECK(lsViewFrame(pMoved, 1)!=0);
+      lsViewUnref(pMoved);
+    }
+  }
+  return NULL;
+}
+
+static void relocatedMeanwhile(void){
+  enum { THREADS = 3 };
+  pthread_t aThread[THREADS];
+  int nRound = setting("ROUNDS", 3000), i, iMap, iFrom;
+  LsView *pFrom;
+  begin();
+  iMap = ls_map_new(iView, 512);
+  iFrom = ls_map_view(iMap, iReplica, 9, PAGES, 9, 0);
+  pFrom = lsViewById((uint32_t)iFrom);
+  atomic_store(&bServing, 1);
+  for(i=0; i<THREADS; i++) NEED(pthread_create(&aThread[i], NULL, follower, pFrom)==0);
+  for(i=0; i<nRound; i++){
+    int iTo;
+    iMap = ls_map_new(iView, 512);
+    iTo = ls_map_view(iMap, iReplica, 9, PAGES, 9, 0);
+    CHECK_INT(ls_view_relocate(iFrom, iTo), 0);
+    ls_view_release(iTo);
+  }
+  atomic_store(&bServing, 0);
+  for(i=0; i<THREADS; i++) pthread_join(aThread[i], NULL);
+  lsViewUnref(pFrom);
+  ls_view_release(iFrom);
+  end();
+}
+
+int main(void){
+  RUN("a wait ends by its answer, with the page pinned", answered);
+  RUN("a wait ends by an error's words, cut to size", answeredWithError);
+  RUN("a wait ends at its deadline, taken or not", deadline);
+  RUN("ls_answer() to an earlier generation is dropped", staleAnswer);
+  RUN("ls_replica_interrupt() ends the waits of now", interrupted);
+  RUN("ls_replica_close() ends the waits, and those just beginning", closed);
+  RUN("a closed replica's view lives while it is pinned", closedWhilePinned);
+  RUN("ls_core_stop() ends the waits and leaves nothing to the next core", stopped);
+  RUN("a core that never takes counts as gone after 10 s", neverTaken);
+  RUN("a wait on the core's own thread fails at once", ownThread);
+  RUN("ls_request_text() gives the parameters of an open", openText);
+  RUN("64 threads wait at once", many);
+  RUN("replicas close under those who look at them", openAndClose);
+  RUN("ls_view_relocate() does not free the place a reader is led to", relocatedMeanwhile);
+  return finish();
+}
