@@ -3,7 +3,7 @@
  *
  *   node scripts/test.mjs              all steps
  *   node scripts/test.mjs deno bun     only the steps named (see the table it prints)
- *   --long                             also the tests in tests/long/
+ *   --long                             soaks and fuzzing at full length, and the mutants
  *   --verbose                          the output of every step, not only of those that fail
  *
  * The last line is `N passed, N failed`, with `, N skipped` when tests were skipped. A step that should have run tests
@@ -25,13 +25,26 @@ const verbose = options.includes("--verbose");
 const chosen = options.filter((option) => !FLAGS.includes(option));
 
 /** Ends a step that hangs, with what it has said so far. */
-const STEP_MINUTES_MAX = long ? 60 : 20;
+const STEP_MINUTES_MAX = long ? 120 : 20;
 /** A single test in Bun; Deno has no limit of its own. */
-const BUN_TEST_MS_MAX = 300_000;
+const BUN_TEST_MS_MAX = long ? 3_600_000 : 300_000;
 
-const CODE = ["src", "ffi", "tests", "bench", "demo", "scripts"];
+const CODE = ["src", "ffi", "tests", "bench", "scripts"];
 
-const ENV = { NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1", DENO_NO_PROMPT: "1" };
+/** Rounds of the long form, unless the environment says otherwise. */
+const LONG_ROUNDS = {
+  BELL_ROUNDS: "1000000",
+  DETACH_ROUNDS: "100",
+  EXIT_ROUNDS: "200",
+  OPEN_ROUNDS: "1000",
+  FUZZ_ROUNDS: "400000",
+  HTTP_FUZZ_ROUNDS: "400",
+  ROUNDS: "1200000",
+  N: "10000",
+};
+
+const ENV = { ...(long ? LONG_ROUNDS : {}), NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1", DENO_NO_PROMPT: "1" };
+for (const name of Object.keys(LONG_ROUNDS)) if (process.env[name]) ENV[name] = process.env[name];
 // Neither runtime needs more of a home than a place for its cache.
 if (!process.env.HOME) ENV.DENO_DIR = join(ROOT, ".tools", "deno");
 
@@ -47,6 +60,7 @@ const STEPS = [
   { name: "c-thread", run: () => cTests("thread") },
   { name: "deno", run: () => counted(deno(["test", "-A", "--no-check", ...testFiles()]), denoCounts) },
   { name: "bun", run: bunTests },
+  ...(long ? [{ name: "mutants", run: mutants }] : []),
 ];
 
 /** A step's result: `{ ok, output, counts?, note? }`, counts being `{ passed, failed, skipped }`. */
@@ -129,7 +143,7 @@ function rootFiles(names) {
 }
 
 function testFiles() {
-  return filesUnder("tests", /_test\.ts$/).filter((path) => long || !/^tests[\\/]long[\\/]/.test(path));
+  return filesUnder("tests", /_test\.ts$/);
 }
 
 async function docExamples() {
@@ -201,6 +215,11 @@ async function cTest(test, sanitizer, program) {
 async function bunTests() {
   const files = testFiles().map((path) => `./${path}`);
   return counted(await command(BUN, ["test", "--timeout", String(BUN_TEST_MS_MAX), ...files]), bunCounts);
+}
+
+/** Every bug in tests/mutants/ must turn its tests red. */
+function mutants() {
+  return command(process.execPath, ["scripts/mutants.mjs"]);
 }
 
 /** A runner's result with its counts; one that ran nothing has failed. */
