@@ -343,6 +343,7 @@ static void ownThread(void){
   LsWait wait;
   LsReplica *p;
   uint32_t a[9];
+  int iSeen;
   memset(&wait, 0, sizeof(wait));
   iCore = ls_core_start();
   iReplica = ls_replica_new(iCore, 1000);
@@ -357,7 +358,9 @@ static void ownThread(void){
   CHECK_INT(lsWaitFor(-1, &wait), SQLITE_IOERR);
   CHECK_INT(ls_core_take(63, a, 1), LS_MISUSE);
   CHECK_INT(ls_core_wait(63, 0, 1), LS_MISUSE);
-  CHECK_INT(ls_core_wait(iCore, 0, INT_MIN), 0);
+  iSeen = ls_core_wait(iCore, -1, 1);
+  CHECK(iSeen>=0);
+  CHECK_INT(ls_core_wait(iCore, iSeen, INT_MIN), iSeen);
   CHECK_INT(ls_core_stop(0, ""), LS_MISUSE);
   CHECK_INT(ls_core_default(0, 1), LS_MISUSE);
   lsReplicaDone(p);
