@@ -7,7 +7,7 @@
  */
 
 import { StorageError } from "../errors.ts";
-import type { FetchFunction } from "./s3.ts";
+import type { FetchFunction } from "./fetch_function.ts";
 import { childText, parseXml, type XmlElement } from "./xml.ts";
 
 /** An access key. All but the expiry is secret. */

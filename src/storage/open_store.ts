@@ -9,7 +9,7 @@ import { type Credentials, credentialsChain, CredentialsSource } from "./credent
 import type { ObjectStore } from "./object_store.ts";
 import type { ReplicaLocation, S3Location } from "./replica_url.ts";
 import { RetryingStore, type RetryingStoreOptions } from "./retry.ts";
-import type { FetchFunction } from "./s3.ts";
+import type { FetchFunction } from "./fetch_function.ts";
 
 /** Static credentials, a function asked again before they end, a source, or unsigned requests to a public bucket. */
 export type CredentialsOption =

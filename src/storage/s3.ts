@@ -23,14 +23,12 @@ import {
   type RequestCounts,
   type RequestOptions,
 } from "./object_store.ts";
+import type { FetchFunction } from "./fetch_function.ts";
 import { PROVIDERS } from "./providers.ts";
 import { hasDotSegments, rawFetch } from "./raw_fetch.ts";
 import type { S3Location } from "./replica_url.ts";
 import { faultError, isExpired, isWrongRegion, parseFault, type S3Asked, type S3Fault } from "./s3_fault.ts";
 import { parseListing, type S3Listing } from "./s3_listing.ts";
-
-/** The part of `fetch` that is used here. */
-export type FetchFunction = (url: string, init: RequestInit) => Promise<Response>;
 
 /** What an {@link S3Store} is made with beside its location. */
 export interface S3StoreOptions {
@@ -463,7 +461,8 @@ export class S3Store implements ObjectStore {
       this.#location.customerKey?.key,
     ];
     return secrets.reduce<string>(
-      (clean, secret) => secret ? clean.replaceAll(secret, "[secret]") : clean,
+      (clean, secret) =>
+        secret && secret.length >= SECRET_LENGTH_MIN ? clean.replaceAll(secret, "[secret]") : clean,
       text,
     );
   }
