@@ -19,9 +19,13 @@ const { ls_core_wait: wait } = dlopen(path, {
   ls_core_wait: { args: [...symbols.ls_core_wait.parameters], returns: "i32" },
 }).symbols;
 
-let seen = 0;
-while (seen >= 0) {
-  seen = wait(core, seen, 60_000);
+/** How long one wait lasts: a thread that waits in C can only be terminated between two of them. */
+const WAIT_MS = 1_000;
+
+for (let seen = 0; seen >= 0;) {
+  const count = wait(core, seen, WAIT_MS);
+  if (count === seen) continue;
+  seen = count;
   Atomics.store(bell, 0, seen);
   Atomics.notify(bell, 0);
 }

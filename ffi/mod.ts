@@ -7,12 +7,24 @@ import { ShimError } from "../src/errors.ts";
 import type { Native } from "./native.ts";
 import { ABI_VERSION } from "./symbols.ts";
 
+/** What this thread has loaded, by path: each loading makes its functions anew, and they are never given back. */
+const loaded = new Map<string, Promise<Native>>();
+
 /**
- * Loads the shim into this thread.
+ * Loads the shim into this thread, once.
  *
  * @throws {ShimError} the file cannot be loaded, or is of another version
  */
-export async function loadNative(path: string): Promise<Native> {
+export function loadNative(path: string): Promise<Native> {
+  const known = loaded.get(path);
+  if (known) return known;
+  const loading = load(path);
+  loaded.set(path, loading);
+  loading.catch(() => loaded.delete(path));
+  return loading;
+}
+
+async function load(path: string): Promise<Native> {
   let native: Native;
   try {
     native = "Deno" in globalThis

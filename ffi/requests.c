@@ -8,8 +8,8 @@
 **           replicas is guarded by tableLock, a replica's newest view by the replica's mutex.
 ** MEMORY    Slots are reused, never freed. A replica lives until it is closed and its last file is.
 ** ERRORS    Every wait ends: by the answer, its deadline, ls_replica_interrupt(), ls_replica_close(),
-**           ls_core_stop(), or because nobody took the request for UNTAKEN_MAX seconds. The first line of an error's
-**           text is "Name: message".
+**           ls_core_stop(), the end of the core's thread, or because nobody took the request for UNTAKEN_MAX
+**           seconds. The first line of an error's text is "Name: message".
 */
 #include <errno.h>
 #include <stdio.h>
@@ -22,6 +22,7 @@
 #define CORE_MAX     64
 #define SLOT_MAX     4096
 #define REPLICA_MAX  65536
+#define CORE_TURNS   8192              /* handles of one place; SLOT_MAX*CORE_MAX*CORE_TURNS is 2^31 */
 #define UNTAKEN_MAX  10                /* seconds a request may lie untaken before its core counts as gone */
 
 enum { SLOT_FREE, SLOT_QUEUED, SLOT_TAKEN, SLOT_ANSWERED };
@@ -42,6 +43,7 @@ typedef struct LsSlot {
 } LsSlot;
 
 typedef struct LsCore {
+  int iId;                             /* place in apCore + CORE_MAX * cores there before; guarded by tableLock */
   pthread_mutex_t mu;                  /* guards all below */
   pthread_cond_t cond;
   int bAttached;
@@ -284,7 +286,8 @@ int lsTicketTake(int iTicket, int *piReplica, int *pmsTimeout){
 static LsCore *coreById(int iCore){
   LsCore *p = NULL;
   pthread_mutex_lock(&tableLock);
-  if( iCore>0 && iCore<CORE_MAX ) p = apCore[iCore];
+  if( iCore>0 ) p = apCore[iCore%CORE_MAX];
+  if( p && p->iId!=iCore ) p = NULL;   /* ended, and another has its place */
   pthread_mutex_unlock(&tableLock);
   return p;
 }
@@ -316,10 +319,21 @@ static int64_t monotonicMs(void){
   return (int64_t)t.tv_sec*1000 + t.tv_nsec/1000000;
 }
 
-/* Attaches the calling thread as a core. */
+static pthread_key_t coreKey;
+static pthread_once_t coreOnce = PTHREAD_ONCE_INIT;
+
+/* A core's thread has ended, perhaps in the middle of its work: a worker that is terminated says nothing. */
+static void coreThreadEnded(void *pCore){
+  ls_core_stop((int)(intptr_t)pCore, "ReplicaClosedError: Cannot read page: the thread of the replica's core has ended");
+}
+
+static void coreKeyMake(void){ pthread_key_create(&coreKey, coreThreadEnded); }
+
+/* Attaches the calling thread as a core, until ls_core_stop() or the thread's end. Handles do not come again for long. */
 int ls_core_start(void){
   LsCore *p = NULL;
   int i;
+  pthread_once(&coreOnce, coreKeyMake);
   pthread_mutex_lock(&tableLock);
   for(i=1; i<CORE_MAX; i++){
     p = apCore[i];
@@ -328,19 +342,25 @@ int ls_core_start(void){
       if( p==NULL ) break;
       pthread_mutex_init(&p->mu, NULL);
       condInit(&p->cond);
+      p->iId = i - CORE_MAX;
       apCore[i] = p;
     }
     pthread_mutex_lock(&p->mu);
     if( !p->bAttached ){
       p->bAttached = 1;
       p->thread = pthread_self();
+      p->iId = (p->iId+CORE_MAX)%(CORE_MAX*CORE_TURNS);
+      i = p->iId;
       pthread_mutex_unlock(&p->mu);
       break;
     }
     pthread_mutex_unlock(&p->mu);
   }
   pthread_mutex_unlock(&tableLock);
-  return i<CORE_MAX ? (p ? i : LS_NOMEM) : LS_LIMIT;
+  if( p==NULL ) return LS_NOMEM;
+  if( i==CORE_MAX ) return LS_LIMIT;
+  pthread_setspecific(coreKey, (void*)(intptr_t)i);
+  return i;
 }
 
 int ls_core_default(int iCore, int bOn){
@@ -620,7 +640,7 @@ int lsWaitFor(int iCore, LsWait *pWait){
   pWait->pRun = NULL;
   pWait->iValue = 0;
   if( pCore==NULL ){
-    copyText(pWait->zError, "ReplicaClosedError: Cannot read: no core is registered in this process");
+    copyText(pWait->zError, "ReplicaClosedError: Cannot read page: the replica's core has ended");
     return rc;
   }
   pthread_mutex_lock(&pCore->mu);

@@ -526,9 +526,8 @@ static int isSentinel(const char *z){
 ** Where "file:NAME?...vfs=litestream..." begins in a plain name, from drivers that interpret no URI; NULL when it is
 ** none. Deno without all permissions puts the working directory before it.
 */
-static const char *literalUri(const LsHost *pHost, const char *z){
+static const char *literalUri(const char *z){
   const char *zQuery, *zVfs;
-  if( !pHost->bDefault ) return NULL;
   if( strncmp(z, "file:", 5)!=0 ){
     z = strstr(z, "/file:");
     if( z==NULL ) return NULL;
@@ -662,7 +661,7 @@ static int replicaOpen(LsHost *pHost, const char *zName, LsFile *p, int flags, i
   }else{
     aText = malloc(8192);
     if( aText==NULL ) return SQLITE_NOMEM;
-    openByUri(p, aText, eKind==2 ? parseUri(pApi, zName, aText, 8192) : parseLiteral(literalUri(pHost, zName), aText, 8192));
+    openByUri(p, aText, eKind==2 ? parseUri(pApi, zName, aText, 8192) : parseLiteral(literalUri(zName), aText, 8192));
     p->bSticky = eKind==2 && (pApi->uri_boolean(zName, "nolock", 0) || pApi->uri_boolean(zName, "immutable", 0));
     free(aText);
   }
@@ -695,7 +694,7 @@ static int vfsOpen(sqlite3_vfs *pVfs, const char *zName, sqlite3_file *pFile, in
     const char *zVfs = pHost->pApi->uri_parameter(zName, "vfs");
     if( isSentinel(zName) ) eKind = 1;
     else if( (zVfs && strcmp(zVfs, VFS_NAME)==0) || pHost->pApi->uri_parameter(zName, "replica_url") ) eKind = 2;
-    else if( literalUri(pHost, zName) ) eKind = 3;
+    else if( atomic_load(&pHost->bDefault) && literalUri(zName) ) eKind = 3;
   }else if( zName && (flags & (SQLITE_OPEN_MAIN_JOURNAL|SQLITE_OPEN_WAL)) && hiddenHas(zName) ){
     return SQLITE_CANTOPEN;
   }
@@ -719,7 +718,7 @@ static int vfsAccess(sqlite3_vfs *pVfs, const char *zName, int flags, int *pbOut
 static int vfsFullPathname(sqlite3_vfs *pVfs, const char *zName, int nOut, char *zOut){
   LsHost *pHost = pVfs->pAppData;
   int rc, nMax;
-  if( isSentinel(zName) || literalUri(pHost, zName) ){
+  if( isSentinel(zName) || (atomic_load(&pHost->bDefault) && literalUri(zName)) ){
     if( (int)strlen(zName)>=nOut ) return SQLITE_CANTOPEN;
     memcpy(zOut, zName, strlen(zName)+1);
     return SQLITE_OK;

@@ -35,7 +35,7 @@
 #define LS_REQUEST_OPEN   2   /* a connection opens a replica by URI; ls_request_text() has the parameters */
 #define LS_REQUEST_CLOSED 3   /* a file of a replica that was opened by URI was closed; nobody waits */
 
-/* One request as the core takes it: nine 32-bit words, repeated in ffi/requests.ts. */
+/* One request as the core takes it: nine 32-bit words, repeated in src/bridge/protocol.ts. */
 typedef struct LsRequest {
   uint32_t eKind;
   uint32_t iSlot;      /* to answer with; 0 when nobody waits */

@@ -21,8 +21,16 @@ export const WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconver
 export const LANGUAGE = ["-std=c11", "-D_POSIX_C_SOURCE=200809L", "-pthread"];
 
 const COMPILE = [...LANGUAGE, "-O2", "-fPIC", "-fvisibility=hidden", ...WARNINGS];
-// nodelete: SQLite may unload an extension while threads still run in it. LZ4 is ours alone: its symbols stay inside.
-const LINK = ["-shared", "-Wl,-z,nodelete", "-Wl,-z,defs", "-Wl,--exclude-libs,ALL", "-l:liblz4.a"];
+// nodelete: SQLite may unload an extension while threads still run in it. Bsymbolic: SQLite makes an extension's symbols
+// global, and another copy of the shim must not call into this one. LZ4 is ours alone: its symbols stay inside.
+const LINK = [
+  "-shared",
+  "-Wl,-z,nodelete",
+  "-Wl,-z,defs",
+  "-Wl,-Bsymbolic",
+  "-Wl,--exclude-libs,ALL",
+  "-l:liblz4.a",
+];
 
 /** The C sources that make the shim. */
 export function shimSources(root = ROOT) {

@@ -39,8 +39,8 @@ const LONG_ROUNDS = {
   OPEN_ROUNDS: "1000",
   FUZZ_ROUNDS: "400000",
   HTTP_FUZZ_ROUNDS: "400",
-  ROUNDS: "1200000",
-  N: "10000",
+  OPENS: "10000",
+  LONG: "1",
 };
 
 const ENV = { ...(long ? LONG_ROUNDS : {}), NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1", DENO_NO_PROMPT: "1" };

@@ -62,9 +62,12 @@ export interface ReplicaConfig {
   readonly waitForReplicaMs: number;
 }
 
+/** Longest wait for an opening where nothing is said, in ms. */
+export const OPEN_TIMEOUT_MS = 60_000;
+
 const DEFAULTS = {
   cacheBytesMax: 64 * 1024 * 1024,
-  openTimeoutMs: 60_000,
+  openTimeoutMs: OPEN_TIMEOUT_MS,
   readTimeoutMs: 60_000,
   requestTimeoutMs: 30_000,
   waitForReplicaMs: 0,
@@ -73,9 +76,22 @@ const DEFAULTS = {
 /** Least buffer pool: one page of the largest size and what a query holds beside it. */
 const CACHE_BYTES_LEAST = 1024 * 1024;
 
-function wholeNumber(name: string, value: number | undefined, fallback: number, least: number): number {
+/** The longest time in ms that timers and the shim can keep. */
+export const MS_MAX: number = 2 ** 31 - 1;
+
+/**
+ * A number option, or `fallback` where none is given.
+ *
+ * @throws {RangeError} it is no whole number, or out of its range
+ */
+export function wholeNumber(
+  name: string,
+  value: number | undefined,
+  fallback: number,
+  least: number,
+): number {
   if (value === undefined) return fallback;
-  if (Number.isSafeInteger(value) && value >= least && value <= 2 ** 31 - 1) return value;
+  if (Number.isSafeInteger(value) && value >= least && value <= MS_MAX) return value;
   throw new RangeError(
     `Cannot use option ${name}: ${value}, expected a whole number from ${least} to 2^31 - 1`,
   );
@@ -87,12 +103,12 @@ function completeUrl(url: string, options: OpenOptions): string {
     .filter((entry): entry is [string, string] => entry[1] !== undefined)
     .map(([name, value]) => `${name}=${encodeURIComponent(value)}`);
   if (extra.length === 0) return url;
-  if (!url.startsWith("s3:")) {
+  if (!/^s3:/i.test(url)) {
     throw new TypeError(
       `Cannot use options region and endpoint: the replica is not in S3, expected an s3:// URL`,
     );
   }
-  const [before, query = ""] = url.split("?", 2) as [string, string?];
+  const [before, query = ""] = url.replace(/#.*$/s, "").split("?", 2) as [string, string?];
   const kept = query.split("&").filter((part) =>
     part && !extra.some((e) => e.split("=")[0] === part.split("=")[0])
   );
@@ -138,6 +154,9 @@ export function plainCredentials(
 ): ReplicaConfig["credentials"] {
   if (given === undefined || given === "anonymous") return given;
   const { accessKeyId, secretAccessKey, sessionToken, expiration } = given;
+  if (expiration !== undefined && !Number.isFinite(expiration.getTime?.())) {
+    throw new TypeError(`Cannot use credentials: expiration is "${expiration}", expected a valid Date`);
+  }
   if (!accessKeyId || !secretAccessKey) {
     throw new TypeError("Cannot use credentials: accessKeyId or secretAccessKey is missing, expected both");
   }

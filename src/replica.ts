@@ -11,8 +11,15 @@ import { type CoreClient, threadCore } from "./bridge/core_client.ts";
 import { decodeError } from "./bridge/error_text.ts";
 import { defaultDatabase, driverOf, Hosts } from "./drivers/mod.ts";
 import type { DatabaseClass } from "./drivers/driver.ts";
-import { ReplicaClosedError, ReplicaError, ShimError } from "./errors.ts";
-import { makeConfig, type OpenOptions, plainCredentials, type StaticCredentials } from "./options.ts";
+import { DeadlineError, ReplicaClosedError, ReplicaError, ShimError } from "./errors.ts";
+import {
+  makeConfig,
+  OPEN_TIMEOUT_MS,
+  type OpenOptions,
+  plainCredentials,
+  type StaticCredentials,
+  wholeNumber,
+} from "./options.ts";
 import { type Counters, readCounters } from "./pages/counters.ts";
 import { findShim } from "./shim_path.ts";
 
@@ -129,14 +136,7 @@ export class Replica implements AsyncDisposable {
     if (this.#closing) throw new ReplicaClosedError(`Cannot connect to ${this.name}: the replica was closed`);
     const { calls } = this.#native;
     const host = this.#hosts.of(Database);
-    const timeoutMs = options.timeoutMs ?? 0;
-    if (
-      !Number.isSafeInteger(timeoutMs) || timeoutMs < 0 || (options.timeoutMs !== undefined && timeoutMs < 1)
-    ) {
-      throw new RangeError(
-        `Cannot connect: timeoutMs is ${options.timeoutMs}, expected a whole number from 1 on`,
-      );
-    }
+    const timeoutMs = wholeNumber("timeoutMs", options.timeoutMs, 0, 1);
     const ticket = calls.ls_replica_ticket(this.#shared.replicaId, timeoutMs);
     if (ticket < 0) throw new ReplicaClosedError(`Cannot connect to ${this.name}: the replica was closed`);
     const before = this.#errorText();
@@ -222,16 +222,16 @@ export class Replica implements AsyncDisposable {
    * or after. A joined replica only leaves; the one that opened it goes on.
    */
   close(options: CloseOptions = {}): Promise<void> {
+    this.#last ??= this.#count();
+    if (options.force && this.#core) this.#native.calls.ls_replica_close(this.#shared.replicaId);
     this.#closing ??= this.#close(options);
     return this.#closing;
   }
 
   async #close({ force = false }: CloseOptions): Promise<void> {
-    this.#last = this.#count();
     clearTimeout(this.#timer);
     if (this.#core === undefined) return;
     const { replicaId } = this.#shared;
-    if (force) this.#native.calls.ls_replica_close(replicaId);
     const closed = this.#core.call({ kind: "close", replicaId }).finally(() => this.#core!.release());
     if (force) closed.catch(() => {}); // the core's end is all that could be told
     else await closed;
@@ -289,11 +289,12 @@ function sentinelFolder(native: Native): string {
 export async function openReplica(url?: string, options: OpenOptions = {}): Promise<Replica> {
   options.signal?.throwIfAborted();
   const source = typeof options.credentials === "function" ? options.credentials : undefined;
-  const first = await source?.();
+  makeConfig(url, options, process.env); // its faults come before anything is asked
+  const first = source && await askCredentials(source, options);
   const config = makeConfig(url, first ? { ...options, credentials: first } : options, process.env);
   const shimPath = findShim(options.shimPath);
-  const core = await threadCore(shimPath);
   const Database = await defaultDatabase();
+  const core = await threadCore(shimPath);
   const replicaId = await core.open(config, options.signal);
   const replica = new Replica({
     native: core.native,
@@ -303,6 +304,28 @@ export async function openReplica(url?: string, options: OpenOptions = {}): Prom
   });
   if (source && first) replica.renewCredentials(source, first);
   return replica;
+}
+
+/** The first keys of a credentials function, which may take as long as the opening and is cancelled with it. */
+function askCredentials(
+  source: () => StaticCredentials | Promise<StaticCredentials>,
+  { openTimeoutMs = OPEN_TIMEOUT_MS, signal }: OpenOptions,
+): Promise<StaticCredentials> {
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(signal!.reason);
+    const timer = setTimeout(
+      () => reject(new DeadlineError(`Cannot open replica: no credentials after ${openTimeoutMs} ms`)),
+      openTimeoutMs,
+    );
+    signal?.addEventListener("abort", onAbort, { once: true });
+    Promise.resolve().then(source).then((keys) => {
+      if (keys) resolve(keys);
+      else reject(new TypeError(`Cannot use credentials: the function gave ${keys}, expected keys`));
+    }, reject).finally(() => {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", onAbort);
+    });
+  });
 }
 
 /**
@@ -342,9 +365,10 @@ export interface Registration extends AsyncDisposable {
  * by the parameters `replica_url` and `cache_size`. NAME is only a name.
  */
 export async function register(options: RegisterOptions = {}): Promise<Registration> {
+  const Database = options.Database ?? await defaultDatabase();
   const core = await threadCore(findShim(options.shimPath));
+  const host = new Hosts(core.native).of(Database);
   core.use();
-  const host = new Hosts(core.native).of(options.Database ?? await defaultDatabase());
   await core.call({ kind: "register" });
   if (options.default) core.native.calls.ls_host_default(host, 1);
   let closed = false;

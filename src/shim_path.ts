@@ -4,6 +4,7 @@
  * @module
  */
 import { existsSync } from "node:fs";
+import { resolve } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { ShimError } from "./errors.ts";
@@ -18,8 +19,10 @@ const VARIABLE = "LITESTREAM_VFS_SHIM";
  * @throws {ShimError} there is none
  */
 export function findShim(given?: string): string {
-  const path = given ?? process.env[VARIABLE] ??
-    fileURLToPath(new URL("../ffi/build/litestream_vfs.so", import.meta.url));
+  const named = given ?? (process.env[VARIABLE] || undefined);
+  const path = named === undefined
+    ? fileURLToPath(new URL("../ffi/build/litestream_vfs.so", import.meta.url))
+    : resolve(named);
   if (existsSync(path)) return path;
   throw new ShimError(
     `Cannot find shim: no file "${path}", expected the shared library; build it with \`npm run shim\`, or name ` +

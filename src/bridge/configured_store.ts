@@ -7,7 +7,7 @@ import type { Native } from "../../ffi/native.ts";
 import { StorageError } from "../errors.ts";
 import type { Environment, ReplicaConfig } from "../options.ts";
 import { type Credentials, CredentialsSource } from "../storage/credentials.ts";
-import { levelPrefix } from "../storage/layout.ts";
+import { GENERATIONS_PREFIX, levelPrefix } from "../storage/layout.ts";
 import type { ObjectStore } from "../storage/object_store.ts";
 import { openStore, type OpenStoreOptions } from "../storage/open_store.ts";
 import type { ReplicaLocation } from "../storage/replica_url.ts";
@@ -38,18 +38,19 @@ async function holdsFiles(
   location: ReplicaLocation,
   signal: AbortSignal,
 ): Promise<boolean> {
-  const levels = await Promise.all([0, 9].map(async (level) => {
-    for await (const page of store.list(levelPrefix(location.layout, level), { signal })) {
+  const places = [levelPrefix(location.layout, 0), levelPrefix(location.layout, 9), GENERATIONS_PREFIX];
+  const found = await Promise.all(places.map(async (place) => {
+    for await (const page of store.list(place, { signal })) {
       if (page.length > 0) return true;
     }
     return false;
   }));
-  return levels.includes(true);
+  return found.includes(true);
 }
 
 /**
  * Opens the store that a configuration names. At a bucket's root, where keys may begin in several ways, it looks for
- * the one under which files lie.
+ * the one under which files lie; where there are none yet, they are awaited under the likeliest.
  *
  * @throws {StorageError} the bucket cannot be asked, or the runtime cannot do what is asked
  */
@@ -74,10 +75,10 @@ export async function openConfiguredStore(
   const setCredentials: ConfiguredStore["setCredentials"] = (next) => {
     if (next !== undefined && next !== "anonymous") source?.push(toCredentials(next));
   };
-  for (const prefix of location.prefixes.slice(0, -1)) {
+  for (const prefix of location.prefixes.length > 1 ? location.prefixes : []) {
     const store = await open(prefix);
     if (await holdsFiles(store, location, signal)) return { store, setCredentials };
     await store.close();
   }
-  return { store: await open(location.prefixes.at(-1)), setCredentials };
+  return { store: await open(location.prefixes[0]), setCredentials };
 }

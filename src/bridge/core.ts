@@ -6,7 +6,7 @@
 import { cString, type Native, readText } from "../../ffi/native.ts";
 import { LS } from "../../ffi/symbols.ts";
 import { DeadlineError, ReplicaClosedError } from "../errors.ts";
-import { type Environment, makeUriConfig, type ReplicaConfig } from "../options.ts";
+import { type Environment, makeUriConfig, MS_MAX, type ReplicaConfig } from "../options.ts";
 import { LiveReplica } from "../view/live_replica.ts";
 import { encodeError } from "./error_text.ts";
 import { decodeParameters, decodeRequest, REQUEST, REQUEST_WORDS, type ShimRequest } from "./protocol.ts";
@@ -53,7 +53,7 @@ export class Core {
 
   async #open(config: ReplicaConfig, signal?: AbortSignal): Promise<LiveReplica> {
     const deadline = new AbortController();
-    const waitMs = config.openTimeoutMs + config.waitForReplicaMs;
+    const waitMs = Math.min(config.openTimeoutMs + config.waitForReplicaMs, MS_MAX);
     const timer = setTimeout(() => {
       deadline.abort(
         new DeadlineError(`Cannot open replica ${config.location.name}: not done after ${waitMs} ms`),
@@ -175,7 +175,7 @@ export class Core {
     try {
       return await shared.opening;
     } catch (error) {
-      this.#shared.delete(key);
+      if (this.#shared.get(key) === shared) this.#shared.delete(key);
       throw error;
     }
   }

@@ -9,7 +9,7 @@ import { cString, type Native } from "../../ffi/native.ts";
 import { loadNative } from "../../ffi/mod.ts";
 import { DeadlineError, ReplicaClosedError } from "../errors.ts";
 import type { ReplicaConfig } from "../options.ts";
-import { decodeError } from "./error_text.ts";
+import { decodeError, encodeError } from "./error_text.ts";
 import type { Answer, CallOf } from "./protocol.ts";
 
 /** How long a core without replicas is kept, for the next opening. */
@@ -36,12 +36,18 @@ export class CoreClient {
   #uses = 0;
   #linger: ReturnType<typeof setTimeout> | undefined;
   #dead: Error | undefined;
+  #isStopping = false;
 
   /** Starts a core with its worker. */
   static async start(shimPath: string): Promise<CoreClient> {
     const native = await loadNative(shimPath);
     const client = new CoreClient(native, shimPath);
-    client.#coreId = await client.#ready();
+    try {
+      client.#coreId = await client.#ready();
+    } catch (error) {
+      await client.#worker.terminate();
+      throw error;
+    }
     return client;
   }
 
@@ -54,7 +60,10 @@ export class CoreClient {
     this.#worker = new Worker(url, { workerData: { shimPath } });
     this.#worker.on("message", (answer: Answer) => this.#settle(answer));
     this.ended = new Promise((resolve) => {
-      this.#worker.on("error", (error) => this.#die(error as Error));
+      this.#worker.on("error", (cause) => {
+        const found = cause instanceof Error ? cause.message : String(cause);
+        this.#die(new ReplicaClosedError(`Cannot reach core: its worker failed: ${found}`, { cause }));
+      });
       this.#worker.on("exit", () => {
         this.#die(new ReplicaClosedError("Cannot reach core: its worker has ended"));
         resolve();
@@ -64,14 +73,12 @@ export class CoreClient {
     process.on("exit", this.#onExit);
   }
 
-  readonly #onExit = (): void => {
-    if (this.#coreId) {
-      this.native.calls.ls_core_stop(
-        this.#coreId,
-        cString("ReplicaClosedError: Cannot read: the process is ending"),
-      );
-    }
-  };
+  readonly #onExit = (): void => this.#endWaits(new ReplicaClosedError("Cannot read: the process is ending"));
+
+  /** Ends what waits for the core in C; nothing when it has stopped by itself. */
+  #endWaits(reason: Error): void {
+    if (this.#coreId) this.native.calls.ls_core_stop(this.#coreId, cString(encodeError(reason)));
+  }
 
   #ready(): Promise<number> {
     return new Promise((resolve, reject) => {
@@ -91,6 +98,7 @@ export class CoreClient {
     const waiting = this.#waiting.get(id);
     this.#waiting.delete(id);
     if (this.#waiting.size === 0) this.#worker.unref();
+    if (id === 0 && error !== undefined && !waiting) this.#die(decodeError(error)); // it ran, and failed
     if (error === undefined) waiting?.resolve(value);
     else waiting?.reject(decodeError(error));
   }
@@ -98,7 +106,7 @@ export class CoreClient {
   #die(error: Error): void {
     if (this.#dead) return;
     this.#dead = error;
-    this.#onExit();
+    this.#endWaits(error);
     process.off("exit", this.#onExit);
     for (const waiting of this.#waiting.values()) waiting.reject(error);
     this.#waiting.clear();
@@ -106,7 +114,7 @@ export class CoreClient {
 
   /** Whether the core can still be asked. */
   get alive(): boolean {
-    return this.#dead === undefined;
+    return this.#dead === undefined && !this.#isStopping;
   }
 
   /** Sends a call; the process stays alive until its answer. */
@@ -163,6 +171,7 @@ export class CoreClient {
   async stop(): Promise<void> {
     if (this.#dead) return;
     clearTimeout(this.#linger);
+    this.#isStopping = true;
     await this.call({ kind: "stop" }).catch(() => {});
     await this.ended;
   }

@@ -27,7 +27,14 @@ export interface Driver {
 
 /** Whether a class's instances have all these members. */
 export function hasMembers(Database: DatabaseClass, ...names: string[]): boolean {
-  return typeof Database === "function" && names.every((name) => name in Database.prototype);
+  const { prototype } = typeof Database === "function" ? Database : { prototype: undefined };
+  return prototype !== undefined && names.every((name) => name in prototype);
+}
+
+/** The driver's own class: the given one, or the one that it extends. */
+export function driverClass(driver: Driver, Database: DatabaseClass): DatabaseClass {
+  const parent = Object.getPrototypeOf(Database);
+  return driver.recognises(parent) ? driverClass(driver, parent) : Database;
 }
 
 /** Loads the shim through a driver; returns the handle of its copy of SQLite. */

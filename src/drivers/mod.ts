@@ -6,7 +6,7 @@
 import type { Native } from "../../ffi/native.ts";
 import { bunSqlite } from "./bun_sqlite.ts";
 import { dbSqlite } from "./db_sqlite.ts";
-import { type DatabaseClass, type Driver, loadShim } from "./driver.ts";
+import { type DatabaseClass, type Driver, driverClass, loadShim } from "./driver.ts";
 import { nodeSqlite } from "./node_sqlite.ts";
 
 const drivers: readonly Driver[] = [bunSqlite, nodeSqlite, dbSqlite];
@@ -47,7 +47,9 @@ export class Hosts {
   of(Database: DatabaseClass): number {
     const known = this.#hosts.get(Database);
     if (known !== undefined) return known;
-    const host = loadShim(driverOf(Database), Database, this.#native);
+    const driver = driverOf(Database);
+    // A subclass may take other arguments than its driver, which are nothing to the extension.
+    const host = loadShim(driver, driverClass(driver, Database), this.#native);
     this.#hosts.set(Database, host);
     return host;
   }

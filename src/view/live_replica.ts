@@ -4,9 +4,9 @@
  * @module
  */
 import type { Native } from "../../ffi/native.ts";
+import { LS } from "../../ffi/symbols.ts";
 import {
   DeadlineError,
-  LtxFormatError,
   ObjectGoneError,
   ReplicaClosedError,
   ReplicaError,
@@ -202,10 +202,13 @@ export class LiveReplica {
   }
 
   /**
-   * Whether a file of the newest view has another under its name now: then the replica was made anew, and equal TXIDs
-   * mean nothing. One that was only written again, with the same content, is no sign of that.
+   * Whether the same TXID has another size than in the newest view, or a file of that view has another under its name
+   * now: then the replica was made anew, and equal TXIDs mean nothing. A file that was only written again, with the
+   * same content, is no sign of that.
    */
   #isReplaced(files: PlanFile[], listed: ReplicaFile[]): boolean {
+    const [old, now] = [this.#plan.at(-1)!.header, files.at(-1)!.header];
+    if (old.commit !== now.commit || old.pageSize !== now.pageSize) return true;
     const objects = new Map(listed.map((file) => [file.key, file]));
     const opened = new Map(files.map((file) => [file.file.key, file]));
     return this.#plan.some((old) => {
@@ -255,12 +258,12 @@ export class LiveReplica {
 
   #publish(built: Built, depth: number): void {
     const { calls } = this.#native;
-    if (this.#closed) {
+    const published = this.#closed ? LS.GONE : calls.ls_view_publish(built.viewId);
+    if (published < 0) {
       calls.ls_view_release(built.viewId);
       for (const file of built.files) this.#release(file);
       throw new ReplicaClosedError(`Cannot open replica ${this.name}: it was closed`);
     }
-    checkShim(this.#native, calls.ls_view_publish(built.viewId), "publish a view of", this.name);
     if (this.#viewId) calls.ls_view_release(this.#viewId);
     this.#viewId = built.viewId;
     this.#txid = built.files.at(-1)!.file.maxTxid;
@@ -276,11 +279,7 @@ export class LiveReplica {
   #preload(files: PlanFile[]): void {
     let left = this.#cache.bytesMax * PRELOAD_SHARE;
     for (const file of [...files.slice(0, 1), ...files.slice(1).reverse()]) {
-      try {
-        if (left > 0 && file.fetched.bytes.length > 0) left -= this.#loader.preload(file, left);
-      } catch (error) {
-        if (!(error instanceof LtxFormatError)) throw error; // else told to whoever needs the damaged page
-      }
+      if (left > 0 && file.fetched.bytes.length > 0) left -= this.#loader.preload(file, left);
       file.fetched = { offset: 0, bytes: new Uint8Array(0) };
     }
   }

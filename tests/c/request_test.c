@@ -321,7 +321,10 @@ static void stopped(void){
   CHECK_INT(ls_answer((int)a[1], (int)a[2], 0, 0, ""), LS_GONE);
   iOld = iCore;
   iCore = startCore();
-  CHECK_INT(iCore, iOld);                    /* the place is used again */
+  CHECK(iCore!=iOld);
+  CHECK_INT(iCore%64, iOld%64);              /* the place is used again, under another handle */
+  CHECK_INT(ls_core_stop(iOld, "late"), LS_MISUSE);
+  CHECK_INT(ls_core_wait(iOld, 0, 1), LS_MISUSE);
   CHECK_INT(ls_core_take(iCore, a, 1), 0);
   readPage(&r, 1, 5000);
   takeOne(a);
@@ -354,7 +357,7 @@ static void ownThread(void){
   CHECK_INT(lsWaitFor(iCore, &wait), SQLITE_IOERR);
   CHECK_TEXT(wait.zError, "core's own thread");
   CHECK_INT(lsWaitFor(63, &wait), SQLITE_IOERR);
-  CHECK_TEXT(wait.zError, "no core is registered");
+  CHECK_TEXT(wait.zError, "core has ended");
   CHECK_INT(lsWaitFor(-1, &wait), SQLITE_IOERR);
   CHECK_INT(ls_core_take(63, a, 1), LS_MISUSE);
   CHECK_INT(ls_core_wait(63, 0, 1), LS_MISUSE);

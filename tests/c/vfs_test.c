@@ -1,7 +1,7 @@
 /*
 ** SQLite itself over the VFS.
 **
-** A database is made in memory; each state of it becomes an LTX file of the pages that changed, and a view. N: opens of
+** A database is made in memory; each state of it becomes an LTX file of the pages that changed, and a view. OPENS: opens of
 ** each thread in the test of the default-VFS window.
 */
 #include <sys/stat.h>
@@ -301,6 +301,13 @@ static void literalName(void){
   pthread_mutex_unlock(&core.mu);
   sqlite3_close(db);
   CHECK(access("file:my%20db?cache_size=2&vfs=litestream#x", F_OK)!=0);
+  CHECK_INT(sqlite3_open("/some/folder/file:menu?vfs=litestream", &db), SQLITE_OK);   /* made absolute by its driver */
+  pthread_mutex_lock(&core.mu);
+  CHECK(strcmp(zUriText, "menu|vfs|litestream")==0);
+  pthread_mutex_unlock(&core.mu);
+  sqlite3_close(db);
+  CHECK_INT(sqlite3_open("/some/folder/file:menu?vfs=litestreams", &db), SQLITE_CANTOPEN);
+  sqlite3_close(db);
   CHECK_INT(sqlite3_open(zPlain, &db), SQLITE_OK);            /* any other name is a file */
   sql(db, "CREATE TABLE t(x); INSERT INTO t VALUES(1)");
   CHECK_TEXT(value(db, "SELECT litestream_txid()"), "no such function");
@@ -313,6 +320,43 @@ static void literalName(void){
   sourceEnd(&s);
   ls_core_default(core.iCore, 0);
   pUriSource = NULL;
+  CHECK_EMPTY();
+}
+
+static atomic_int bFlipping;
+
+static void *flip(void *pArg){
+  (void)pArg;
+  while( atomic_load(&bFlipping) ){
+    ls_host_default(iHost, 1);
+    ls_host_default(iHost, 0);
+  }
+  return NULL;
+}
+
+/* A registration that ends in the middle of an open. */
+static void literalWhileEnding(void){
+  sqlite3_vfs *pVfs = sqlite3_vfs_find("litestream");
+  sqlite3_file *pFile = calloc(1, (size_t)pVfs->szOsFile);
+  const char *z = "file:menu?vfs=litestream";
+  sqlite3_filename zName = sqlite3_create_filename(z, "file:menu?vfs=litestream-journal", "file:menu?vfs=litestream-wal", 0, NULL);
+  int i, nRound = 20*setting("OPENS", 500), flags;
+  pthread_t thread;
+  NEED(pFile!=NULL && zName!=NULL);
+  atomic_store(&bFlipping, 1);
+  NEED(pthread_create(&thread, NULL, flip, NULL)==0);
+  for(i=0; i<nRound; i++){
+    memset(pFile, 0, (size_t)pVfs->szOsFile);
+    if( pVfs->xOpen(pVfs, zName, pFile, SQLITE_OPEN_MAIN_DB|SQLITE_OPEN_READONLY, &flags)==SQLITE_OK ){
+      pFile->pMethods->xClose(pFile);              /* ours: without a core, a file that refuses */
+    }else{
+      CHECK(pFile->pMethods==NULL);
+    }
+  }
+  atomic_store(&bFlipping, 0);
+  pthread_join(thread, NULL);
+  sqlite3_free_filename(zName);
+  free(pFile);
   CHECK_EMPTY();
 }
 
@@ -903,7 +947,7 @@ static void twoPageSizes(void){
 static Source windowSource;
 
 static void *windowThread(void *pArg){
-  int iThread = (int)(size_t)pArg, nRound = setting("N", 500), i;
+  int iThread = (int)(size_t)pArg, nRound = setting("OPENS", 500), i;
   int nWritten = 0;
   char *zPath, *z;
   sqlite3 *db;
@@ -973,6 +1017,7 @@ int main(void){
   RUN("connect: nothing is read from a closed replica, with words", closedReplica);
   RUN("uri: file:x?vfs=litestream asks the registered core", uri);
   RUN("uri: a literal file:x?vfs=litestream is a replica while the VFS is default", literalName);
+  RUN("uri: a literal name is opened while the VFS ceases to be default", literalWhileEnding);
   RUN("uri: an open without a core says register()", noCore);
   RUN("P1: a failed open leaves other connections untouched", failedOpen);
   RUN("P2: ordinary databases are unaffected", ordinary);

@@ -35,6 +35,7 @@ export class Reader {
   readonly #worker: Worker;
   readonly #waiting = new Map<number, (answer: ReaderAnswer) => void>();
   #nextId = 1;
+  #ended: { message: string; lastError: string } | undefined;
 
   /** Starts a thread, joins the replica there and connects. */
   static async start(start: ReaderStart): Promise<Reader> {
@@ -50,15 +51,16 @@ export class Reader {
       this.#waiting.delete(answer.id);
     });
     this.#worker.on("error", (error) => {
-      for (const [id, settle] of this.#waiting) {
-        settle({ id, rows: [], ms: 0, error: { message: `worker ended: ${error}`, lastError: "" } });
-      }
+      this.#ended = { message: `worker ended: ${error}`, lastError: String(error) };
+      for (const [id, settle] of this.#waiting) settle({ id, rows: [], ms: 0, error: this.#ended });
+      this.#waiting.clear();
     });
   }
 
   /** Runs SQL over there. */
   ask(sql: string): Promise<ReaderAnswer> {
     const id = this.#nextId++;
+    if (this.#ended) return Promise.resolve({ id, rows: [], ms: 0, error: this.#ended });
     return new Promise((resolve) => {
       this.#waiting.set(id, resolve);
       this.#worker.postMessage({ id, sql } satisfies ReaderCall);
@@ -72,6 +74,7 @@ export class Reader {
 
   /** Closes the connection and ends the thread. */
   async close(): Promise<void> {
+    if (this.#ended) return;
     const ended = new Promise((resolve) => this.#worker.once("exit", resolve));
     this.#worker.postMessage({ id: 0, sql: "" } satisfies ReaderCall);
     await ended;
