@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Symbols, symbols } from "./symbols.ts";
+import type { symbols } from "./symbols.ts";
 
 /** The value passed for a parameter of an ABI type. */
 interface ParameterOf {
@@ -36,11 +36,6 @@ export interface Native {
    * is stopped; then the promise resolves.
    */
   listen(core: number, onRing: () => void): Promise<void>;
-}
-
-/** How a runtime opens the shim. */
-export interface NativeLoader {
-  open(path: string, table: Symbols): Native;
 }
 
 const encoder = new TextEncoder();

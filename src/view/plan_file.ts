@@ -11,7 +11,7 @@ import { decodeHeader, HEADER_SIZE, isNoChecksum, isSnapshot, type LtxHeader } f
 import { MIN_FILE_SIZE } from "../ltx/page_index.ts";
 import { decodeTrailer, TRAILER_SIZE } from "../ltx/trailer.ts";
 import { formatTxid } from "../ltx/txid.ts";
-import type { ByteRange, ObjectStore, ReadResult, RequestOptions } from "../storage/object_store.ts";
+import type { ObjectStore, RequestOptions } from "../storage/object_store.ts";
 import type { ReplicaFile } from "./restore_plan.ts";
 
 /** Files up to this size are fetched whole: index, trailer and pages in one request. */
@@ -66,16 +66,6 @@ interface Ends {
   readonly tail: Uint8Array;
 }
 
-/** Reads a range of a file that must still be the one listed. */
-function read(
-  store: ObjectStore,
-  file: ReplicaFile,
-  range: ByteRange,
-  options: RequestOptions,
-): Promise<ReadResult> {
-  return store.read(file, range, options);
-}
-
 async function readEnds(
   store: ObjectStore,
   file: ReplicaFile,
@@ -89,13 +79,13 @@ async function readEnds(
     );
   }
   if (file.size <= WHOLE_FILE_SIZE_MAX) {
-    const { bytes } = await read(store, file, { offset: 0, size: file.size }, options);
+    const { bytes } = await store.read(file, { offset: 0, size: file.size }, options);
     return { head: bytes, tail: bytes };
   }
   const tailSize = Math.min(file.size, Math.max(TAIL_SIZE_MIN, Math.ceil(file.size * TAIL_SHARE)));
   const [head, tail] = await Promise.all([
-    read(store, file, { offset: 0, size: base ? HEAD_SIZE : HEADER_SIZE }, options),
-    read(store, file, { offset: file.size - tailSize, size: tailSize }, options),
+    store.read(file, { offset: 0, size: base ? HEAD_SIZE : HEADER_SIZE }, options),
+    store.read(file, { offset: file.size - tailSize, size: tailSize }, options),
   ]);
   return { head: head.bytes, tail: tail.bytes };
 }
@@ -131,7 +121,7 @@ async function readIndex(
   if (part.length === indexSize) return { index: part, asked: false };
   const missing = indexSize - part.length;
   const offset = file.size - AFTER_INDEX - indexSize;
-  const { bytes } = await read(store, file, { offset, size: missing }, options);
+  const { bytes } = await store.read(file, { offset, size: missing }, options);
   const index = new Uint8Array(indexSize);
   index.set(bytes);
   index.set(part, missing);
