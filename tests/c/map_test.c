@@ -418,6 +418,6 @@ int main(void){
   RUN("ls_view_relocate() refuses a circle", circle);
   RUN("ls_object_free() gives handle and frame ids back", reuse);
   RUN("ls_object_index() refuses what breaks the order", indexRefusals);
-  RUN("a million pages take at most 16 bytes each", memory);
+  RUN("R11: a million pages take at most 16 bytes each", memory);
   return finish();
 }

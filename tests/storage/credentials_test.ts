@@ -50,7 +50,7 @@ const OFF = { AWS_EC2_METADATA_DISABLED: "true" };
 const AWS = { AWS_ACCESS_KEY_ID: "AKID", AWS_SECRET_ACCESS_KEY: SECRET };
 const LITESTREAM = { LITESTREAM_ACCESS_KEY_ID: "LSID", LITESTREAM_SECRET_ACCESS_KEY: "ls-hush" };
 
-test("the chain takes AWS_* with its session token first", async () => {
+test("P8: the chain takes AWS_* with its session token first", async () => {
   const env = { ...AWS, ...LITESTREAM, AWS_SESSION_TOKEN: "tok" };
   assert.deepEqual(keysOf(await chain({ env }).source.current()), ["AKID", SECRET, "tok"]);
 });

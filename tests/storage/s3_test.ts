@@ -174,7 +174,7 @@ test("S3Store.list() goes on after the last key when a page fails on the way", a
   assert.equal(store.counts.list, 6);
 });
 
-test("S3Store finds the bucket's region by the redirect's header", async () => {
+test("P8: S3Store finds the bucket's region by the redirect's header, without asking for its location", async () => {
   await using fake = await FakeS3.start({ bucket: "my-bucket", region: "ap-southeast-2" });
   fake.put("db/k", patternBytes(10));
   const options = { credentials: credentialsOf(fake), fetch: fake.fetch };
