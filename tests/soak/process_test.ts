@@ -41,8 +41,10 @@ test("process: opening and closing again and again leaks no thread, descriptor o
     const after = { ...processCensus(), rss: process.memoryUsage().rss };
     const grown = (after.rss - before.rss) / 2 ** 20;
     console.log(`process: ${count} rounds, ${JSON.stringify(before)} → ${JSON.stringify(after)}`);
-    assert.ok(after.threads <= before.threads + 4, "threads");
-    assert.ok(after.descriptors <= before.descriptors + 8, "descriptors");
+    // A runtime keeps some threads for file I/O, and lets idle ones go: a leak would be one a round.
+    const details = `${JSON.stringify(before)} → ${JSON.stringify(after)} in ${count} rounds`;
+    assert.ok(after.threads <= before.threads + 24 && count >= 48, `threads: ${details}`);
+    assert.ok(after.descriptors <= before.descriptors + 8, `descriptors: ${details}`);
     assert.ok(grown < 64, `resident memory grew by ${grown.toFixed(1)} MiB`);
   } finally {
     await source.remove();
