@@ -268,6 +268,7 @@ static int fileRead(sqlite3_file *pFile, void *pBuf, int nByte, sqlite3_int64 iO
   sqlite3_int64 nFile;
   int rc;
   if( p->pReplica==NULL ){
+    if( iOfst!=0 || nByte>LS_HEAD_SIZE ) return SQLITE_CANTOPEN;
     memset(pBuf, 0, (size_t)nByte);        /* so that the open goes on to where the reason can be told */
     return SQLITE_IOERR_SHORT_READ;
   }
