@@ -1,6 +1,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { makeConfig, makeUriConfig, type OpenOptions, plainCredentials } from "../src/options.ts";
+import {
+  environmentWarnings,
+  type FetchOption,
+  makeConfig,
+  makeUriConfig,
+  type OpenOptions,
+  parseDuration,
+  plainCredentials,
+} from "../src/options.ts";
 import type { S3Location } from "../src/storage/replica_url.ts";
 
 const MiB = 1024 * 1024;
@@ -22,11 +30,15 @@ test("makeConfig() fills in every default", () => {
     {
       location: "file:///var/replica",
       credentials: undefined,
+      fetch: undefined,
       cacheBytesMax: 64 * MiB,
       openTimeoutMs: 60_000,
       readTimeoutMs: 60_000,
-      requestTimeoutMs: 30_000,
+      requestTimeoutMs: 9_000,
       waitForReplicaMs: 0,
+      pollIntervalMs: 1_000,
+      maxStaleMs: 0,
+      onReplaced: "error",
     },
   );
   assert.ok(Object.isFrozen(config));
@@ -223,4 +235,100 @@ test("makeUriConfig() takes the least there is for a small cache_size, and refus
   for (const size of ["", "-1", "1e6", "64MB", "0x10", " 5", "99999999999"]) {
     assert.throws(() => sized(size), RangeError, size);
   }
+});
+
+test("makeConfig() makes plain data of the fetch option", () => {
+  const of = (fetch: FetchOption) => makeConfig("s3://b/p", { fetch }, {}).fetch;
+  const url = new URL("file:///srv/proxy.ts");
+  assert.deepEqual(of({ module: url }), { module: "file:///srv/proxy.ts", export: "default" });
+  assert.deepEqual(of({ module: "https://host/proxy.ts", export: "own" }), {
+    module: "https://host/proxy.ts",
+    export: "own",
+  });
+  assert.deepEqual(structuredClone(of({ module: url })), of({ module: url }));
+});
+
+test("makeConfig() refuses a fetch option that names no module or export", () => {
+  const given: [fetch: unknown, words: RegExp][] = [
+    [fetch, /a function, expected \{ module, export \}/],
+    [{ module: "./proxy.ts" }, /module is "\.\/proxy\.ts", expected an absolute URL/],
+    [{ module: "/srv/proxy.ts" }, /expected an absolute URL/],
+    [{ module: "" }, /expected an absolute URL/],
+    [{}, /module is "undefined"/],
+    [{ module: "file:///x.ts", export: "" }, /export is ""/],
+    [{ module: "file:///x.ts", export: 5 }, /export is "5"/],
+  ];
+  for (const [option, message] of given) {
+    assert.throws(() => makeConfig("s3://b/p", { fetch: option as FetchOption }, {}), {
+      name: "TypeError",
+      message,
+    });
+  }
+});
+
+test("makeConfig() refuses an onReplaced of another name, and a poll interval that is too short", () => {
+  const onReplaced = "ignore" as "error";
+  assert.throws(() => makeConfig("file:///r", { onReplaced }, {}), /"ignore", expected "error" or "follow"/);
+  assert.equal(makeConfig("file:///r", { onReplaced: "follow" }, {}).onReplaced, "follow");
+  assert.throws(() => makeConfig("file:///r", { pollIntervalMs: 9 }, {}), RangeError);
+  assert.equal(makeConfig("file:///r", { pollIntervalMs: 10 }, {}).pollIntervalMs, 10);
+  assert.equal(makeConfig("file:///r", { pollIntervalMs: 0 }, {}).pollIntervalMs, 0);
+});
+
+test("environmentWarnings() tells what the URL of the environment stands over", () => {
+  const both = {
+    LITESTREAM_REPLICA_URL: "s3://b/p",
+    LITESTREAM_S3_BUCKET: "other",
+    LITESTREAM_S3_REGION: "r",
+  };
+  assert.deepEqual(environmentWarnings(undefined, both), [
+    "LITESTREAM_S3_BUCKET, LITESTREAM_S3_REGION and LITESTREAM_REPLICA_URL are set: only the URL is used, " +
+    "expected one of both ways",
+  ]);
+  assert.deepEqual(environmentWarnings("s3://given/p", both), []);
+  const fine = [
+    {},
+    { LITESTREAM_REPLICA_URL: "s3://b/p", LITESTREAM_S3_ENDPOINT: "http://e", LITESTREAM_S3_BUCKET: "" },
+    { LITESTREAM_S3_BUCKET: "b", LITESTREAM_S3_REGION: "r" },
+  ];
+  for (const environment of fine) assert.deepEqual(environmentWarnings(undefined, environment), []);
+});
+
+test("environmentWarnings() tells of two keys, by name only", () => {
+  const keys = {
+    AWS_ACCESS_KEY_ID: "one",
+    AWS_SECRET_ACCESS_KEY: "sesame",
+    LITESTREAM_ACCESS_KEY_ID: "two",
+    LITESTREAM_SECRET_ACCESS_KEY: "sesame",
+  };
+  const [warning = "", ...more] = environmentWarnings("s3://b/p", keys);
+  assert.match(warning, /^AWS_ACCESS_KEY_ID and LITESTREAM_ACCESS_KEY_ID name different keys/);
+  assert.ok(!/one"|two|sesame/.test(warning) && more.length === 0);
+  assert.deepEqual(environmentWarnings("s3://b/p", { ...keys, LITESTREAM_ACCESS_KEY_ID: "one" }), []);
+  assert.deepEqual(environmentWarnings("s3://b/p", { ...keys, AWS_SECRET_ACCESS_KEY: "" }), []);
+});
+
+test("parseDuration() reads durations as upstream writes them", () => {
+  const durations: [text: string, ms: number][] = [
+    ["1s", 1_000],
+    ["500ms", 500],
+    ["1m30s", 90_000],
+    ["1.5s", 1_500],
+    [".5s", 500],
+    ["1h", 3_600_000],
+    ["2us", 1],
+    ["0", 0],
+    ["0s", 0],
+  ];
+  for (const [text, ms] of durations) assert.equal(parseDuration("x", text), ms, text);
+  for (const text of ["", "1", "s", "1 s", "-1s", "1d", "1s!", "999999h", "1e3s"]) {
+    assert.throws(() => parseDuration("URI parameter x", text), /Cannot use URI parameter x: /, text);
+  }
+});
+
+test("makeUriConfig() takes poll_interval", () => {
+  const of = (interval: string) =>
+    makeUriConfig(new Map([["replica_url", "file:///r"], ["poll_interval", interval]]), {}).pollIntervalMs;
+  assert.deepEqual([of("250ms"), of("0"), of("1m")], [250, 0, 60_000]);
+  assert.throws(() => of("soon"), RangeError);
 });

@@ -5,17 +5,25 @@
  */
 import type { Native } from "../../ffi/native.ts";
 import { StorageError } from "../errors.ts";
+import type { Log } from "../log.ts";
 import type { Environment, ReplicaConfig } from "../options.ts";
 import { type Credentials, CredentialsSource } from "../storage/credentials.ts";
+import { loadFetch } from "../storage/fetch_function.ts";
 import { GENERATIONS_PREFIX, levelPrefix } from "../storage/layout.ts";
 import type { ObjectStore } from "../storage/object_store.ts";
 import { openStore, type OpenStoreOptions } from "../storage/open_store.ts";
 import type { ReplicaLocation } from "../storage/replica_url.ts";
 
-/** A store, and how keys that the user's thread renewed reach it. */
-export interface ConfiguredStore {
-  readonly store: ObjectStore;
-  setCredentials(credentials: ReplicaConfig["credentials"]): void;
+/** Takes keys that the user's thread renewed. */
+export type PushCredentials = (credentials: ReplicaConfig["credentials"]) => void;
+
+/** What a store says to those around it. */
+export interface StoreHooks {
+  readonly log?: Log;
+  /** Given at once how newer keys are pushed: the opening itself may need them. */
+  onPush?(push: PushCredentials): void;
+  /** Somebody pushes: the keys in use have expired, or the server refuses them. Absent: nobody does. */
+  onExpired?(): void;
 }
 
 function toCredentials(given: Exclude<ReplicaConfig["credentials"], "anonymous" | undefined>): Credentials {
@@ -59,26 +67,30 @@ export async function openConfiguredStore(
   environment: Environment,
   native: Native,
   signal: AbortSignal,
-): Promise<ConfiguredStore> {
+  hooks: StoreHooks = {},
+): Promise<ObjectStore> {
   const { location, credentials } = config;
   const source = credentials === undefined || credentials === "anonymous"
     ? undefined
-    : CredentialsSource.of(toCredentials(credentials));
+    : CredentialsSource.of(toCredentials(credentials), { onExpired: hooks.onExpired?.bind(hooks) });
+  hooks.onPush?.((next) => {
+    if (next !== undefined && next !== "anonymous") source?.push(toCredentials(next));
+  });
+  const fetch = config.fetch && await loadFetch(config.fetch, signal);
   const open = (prefix: string | undefined) =>
     openStore(location, {
       credentials: source ?? (credentials as "anonymous" | undefined),
       env: environment,
       prefix,
-      fetchInit: fetchInit(location, native),
+      fetch,
+      fetchInit: fetch ? undefined : fetchInit(location, native), // a function of the user's sees to TLS itself
       totalTimeoutMs: config.requestTimeoutMs,
+      log: hooks.log,
     });
-  const setCredentials: ConfiguredStore["setCredentials"] = (next) => {
-    if (next !== undefined && next !== "anonymous") source?.push(toCredentials(next));
-  };
   for (const prefix of location.prefixes.length > 1 ? location.prefixes : []) {
     const store = await open(prefix);
-    if (await holdsFiles(store, location, signal)) return { store, setCredentials };
+    if (await holdsFiles(store, location, signal)) return store;
     await store.close();
   }
-  return { store: await open(location.prefixes[0]), setCredentials };
+  return await open(location.prefixes[0]);
 }

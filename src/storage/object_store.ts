@@ -51,8 +51,12 @@ export function checkRange(range: ByteRange): void {
 export interface RequestOptions {
   /** Cancels the request and its retries; the promise rejects with the signal's reason. */
   readonly signal?: AbortSignal;
-  /** Time for all attempts together in ms, in place of the store's own; a long body may need more. */
+  /** Time for all attempts together in ms, exactly, in place of the store's own, which grows with what is read. */
   readonly timeoutMs?: number;
+  /** An attempt that brings nothing for this long has failed, in ms; in place of the store's own. */
+  readonly attemptTimeoutMs?: number;
+  /** Attempts at most; 1 for none but the first. What the last one fails with is thrown as it is. */
+  readonly attemptsMax?: number;
   /**
    * Called as bytes of the answer arrive, with all that have arrived so far: a view, not to be kept. Calls begin
    * anew when the request is tried again.

@@ -5,7 +5,8 @@
  */
 
 import { readFile } from "node:fs/promises";
-import { type Credentials, credentialsChain, CredentialsSource } from "./credentials.ts";
+import { type Credentials, type CredentialsLoader, CredentialsSource } from "./credentials.ts";
+import { credentialsChain } from "./credentials_chain.ts";
 import type { ObjectStore } from "./object_store.ts";
 import type { ReplicaLocation, S3Location } from "./replica_url.ts";
 import { RetryingStore, type RetryingStoreOptions } from "./retry.ts";
@@ -14,7 +15,7 @@ import type { FetchFunction } from "./fetch_function.ts";
 /** Static credentials, a function asked again before they end, a source, or unsigned requests to a public bucket. */
 export type CredentialsOption =
   | Credentials
-  | (() => Promise<Credentials> | Credentials)
+  | CredentialsLoader
   | CredentialsSource
   | "anonymous";
 
@@ -57,11 +58,28 @@ export async function openStore(
 }
 
 function credentialsOf(options: OpenStoreOptions): CredentialsSource | "anonymous" {
-  const { credentials, env = {}, fetch, now } = options;
+  const { credentials, env = {}, fetch, log, now } = options;
   if (credentials === "anonymous" || credentials instanceof CredentialsSource) return credentials;
   if (typeof credentials === "function") return new CredentialsSource(credentials, { now });
   if (credentials !== undefined) return CredentialsSource.of(credentials, { now });
-  return credentialsChain({ env, fetch, readFile: (path) => readFile(path, "utf8") }, { now });
+  const surroundings = { env, fetch, readFile: (path: string) => readFile(path, "utf8"), runCommand, now };
+  const onRenewalError = (error: unknown) => {
+    log?.warn(`${error instanceof Error ? error.message : error}; the older ones are used until their end`);
+  };
+  return credentialsChain(surroundings, { now, onRenewalError });
+}
+
+const COMMAND_TIMEOUT_MS = 60_000;
+
+/** What a command prints. How it failed is told without the command and its words, which may hold secrets. */
+async function runCommand(command: string): Promise<string> {
+  const { exec } = await import("node:child_process");
+  return await new Promise((resolve, reject) => {
+    exec(command, { timeout: COMMAND_TIMEOUT_MS, windowsHide: true }, (error, printed) => {
+      if (!error) return resolve(printed);
+      reject(new Error(error.killed ? `no end after ${COMMAND_TIMEOUT_MS} ms` : `exit status ${error.code}`));
+    });
+  });
 }
 
 /** Where to begin to look for an Amazon bucket; the server corrects it. */

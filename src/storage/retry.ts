@@ -5,15 +5,17 @@
  */
 
 import { DeadlineError, ReplicaClosedError, StorageError, type StorageErrorDetails } from "../errors.ts";
-import type {
-  ByteRange,
-  ListedObject,
-  ListOptions,
-  ObjectIdentity,
-  ObjectStore,
-  ReadResult,
-  RequestCounts,
-  RequestOptions,
+import type { Log } from "../log.ts";
+import {
+  type ByteRange,
+  checkRange,
+  type ListedObject,
+  type ListOptions,
+  type ObjectIdentity,
+  type ObjectStore,
+  type ReadResult,
+  type RequestCounts,
+  type RequestOptions,
 } from "./object_store.ts";
 import { RequestQueue } from "./request_queue.ts";
 
@@ -27,6 +29,8 @@ export interface RetryPolicy {
   readonly baseDelayMs: number;
   /** What the bound never exceeds, in ms. */
   readonly maxDelayMs: number;
+  /** Attempts at most; the first alone where it is 1. */
+  readonly attemptsMax: number;
 }
 
 /** Time and chance, so that tests can own them. */
@@ -59,11 +63,15 @@ export interface Attempt {
 
 /** Defaults of {@link RetryPolicy}. */
 export const RETRY_DEFAULTS: RetryPolicy = Object.freeze({
-  attemptTimeoutMs: 10_000,
-  totalTimeoutMs: 30_000,
+  attemptTimeoutMs: 4_000,
+  totalTimeoutMs: 9_000,
   baseDelayMs: 50,
-  maxDelayMs: 5_000,
+  maxDelayMs: 1_000,
+  attemptsMax: Infinity,
 });
+
+/** A read's total time grows by what its bytes take at this speed, in bytes a second. */
+const SLOWEST_BYTES_PER_SECOND = 256 * 1024;
 
 /** The runtime's own time and chance. */
 const SYSTEM_CLOCK: RetryClock = { now: Date.now, random: Math.random, sleep };
@@ -86,6 +94,7 @@ export class RetryAfterError extends StorageError {
  * Only a {@link StorageError} that says `retryable`, and an attempt that brought nothing in its time, are tried again.
  *
  * @throws {DeadlineError} the total time is over, or would be before the next attempt; the last failure is its cause
+ * @throws {StorageError} the failure of the last attempt that `attemptsMax` allows
  * @throws the signal's reason when it aborts; whatever else `operation` throws
  */
 export async function withRetries<T>(
@@ -104,6 +113,7 @@ export async function withRetries<T>(
     const error = outcome.error;
     options.signal?.throwIfAborted();
     if (!(error instanceof StorageError) || !error.retryable) throw error;
+    if (number >= limits.attemptsMax && limits.now() < endMs) throw error;
     const delayMs = delayAfter(error, number, limits);
     if (limits.now() + delayMs >= endMs) {
       throw deadlineError(what, { number, tookMs: limits.now() - startMs, delayMs, limits }, error);
@@ -218,6 +228,8 @@ function sleep(ms: number, signal: AbortSignal): Promise<void> {
 export interface RetryingStoreOptions extends Partial<RetryPolicy>, Partial<RetryClock> {
   /** Requests in flight at most; further ones wait in the order they came. 64 where nothing is said. */
   readonly requestsMax?: number;
+  /** Where each further attempt is told, for whoever looks for a fault. */
+  readonly log?: Log | undefined;
 }
 
 const REQUESTS_MAX_DEFAULT = 64;
@@ -225,7 +237,7 @@ const REQUESTS_MAX_DEFAULT = 64;
 /**
  * Any store, with a queue, deadlines and retries around each of its requests.
  *
- * A request's time begins when its turn in the queue comes. A listing is cut into pages, each a request of its own; one
+ * A request's time begins when its turn in the queue comes, and a read's grows with its size. A listing is cut into pages, each a request of its own; one
  * that fails on the way goes on after the last key it gave.
  */
 export class RetryingStore implements ObjectStore {
@@ -270,9 +282,10 @@ export class RetryingStore implements ObjectStore {
     }
   }
 
-  read(of: ObjectIdentity, range: ByteRange, options: RequestOptions = {}): Promise<ReadResult> {
+  async read(of: ObjectIdentity, range: ByteRange, options: RequestOptions = {}): Promise<ReadResult> {
+    checkRange(range);
     const what = `read bytes ${range.offset}-${range.offset + range.size - 1} of "${of.key}" in ${this.name}`;
-    return this.#request(what, options, (requestOptions) => this.#inner.read(of, range, requestOptions));
+    return await this.#request(what, options, (given) => this.#inner.read(of, range, given), range.size);
   }
 
   async close(): Promise<void> {
@@ -287,6 +300,7 @@ export class RetryingStore implements ObjectStore {
     what: string,
     options: RequestOptions,
     operation: (options: RequestOptions, number: number) => Promise<T>,
+    size = 0,
   ): Promise<T> {
     const either = new AbortController();
     const sources = [this.#closing.signal, options.signal].filter((signal) => signal !== undefined);
@@ -301,11 +315,17 @@ export class RetryingStore implements ObjectStore {
           options.onProgress?.(received);
         },
       }, attempt.number);
+    const { totalTimeoutMs = RETRY_DEFAULTS.totalTimeoutMs } = this.#options;
     const limits: RetryOptions = {
       ...this.#options,
-      ...(options.timeoutMs === undefined ? {} : { totalTimeoutMs: options.timeoutMs }),
+      totalTimeoutMs: options.timeoutMs ?? totalTimeoutMs + size / SLOWEST_BYTES_PER_SECOND * 1000,
+      attemptTimeoutMs: options.attemptTimeoutMs ?? this.#options.attemptTimeoutMs,
+      attemptsMax: options.attemptsMax ?? this.#options.attemptsMax,
       signal: either.signal,
-      onRetry: () => void this.counts.retries++,
+      onRetry: ({ message }) => {
+        this.counts.retries++;
+        this.#options.log?.debug(`Trying again: ${message}`);
+      },
     };
     try {
       return await this.#queue.run(() => withRetries(what, attempted, limits), either.signal);

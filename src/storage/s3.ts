@@ -8,8 +8,9 @@
  * @module
  */
 
+import { bareEtag, quotedEtag } from "./etag.ts";
 import { AwsV4Signer } from "aws4fetch";
-import { ObjectGoneError, ReplicaClosedError, StorageError } from "../errors.ts";
+import { ReplicaClosedError, StorageError } from "../errors.ts";
 import type { Credentials, CredentialsSource } from "./credentials.ts";
 import { compareKeys } from "./key_order.ts";
 import {
@@ -27,7 +28,18 @@ import type { FetchFunction } from "./fetch_function.ts";
 import { PROVIDERS } from "./providers.ts";
 import { hasDotSegments, rawFetch } from "./raw_fetch.ts";
 import type { S3Location } from "./replica_url.ts";
-import { faultError, isExpired, isWrongRegion, parseFault, type S3Asked, type S3Fault } from "./s3_fault.ts";
+import { addressOf, encodeKey, encodeQuery } from "./s3_address.ts";
+import { collectBody, readRange, type S3Answer } from "./s3_body.ts";
+import {
+  faultError,
+  isWrongRegion,
+  networkError,
+  parseFault,
+  refusalOf,
+  type S3Asked,
+  type S3Fault,
+  wrongAnswer,
+} from "./s3_fault.ts";
 import { parseListing, type S3Listing } from "./s3_listing.ts";
 
 /** What an {@link S3Store} is made with beside its location. */
@@ -51,12 +63,6 @@ interface Ask extends S3Asked {
   /** Encoded query without its question mark. */
   readonly query: string;
   readonly headers: Readonly<Record<string, string>>;
-}
-
-/** Where a bucket is spoken to: the origin, and what stands before a key in the path. */
-export interface Address {
-  readonly origin: string;
-  readonly base: string;
 }
 
 const EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
@@ -99,7 +105,7 @@ export class S3Store implements ObjectStore {
       last = objects.at(-1)?.key ?? last;
       if (objects.length > 0) yield objects;
       if (page.continuationToken === token && token !== undefined) {
-        throw this.#wrongAnswer(
+        throw wrongAnswer(
           listAsked(this, prefix),
           "the same continuation token twice",
           "pages that end",
@@ -132,11 +138,11 @@ export class S3Store implements ObjectStore {
       query: "",
       headers: {
         range: `bytes=${range.offset}-${last}`,
-        ...(of.etag === "" ? {} : { "if-match": quoted(of.etag) }),
+        ...(of.etag === "" ? {} : { "if-match": quotedEtag(bareEtag(of.etag)) }),
         ...customerKeyHeaders(this.#location),
       },
     }, options);
-    return await this.#readBody(response, { of, range, asked, options });
+    return await readRange(this.#answer(response, asked, options), { of, range });
   }
 
   close(): Promise<void> {
@@ -155,11 +161,11 @@ export class S3Store implements ObjectStore {
       { ...asked, objectKey: "", query: encodeQuery(query), headers: {} },
       options,
     );
-    const document = await this.#collect(response, LISTING_BYTES_MAX, asked, options);
+    const document = await collectBody(this.#answer(response, asked, options), LISTING_BYTES_MAX);
     try {
       return parseListing(new TextDecoder("utf-8", { fatal: true }).decode(document));
     } catch (cause) {
-      throw this.#wrongAnswer(asked, "an answer that is no listing", "a ListBucketResult document", {
+      throw wrongAnswer(asked, "an answer that is no listing", "a ListBucketResult document", {
         cause,
       });
     }
@@ -174,7 +180,7 @@ export class S3Store implements ObjectStore {
       const ascends = previous === undefined || compareKeys(previous, key) < 0;
       if (!object.key.startsWith(this.#prefix + prefix) || !ascends) {
         const found = `key "${object.key}"${ascends ? "" : ` after "${this.#prefix}${previous}"`}`;
-        throw this.#wrongAnswer(listAsked(this, prefix), found, `ascending keys that begin with "${prefix}"`);
+        throw wrongAnswer(listAsked(this, prefix), found, `ascending keys that begin with "${prefix}"`);
       }
       previous = key;
       if (last === undefined || compareKeys(last, key) < 0) own.push({ ...object, key });
@@ -209,8 +215,9 @@ export class S3Store implements ObjectStore {
       return true;
     }
     const source = this.#options.credentials;
-    return isExpired(fault) && source !== "anonymous" && credentials !== undefined &&
-      source.forget(credentials);
+    const refusal = refusalOf(fault);
+    return refusal !== undefined && source !== "anonymous" && credentials !== undefined &&
+      source.forget(credentials, refusal);
   }
 
   async #credentials(): Promise<Credentials | undefined> {
@@ -234,6 +241,7 @@ export class S3Store implements ObjectStore {
     signal?.throwIfAborted();
     try {
       if (hasDotSegments(path)) {
+        if (this.#options.fetch !== undefined) throw this.#unsendable(ask);
         const rejectUnauthorized = !this.#location.skipVerify;
         return await rawFetch(origin, target, { headers, signal, rejectUnauthorized });
       }
@@ -245,8 +253,17 @@ export class S3Store implements ObjectStore {
         ...(signal === undefined ? {} : { signal }),
       });
     } catch (cause) {
-      throw this.#networkError(ask, cause, signal, credentials);
+      const redact = (text: string) => this.#redacted(text, credentials);
+      throw networkError(ask, cause, { signal, redact });
     }
+  }
+
+  /** A fetch of the user's is asked for everything or for nothing: it may be the only way out, or there to count. */
+  #unsendable({ what, key }: Ask): StorageError {
+    const found = "the key begins with a segment that every fetch function drops";
+    const wanted = "a replica below a path, or no option fetch";
+    const details = { key, status: 0, code: "DotSegments", retryable: false };
+    return new StorageError(`Cannot ${what}: ${found}, expected ${wanted}`, details);
   }
 
   /** The request's headers with its signature; unsigned where access is anonymous. */
@@ -285,172 +302,18 @@ export class S3Store implements ObjectStore {
   async #readFault(response: Response, ask: Ask, options: RequestOptions): Promise<S3Fault> {
     let body = "";
     try {
-      body = new TextDecoder().decode(await this.#collect(response, FAULT_BYTES_MAX, ask, options));
+      body = new TextDecoder().decode(
+        await collectBody(this.#answer(response, ask, options), FAULT_BYTES_MAX),
+      );
     } catch (error) {
       if (options.signal?.aborted) throw error; // Else the status alone tells the fault.
     }
     return parseFault(response, body, this.#now());
   }
 
-  /** Checks the answer's headers against what was asked, then reads exactly the bytes of the range. */
-  async #readBody(
-    response: Response,
-    { of, range, asked, options }: {
-      of: ObjectIdentity;
-      range: ByteRange;
-      asked: S3Asked;
-      options: RequestOptions;
-    },
-  ): Promise<ReadResult> {
-    try {
-      const encoding = response.headers.get("content-encoding") ?? "";
-      if (!/^(|identity|aws-chunked)$/i.test(encoding)) {
-        throw this.#wrongAnswer(asked, `Content-Encoding ${encoding}`, "the bytes as they are stored");
-      }
-      const etag = response.headers.get("etag") ?? of.etag;
-      if (of.etag !== "" && bare(etag) !== bare(of.etag)) throw this.#otherObject(asked, `ETag ${etag}`, of);
-      const { size, objectSize } = this.#extent(response, of, range, asked);
-      const bytes = await this.#fill(response, size, asked, options);
-      return { bytes, etag, objectSize };
-    } catch (error) {
-      response.body?.cancel().catch(() => {}); // Rejects where a reader has cancelled it already.
-      throw error;
-    }
-  }
-
-  /** How many bytes the body must hold, and the whole object, by the answer's headers. */
-  #extent(
-    response: Response,
-    of: ObjectIdentity,
-    range: ByteRange,
-    asked: S3Asked,
-  ): { size: number; objectSize: number } {
-    const length = integerHeader(response, "content-length");
-    if (response.status !== 206) return this.#wholeExtent(response.status, length, { of, range, asked });
-    const header = response.headers.get("content-range") ?? "";
-    const [, first = "", last = "", total = ""] = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(header) ?? [];
-    const objectSize = Number(total);
-    const end = of.size === 0 ? Math.min(range.offset + range.size, objectSize) : range.offset + range.size;
-    const wanted = `bytes ${range.offset}-${end - 1}/${of.size || "SIZE"}`;
-    if (total === "" || Number(first) !== range.offset || Number(last) !== end - 1) {
-      throw this.#wrongAnswer(asked, `Content-Range "${header}"`, `"${wanted}"`);
-    }
-    if (of.size > 0 && objectSize !== of.size) throw this.#otherObject(asked, `${objectSize} bytes`, of);
-    const size = end - range.offset;
-    if (length !== undefined && length > size) {
-      throw this.#wrongAnswer(asked, `Content-Length ${length}`, `${size} bytes`);
-    }
-    return { size, objectSize };
-  }
-
-  /** An answer with the whole object is right only where the whole object was asked for. */
-  #wholeExtent(
-    status: number,
-    length: number | undefined,
-    { of, range, asked }: { of: ObjectIdentity; range: ByteRange; asked: S3Asked },
-  ): { size: number; objectSize: number } {
-    const objectSize = of.size || length;
-    const whole = status === 200 && range.offset === 0 && objectSize !== undefined &&
-      (of.size === 0 ? objectSize <= range.size : objectSize === range.size);
-    if (!whole) {
-      throw this.#wrongAnswer(
-        asked,
-        `status ${status} without a range`,
-        "a server that answers ranges with status 206",
-      );
-    }
-    if (length !== undefined && length > objectSize) throw this.#otherObject(asked, `${length} bytes`, of);
-    return { size: objectSize, objectSize };
-  }
-
-  /** Reads a body that must have exactly `size` bytes. */
-  async #fill(
-    response: Response,
-    size: number,
-    asked: S3Asked,
-    options: RequestOptions,
-  ): Promise<Uint8Array> {
-    const bytes = new Uint8Array(size);
-    let count = 0;
-    for await (const chunk of this.#chunks(response, asked, options)) {
-      if (count + chunk.length > size) {
-        throw this.#wrongAnswer(
-          asked,
-          `more than ${count + chunk.length - 1} bytes of body`,
-          `${size} bytes`,
-        );
-      }
-      bytes.set(chunk, count);
-      count += chunk.length;
-      options.onProgress?.(bytes.subarray(0, count));
-    }
-    if (count < size) {
-      throw this.#wrongAnswer(asked, `a body of ${count} bytes`, `${size} bytes`, { retryable: true });
-    }
-    return bytes;
-  }
-
-  /** Reads a body of unknown length, at most `sizeMax` bytes. */
-  async #collect(
-    response: Response,
-    sizeMax: number,
-    asked: S3Asked,
-    options: RequestOptions,
-  ): Promise<Uint8Array> {
-    const chunks: Uint8Array[] = [];
-    let size = 0;
-    for await (const chunk of this.#chunks(response, asked, options)) {
-      chunks.push(chunk);
-      size += chunk.length;
-      if (size > sizeMax) throw this.#wrongAnswer(asked, `more than ${sizeMax} bytes of answer`, "less");
-      options.onProgress?.(chunk);
-    }
-    const bytes = new Uint8Array(size);
-    let offset = 0;
-    for (const chunk of chunks) {
-      bytes.set(chunk, offset);
-      offset += chunk.length;
-    }
-    return bytes;
-  }
-
-  /** The body's chunks; what the connection fails with becomes a retryable error, leaving early cancels the body. */
-  async *#chunks(
-    response: Response,
-    asked: S3Asked,
-    options: RequestOptions,
-  ): AsyncGenerator<Uint8Array, void, void> {
-    const reader = response.body?.getReader();
-    if (reader === undefined) return;
-    let ended = false;
-    try {
-      for (;;) {
-        const { done, value } = await reader.read();
-        ended = done;
-        if (done) return;
-        this.counts.bytes += value.length;
-        yield value;
-      }
-    } catch (cause) {
-      ended = true;
-      throw this.#networkError(asked, cause, options.signal);
-    } finally {
-      if (!ended) reader.cancel().catch(() => {});
-    }
-  }
-
-  #networkError(asked: S3Asked, cause: unknown, signal?: AbortSignal, credentials?: Credentials): unknown {
-    if (signal?.aborted) return signal.reason;
-    if (cause instanceof StorageError) return cause;
-    const { name = "", message = String(cause) } = cause as Partial<Error>;
-    const inner = (cause as Partial<Error>).cause;
-    const detail = inner instanceof Error ? `: ${inner.message}` : "";
-    // A permission or a certificate does not come by waiting; all else about a connection may.
-    const lasting = name === "NotCapable" || name === "PermissionDenied" ||
-      /certificate/i.test(message + detail);
-    const details = { key: asked.key, status: 0, code: "Network", retryable: !lasting, cause };
-    const found = this.#redacted(`${message}${detail}`, credentials);
-    return new StorageError(`Cannot ${asked.what}: ${found}, expected an answer`, details);
+  #answer(response: Response, asked: S3Asked, options: RequestOptions): S3Answer {
+    const redact = (text: string) => this.#redacted(text, undefined);
+    return { response, asked, options, counts: this.counts, redact };
   }
 
   /** `text` without secrets, should whoever wrote it have repeated a header. */
@@ -466,65 +329,10 @@ export class S3Store implements ObjectStore {
       text,
     );
   }
-
-  #otherObject(asked: S3Asked, found: string, of: ObjectIdentity): ObjectGoneError {
-    const details = { key: asked.key, status: 200, code: "Changed", retryable: false };
-    const wanted = `the listed object (ETag ${of.etag || "any"}, ${of.size || "any number of"} bytes)`;
-    return new ObjectGoneError(`Cannot ${asked.what}: ${found}, expected ${wanted}`, details);
-  }
-
-  /** A success that is none: the answer is not what was asked for. */
-  #wrongAnswer(
-    asked: S3Asked,
-    found: string,
-    wanted: string,
-    more: { retryable?: boolean; cause?: unknown } = {},
-  ): StorageError {
-    const details = { key: asked.key, status: 200, code: "WrongAnswer", retryable: false, ...more };
-    return new StorageError(`Cannot ${asked.what}: ${found}, expected ${wanted}`, details);
-  }
 }
 
 function listAsked(store: S3Store, prefix: string, bucket = ""): S3Asked {
   return { what: `list "${prefix}" in ${store.name}`, bucket, key: prefix, kind: "list" };
-}
-
-/** Where requests for `location` go while its bucket is taken to be in `region`. */
-export function addressOf(location: S3Location, region: string): Address {
-  const { bucket, endpoint, pathStyle } = location;
-  const domain = region.startsWith("cn-") ? "amazonaws.com.cn" : "amazonaws.com";
-  const point = /^arn:[^:]+:s3:[^:]*:(\d+):accesspoint[/:](.+)$/i.exec(bucket);
-  const access = point === null ? undefined : `${point[2]}-${point[1]}`;
-  if (endpoint === "") {
-    if (access !== undefined) {
-      return { origin: `https://${access}.s3-accesspoint.${region}.${domain}`, base: "" };
-    }
-    // A wildcard certificate covers one label: names with dots, and names no host may have, stand in the path.
-    const inHost = !pathStyle && /^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$/.test(bucket);
-    const host = `s3.${region}.${domain}`;
-    return inHost
-      ? { origin: `https://${bucket}.${host}`, base: "" }
-      : { origin: `https://${host}`, base: `/${encodeKey(bucket)}` };
-  }
-  const [, origin = "", path = ""] = /^(https?:\/\/[^/]+)(.*)$/.exec(endpoint) ?? [];
-  if (access === undefined && pathStyle) return { origin, base: `${path}/${encodeKey(bucket)}` };
-  return { origin: origin.replace("//", `//${access ?? bucket}.`), base: path };
-}
-
-/** RFC 3986 encoding of each segment; slashes stay. */
-function encodeKey(key: string): string {
-  return key.split("/").map(encodePart).join("/");
-}
-
-function encodeQuery(query: ReadonlyMap<string, string>): string {
-  return [...query].map(([name, value]) => `${encodePart(name)}=${encodePart(value)}`).sort().join("&");
-}
-
-function encodePart(text: string): string {
-  return encodeURIComponent(text).replace(
-    /[!'()*]/g,
-    (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`,
-  );
 }
 
 function customerKeyHeaders({ customerKey }: S3Location): Record<string, string> {
@@ -534,19 +342,4 @@ function customerKeyHeaders({ customerKey }: S3Location): Record<string, string>
     "x-amz-server-side-encryption-customer-key": customerKey.key,
     "x-amz-server-side-encryption-customer-key-md5": customerKey.keyMd5,
   };
-}
-
-function integerHeader(response: Response, name: string): number | undefined {
-  const value = response.headers.get(name) ?? "";
-  return /^\d+$/.test(value) ? Number(value) : undefined;
-}
-
-/** As `If-Match` wants it; some servers list tags without their quotes. */
-function quoted(etag: string): string {
-  return /^(W\/)?"/.test(etag) ? etag : `"${etag}"`;
-}
-
-/** The tag alone: a proxy that re-packs bodies marks it as weak, some servers leave the quotes out. */
-function bare(etag: string): string {
-  return etag.replace(/^W\//, "").replace(/^"|"$/g, "");
 }

@@ -6,6 +6,7 @@
  */
 
 import { ObjectGoneError, StorageError } from "../errors.ts";
+import type { ObjectIdentity } from "./object_store.ts";
 import { parseRetryAfter, RetryAfterError } from "./retry.ts";
 import { childText, parseXml, type XmlElement } from "./xml.ts";
 
@@ -64,6 +65,8 @@ const RETRYABLE_CODES = new Set([
   "TooManyRequests",
 ]);
 const RETRYABLE_STATUSES = new Set([307, 408, 409, 425, 429, 500, 502, 503, 504]);
+const EXPIRED_CODES = new Set(["ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"]);
+const UNKNOWN_KEY_CODES = new Set(["InvalidAccessKeyId", "InvalidToken", "InvalidTokenId"]);
 const REGION_NAME = /^[a-z0-9-]{1,40}$/;
 
 /** Reads a fault out of its status, headers and `body`; a body that is no S3 error only leaves things empty. */
@@ -93,10 +96,10 @@ export function isWrongRegion(fault: S3Fault): boolean {
     ((status === 400 || status === 403) && code === "InvalidRegion");
 }
 
-/** Whether newer credentials may succeed. */
-export function isExpired(fault: S3Fault): boolean {
-  return fault.code === "ExpiredToken" || fault.code === "TokenRefreshRequired" ||
-    fault.code === "InvalidToken";
+/** How the server refuses credentials in place of which others may succeed; undefined where it is no such fault. */
+export function refusalOf({ code }: S3Fault): "expired" | "unknown" | undefined {
+  if (EXPIRED_CODES.has(code)) return "expired";
+  return UNKNOWN_KEY_CODES.has(code) ? "unknown" : undefined;
 }
 
 /** The error that tells the fault; `redact` takes secrets out of the server's words. */
@@ -116,6 +119,43 @@ export function faultError(
     return new RetryAfterError(message, { ...details, retryAfterMs: fault.retryAfterMs });
   }
   return new StorageError(message, details);
+}
+
+/** A success that is none: the answer is not what was asked for. */
+export function wrongAnswer(
+  asked: S3Asked,
+  found: string,
+  wanted: string,
+  more: { retryable?: boolean; cause?: unknown } = {},
+): StorageError {
+  const details = { key: asked.key, status: 200, code: "WrongAnswer", retryable: false, ...more };
+  return new StorageError(`Cannot ${asked.what}: ${found}, expected ${wanted}`, details);
+}
+
+/** An answer about another object than the one that was listed. */
+export function otherObject(asked: S3Asked, found: string, of: ObjectIdentity): ObjectGoneError {
+  const details = { key: asked.key, status: 200, code: "Changed", retryable: false };
+  const wanted = `the listed object (ETag ${of.etag || "any"}, ${of.size || "any number of"} bytes)`;
+  return new ObjectGoneError(`Cannot ${asked.what}: ${found}, expected ${wanted}`, details);
+}
+
+/** What a connection failed with; the signal's reason where it was aborted. */
+export function networkError(
+  asked: S3Asked,
+  cause: unknown,
+  { signal, redact }: { signal: AbortSignal | undefined; redact: (text: string) => string },
+): unknown {
+  if (signal?.aborted) return signal.reason;
+  if (cause instanceof StorageError) return cause;
+  const { name = "", message = String(cause) } = cause as Partial<Error>;
+  const inner = (cause as Partial<Error>).cause;
+  const detail = inner instanceof Error ? `: ${inner.message}` : "";
+  // A permission or a certificate does not come by waiting; all else about a connection may.
+  const lasting = name === "NotCapable" || name === "PermissionDenied" ||
+    /certificate/i.test(message + detail);
+  const details = { key: asked.key, status: 0, code: "Network", retryable: !lasting, cause };
+  const found = redact(`${message}${detail}`);
+  return new StorageError(`Cannot ${asked.what}: ${found}, expected an answer`, details);
 }
 
 function isGone(fault: S3Fault, asked: S3Asked): boolean {

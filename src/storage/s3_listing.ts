@@ -5,6 +5,7 @@
  * @module
  */
 
+import { bareEtag } from "./etag.ts";
 import type { ListedObject } from "./object_store.ts";
 import { childText, parseXml, type XmlElement } from "./xml.ts";
 
@@ -48,7 +49,7 @@ function parseObject(contents: XmlElement, urlEncoded: boolean): ListedObject {
   }
   return {
     key: urlEncoded ? decodeKey(key) : key,
-    etag: childText(contents, "ETag") ?? "",
+    etag: bareEtag(childText(contents, "ETag") ?? ""),
     size,
     modifiedMs,
   };

@@ -2,14 +2,19 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { openReplica } from "../../mod.ts";
+import { openReplica, type Replica, type StaticCredentials } from "../../mod.ts";
 import { makeReplica } from "../soak/soak_support.ts";
 import { FakeS3 } from "../support/fake_s3.ts";
+import { Reader } from "./reader.ts";
 
 const KEY = "db/0009/0000000000000001-0000000000000001.ltx";
 
 /** The replica's one file: small enough to come whole, so that no query waits for this thread, which serves. */
-async function smallFile(rows: number): Promise<Uint8Array> {
+function smallFile(rows: number): Promise<Uint8Array> {
+  return fileOf(rows);
+}
+
+async function fileOf(rows: number): Promise<Uint8Array> {
   const source = await makeReplica(rows);
   try {
     return await readFile(fileURLToPath(`${source.url}/ltx/9/${KEY.split("/").at(-1)}`));
@@ -54,19 +59,183 @@ test("openReplica(): 20 replicas with credentials of their own stand side by sid
 test("openReplica() calls a credentials function, and again before they expire", async () => {
   await using server = await FakeS3.start();
   server.put(KEY, await smallFile(20));
-  const { endpoint, options: { accessKeyId, secretAccessKey } } = server;
+  const { endpoint } = server;
   let calls = 0;
   const credentials = () => {
     calls++;
-    // The first ones end within the margin, so that the second call comes after the least wait of a second.
-    const expiration = new Date(Date.now() + (calls === 1 ? 60_000 : 3_600_000));
-    return { accessKeyId, secretAccessKey, expiration };
+    return keysFor(server, calls === 1 ? 3_000 : 3_600_000);
   };
   await using replica = await openReplica("s3://bucket/db", { endpoint, credentials });
   assert.equal(calls, 1);
-  for (let i = 0; i < 100 && calls < 2; i++) await new Promise((resolve) => setTimeout(resolve, 50));
-  assert.equal(calls, 2);
+  await until(() => calls === 2);
   assert.equal(replica.lastError, undefined);
+});
+
+/** The server's keys, with an end. */
+function keysFor({ options }: FakeS3, lifeMs: number): StaticCredentials {
+  const { accessKeyId, secretAccessKey, sessionToken } = options;
+  return { accessKeyId, secretAccessKey, sessionToken, expiration: new Date(Date.now() + lifeMs) };
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+async function until(holds: () => boolean, timeoutMs = 10_000): Promise<void> {
+  for (const endMs = Date.now() + timeoutMs; !holds() && Date.now() < endMs;) await pause(20);
+  assert.ok(holds());
+}
+
+const LARGE_ROWS = 8_000;
+const SUM = "SELECT sum(length(body)) AS bytes FROM t";
+
+/** A replica too large to come whole, and a thread that queries it; `credentials` are the function's answers. */
+async function withReader(
+  server: FakeS3,
+  credentials: () => StaticCredentials | Promise<StaticCredentials>,
+  use: (replica: Replica, sum: () => ReturnType<Reader["ask"]>) => Promise<void>,
+): Promise<string[]> {
+  const told: string[] = [];
+  server.put(KEY, await fileOf(LARGE_ROWS));
+  await using replica = await openReplica("s3://bucket/db", {
+    endpoint: server.endpoint,
+    credentials,
+    requestTimeoutMs: 2_000,
+    log: ({ level, message }) => told.push(`${level} ${message}`),
+  });
+  const reader = await Reader.start({ shared: replica.share() });
+  try {
+    await use(replica, () => reader.ask(SUM));
+  } finally {
+    await reader.close();
+  }
+  return told;
+}
+
+test("keys of a function that the server refuses as expired are renewed at once, and the query goes on", async () => {
+  await using server = await FakeS3.start({ sessionToken: "token-of-the-first" });
+  let calls = 0;
+  const credentials = () => {
+    calls++;
+    return keysFor(server, 3_600_000);
+  };
+  await withReader(server, credentials, async (_, sum) => {
+    Object.assign(server.options, { sessionToken: "the-second", expiredTokens: ["token-of-the-first"] });
+    const { rows, error } = await sum();
+    assert.deepEqual([rows.map(({ bytes }) => bytes), error], [[LARGE_ROWS * 200], undefined]);
+    assert.equal(calls, 2);
+    assert.ok(server.log.some(({ status }) => status === 400));
+  });
+});
+
+test("expired keys whose function does not come to run fail a query with words, and the next one works", async () => {
+  await using server = await FakeS3.start();
+  let calls = 0;
+  let answer: (keys: StaticCredentials) => void = () => {};
+  const credentials = () => {
+    if (++calls === 1) return keysFor(server, 1_500);
+    return new Promise<StaticCredentials>((resolve) => answer = resolve);
+  };
+  await withReader(server, credentials, async (_, sum) => {
+    await until(() => calls === 2);
+    await pause(600);
+    const { error } = await sum();
+    assert.match(
+      error?.lastError ?? "",
+      /DeadlineError: Cannot read .*they expired at 20.*Z, and the function that renews them has not run/,
+    );
+    answer(keysFor(server, 3_600_000));
+    await pause(100);
+    assert.equal((await sum()).error, undefined);
+    assert.equal(calls, 2);
+  });
+});
+
+test("keys that expire while the function's thread is busy fail a query with words, and the next one works", async () => {
+  await using server = await FakeS3.start();
+  let calls = 0;
+  const credentials = () => keysFor(server, ++calls === 1 ? 1_200 : 3_600_000);
+  await withReader(server, credentials, async (_, sum) => {
+    const block = (ms: number) => {
+      for (const endMs = performance.now() + ms; performance.now() < endMs;);
+    };
+    block(1_300); // As a query of this thread would; the keys end meanwhile.
+    const asked = sum();
+    block(3_000);
+    assert.equal(calls, 1);
+    assert.match(
+      (await asked).error?.lastError ?? "",
+      /they expired at 20.*Z, and the function that renews them has not run \(its thread is busy, querying\?\)/,
+    );
+    await until(() => calls === 2);
+    await pause(100);
+    assert.equal((await sum()).error, undefined);
+  });
+});
+
+test("a query that finds expired keys waits for newer ones", async () => {
+  await using server = await FakeS3.start();
+  let calls = 0;
+  const credentials = async () => {
+    if (++calls === 1) return keysFor(server, 1_200);
+    await pause(1_200);
+    return keysFor(server, 3_600_000);
+  };
+  await withReader(server, credentials, async (_, sum) => {
+    await until(() => calls === 2);
+    await pause(300); // Expired by now; the newer ones come in less than a second.
+    const { error, ms } = await sum();
+    assert.equal(error, undefined);
+    assert.ok(ms > 300, `${ms}`);
+  });
+});
+
+test("a credentials function that fails is told, and called again while the keys hold", async () => {
+  await using server = await FakeS3.start();
+  let calls = 0;
+  const credentials = () => {
+    if (++calls === 2) throw new Error("the vault is sealed");
+    return keysFor(server, calls === 1 ? 6_000 : 3_600_000);
+  };
+  const told = await withReader(server, credentials, async (replica, sum) => {
+    await until(() => calls === 2);
+    await pause(20);
+    assert.match(replica.lastError?.message ?? "", /^Cannot renew credentials: the vault is sealed$/);
+    assert.equal((await sum()).error, undefined);
+    await until(() => calls === 3);
+  });
+  assert.deepEqual(told, ["warn Cannot renew credentials: the vault is sealed"]);
+});
+
+test("keys are renewed while an opening waits for the replica's first files", async () => {
+  await using server = await FakeS3.start();
+  let calls = 0;
+  const credentials = () => keysFor(server, ++calls < 3 ? 2_000 : 3_600_000);
+  const opening = openReplica("s3://bucket/db", {
+    endpoint: server.endpoint,
+    credentials,
+    requestTimeoutMs: 500,
+    waitForReplicaMs: 20_000,
+  });
+  await Promise.race([pause(2_500), opening]);
+  server.put(KEY, await smallFile(20));
+  await using replica = await opening;
+  assert.equal(replica.txid, 1n);
+  assert.ok(calls >= 3);
+});
+
+test("openReplica() tells a credentials function that gives nothing, or not in time", async () => {
+  const open = (credentials: () => StaticCredentials | Promise<StaticCredentials>) =>
+    openReplica("s3://bucket/db", { endpoint: "http://127.0.0.1:1", credentials, openTimeoutMs: 100 });
+  await assert.rejects(open(() => undefined as unknown as StaticCredentials), {
+    name: "TypeError",
+    message: /the function gave undefined/,
+  });
+  await assert.rejects(open(() => ({ accessKeyId: "AKID", secretAccessKey: "" })), { name: "TypeError" });
+  await assert.rejects(open(() => new Promise(() => {})), {
+    name: "DeadlineError",
+    message: "Cannot get credentials: the function gave none after 100 ms",
+  });
 });
 
 test("openReplica() says which credentials it looked for", async () => {

@@ -1,11 +1,15 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { DeadlineError, ObjectGoneError, StorageError } from "../../src/errors.ts";
+import { anyObject, type ObjectStore, type RequestOptions } from "../../src/storage/object_store.ts";
 import { RequestQueue } from "../../src/storage/request_queue.ts";
 import {
   type Attempt,
   parseRetryAfter,
+  RETRY_DEFAULTS,
   RetryAfterError,
+  RetryingStore,
+  type RetryingStoreOptions,
   type RetryOptions,
   withRetries,
 } from "../../src/storage/retry.ts";
@@ -198,6 +202,140 @@ test("withRetries() does not wait for what the server asks past the deadline", a
     /no success in 1 attempt and 0 ms, the server asks to wait 60 s, expected one within 30 s/,
   );
   assert.equal(clock.nowMs, startMs);
+});
+
+test("withRetries() throws what the last attempt of attemptsMax fails with, as it is", async () => {
+  for (const attemptsMax of [1, 3]) {
+    const retried: string[] = [];
+    let tries = 0;
+    const errors = [failure("1"), failure("2"), failure("3")];
+    const work = withRetries(
+      "read",
+      () => Promise.reject(errors[tries++]),
+      new FakeClock().options({ ...POLICY, attemptsMax, onRetry: ({ message }) => retried.push(message) }),
+    );
+    await assert.rejects(work, (error) => error === errors[attemptsMax - 1]);
+    assert.equal(tries, attemptsMax);
+    assert.equal(retried.length, attemptsMax - 1);
+  }
+});
+
+test("withRetries() with attemptsMax does not wait for what the server asks after the last attempt", async () => {
+  const clock = new FakeClock();
+  const last = later(60_000);
+  const work = withRetries(
+    "read",
+    () => Promise.reject(last),
+    clock.options({ ...POLICY, attemptsMax: 1 }),
+  );
+  await assert.rejects(work, (error) => error === last);
+});
+
+test("withRetries() with attemptsMax still tells a time that was over", async () => {
+  const clock = new FakeClock();
+  const stalled = withRetries("poll", never, clock.options({ ...POLICY, attemptsMax: 1 }));
+  await assert.rejects(stalled, (error) => {
+    assert.ok(error instanceof StorageError && error.code === "Timeout");
+    assert.match(error.message, /nothing arrived for 10 s/);
+    return true;
+  });
+  const over = withRetries(
+    "poll",
+    never,
+    clock.options({ ...POLICY, attemptsMax: 1, totalTimeoutMs: 5_000 }),
+  );
+  await assert.rejects(over, DeadlineError);
+});
+
+/** A store of which each read ends as `read` says, under a clock that jumps. */
+function retryingStore(
+  read: (options: RequestOptions) => Promise<never>,
+  options: RetryingStoreOptions = {},
+): { store: RetryingStore; clock: FakeClock } {
+  const clock = new FakeClock();
+  const inner: ObjectStore = {
+    name: "test",
+    counts: { list: 0, get: 0, bytes: 0, retries: 0 },
+    list: () => ({ [Symbol.asyncIterator]: () => ({ next: () => read({}) }) }),
+    read: (_of, _range, options = {}) => read(options),
+    close: () => Promise.resolve(),
+  };
+  const { now, random, sleep } = clock.options() as Required<RetryingStoreOptions>;
+  return { store: new RetryingStore(inner, { now, random, sleep, ...options }), clock };
+}
+
+const KiB = 1024;
+
+function readOf(store: ObjectStore, size: number, options: RequestOptions = {}): Promise<unknown> {
+  return store.read(anyObject("k"), { offset: 0, size }, options);
+}
+
+function silence({ signal }: RequestOptions): Promise<never> {
+  return new Promise((_, reject) => signal?.addEventListener("abort", () => reject(signal.reason)));
+}
+
+test("RetryingStore takes attemptsMax and attemptTimeoutMs of a request in place of its own", async () => {
+  let tries = 0;
+  const { store, clock } = retryingStore((options) => {
+    tries++;
+    return silence(options);
+  }, { attemptsMax: 2 });
+  const startMs = clock.nowMs;
+  await assert.rejects(readOf(store, 1), { name: "StorageError", code: "Timeout" });
+  assert.equal(tries, 2);
+  assert.ok(clock.nowMs - startMs >= 2 * RETRY_DEFAULTS.attemptTimeoutMs);
+  tries = 0;
+  const soonMs = clock.nowMs;
+  await assert.rejects(readOf(store, 1, { attemptsMax: 1, attemptTimeoutMs: 300 }), { code: "Timeout" });
+  assert.equal(tries, 1);
+  assert.equal(clock.nowMs - soonMs, 300);
+});
+
+test("RetryingStore takes attemptsMax for each page of a listing", async () => {
+  let tries = 0;
+  const { store } = retryingStore(() => {
+    tries++;
+    return Promise.reject(failure());
+  });
+  const pages = store.list("", { attemptsMax: 1 })[Symbol.asyncIterator]();
+  await assert.rejects(pages.next(), { name: "StorageError", status: 503 });
+  assert.equal(tries, 1);
+});
+
+for (
+  const [name, read] of [["nothing comes", silence], ["503 comes", () => Promise.reject(failure())]] as const
+) {
+  test(`RetryingStore fails within 10 s where nothing else is said and ${name}`, async () => {
+    const { store, clock } = retryingStore(read);
+    const startMs = clock.nowMs;
+    await assert.rejects(readOf(store, 256 * KiB), DeadlineError);
+    const tookMs = clock.nowMs - startMs;
+    assert.ok(tookMs > 8_000 && tookMs <= 10_000, `${tookMs}`);
+  });
+}
+
+test("RetryingStore gives a read a second more for each 256 KiB of it, unless its time is said", async () => {
+  const { store, clock } = retryingStore(silence, { totalTimeoutMs: 2_000, attemptTimeoutMs: 1_000_000 });
+  const took = async (size: number, options: RequestOptions = {}) => {
+    const startMs = clock.nowMs;
+    await assert.rejects(readOf(store, size, options), DeadlineError);
+    return clock.nowMs - startMs;
+  };
+  assert.equal(Math.floor(await took(1)), 2_000);
+  assert.equal(await took(256 * KiB), 3_000);
+  assert.equal(await took(64 * 1024 * KiB), 258_000);
+  assert.equal(await took(64 * 1024 * KiB, { timeoutMs: 500 }), 500);
+});
+
+test("RetryingStore pauses for a second at most", async () => {
+  const at: number[] = [];
+  const { store, clock } = retryingStore(() => {
+    at.push(clock.nowMs);
+    return Promise.reject(failure());
+  });
+  await assert.rejects(readOf(store, 1), DeadlineError);
+  const pauses = at.slice(1).map((ms, i) => ms - (at[i] ?? 0));
+  assert.equal(Math.max(...pauses), 1_000);
 });
 
 test("parseRetryAfter() takes seconds and dates", () => {

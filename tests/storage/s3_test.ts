@@ -5,7 +5,8 @@ import { type Credentials, CredentialsSource } from "../../src/storage/credentia
 import { anyObject, type ListOptions, type ObjectStore } from "../../src/storage/object_store.ts";
 import { openStore, type OpenStoreOptions } from "../../src/storage/open_store.ts";
 import { parseReplicaUrl, type S3Location } from "../../src/storage/replica_url.ts";
-import { addressOf, S3Store } from "../../src/storage/s3.ts";
+import { S3Store } from "../../src/storage/s3.ts";
+import { addressOf } from "../../src/storage/s3_address.ts";
 import { ODD_KEYS, patternBytes, testObjectStore } from "../contracts/object_store_contract.ts";
 import { FakeS3, type FakeS3Options } from "../support/fake_s3.ts";
 import { type Fault, FaultSchedule } from "../support/faults.ts";
@@ -234,6 +235,72 @@ test("S3Store asks for new credentials once when they have expired", async () =>
   const store = await storeAt(fake, "/db", { credentials });
   assert.deepEqual(await keysOf(store), []);
   assert.equal(calls, 2);
+});
+
+test("S3Store asks whoever pushes credentials for newer ones, and goes on when they come", async () => {
+  await using fake = await FakeS3.start({ sessionToken: "second", expiredTokens: ["first"] });
+  let asked = 0;
+  const source = CredentialsSource.of({ ...credentialsOf(fake), sessionToken: "first" }, {
+    onExpired: () => {
+      asked++;
+      setTimeout(() => source.push(credentialsOf(fake)), 300);
+    },
+  });
+  const store = await storeAt(fake, "/db", { credentials: source, baseDelayMs: 20 });
+  await Promise.all([keysOf(store), keysOf(store), keysOf(store)]);
+  assert.equal(asked, 1);
+  assert.ok(fake.log.length <= 6, "nothing is sent with keys that are known to have expired");
+});
+
+test("S3Store fails at once with pushed keys that the server does not know, and asks for others", async () => {
+  await using fake = await FakeS3.start();
+  let asked = 0;
+  const wrong = { ...credentialsOf(fake), accessKeyId: "AKIDOTHER" };
+  const source = CredentialsSource.of(wrong, { onExpired: () => asked++ });
+  const store = await storeAt(fake, "/db", { credentials: source });
+  assert.equal((await errorOf(keysOf(store))).code, "InvalidAccessKeyId");
+  assert.deepEqual([asked, fake.log.length], [1, 1]);
+});
+
+test("S3Store meets a bucket that answers 403 for a key that is not there, where LIST works", async () => {
+  await using fake = await FakeS3.start({ missingKeyStatus: 403 });
+  fake.put("db/k", patternBytes(10));
+  const store = await storeAt(fake);
+  assert.deepEqual(await keysOf(store), ["k"]);
+  await store.read(anyObject("k"), { offset: 0, size: 10 });
+  const error = await errorOf(store.read(anyObject("next"), { offset: 0, size: 10 }));
+  assert.ok(!(error instanceof ObjectGoneError));
+  assert.deepEqual([error.status, error.code, error.retryable], [403, "AccessDenied", false]);
+  assert.equal(store.counts.retries, 0);
+});
+
+test("S3Store asks a fetch function of the user's for everything, credentials too", async () => {
+  await using fake = await FakeS3.start();
+  const urls: string[] = [];
+  const fetch = (url: string, init: RequestInit) => {
+    urls.push(new URL(url).pathname);
+    if (!url.includes("/creds")) return globalThis.fetch(url, init);
+    const { accessKeyId, secretAccessKey } = fake.options;
+    return Promise.resolve(Response.json({ AccessKeyId: accessKeyId, SecretAccessKey: secretAccessKey }));
+  };
+  const env = { AWS_CONTAINER_CREDENTIALS_FULL_URI: "http://127.0.0.1:1/creds" };
+  const store = await openStore(locate(fake.url("/db")), { env, fetch });
+  await keysOf(store);
+  assert.deepEqual(urls, ["/creds", "/bucket/"]);
+});
+
+test("S3Store does not send keys with dot segments past a fetch function of the user's", async () => {
+  await using fake = await FakeS3.start();
+  fake.put("./k", patternBytes(10));
+  const fetch = (url: string, init: RequestInit) => globalThis.fetch(url, init);
+  const store = await openStore(locate(fake.url()), {
+    credentials: credentialsOf(fake),
+    prefix: "./",
+    fetch,
+  });
+  assert.deepEqual(await keysOf(store), ["k"]);
+  const error = await errorOf(store.read(anyObject("k"), { offset: 0, size: 10 }));
+  assert.deepEqual([error.code, error.retryable, fake.count("GET")], ["DotSegments", false, 0]);
 });
 
 const endpoints: [url: string, region: string, address: string][] = [

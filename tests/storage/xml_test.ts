@@ -62,7 +62,7 @@ test("parseListing() reads a page", () => {
   assert.deepEqual(page, {
     objects: [{
       key: "db/a&b+c%20d",
-      etag: '"abc-2"',
+      etag: "abc-2",
       size: 123,
       modifiedMs: Date.parse("2026-11-21T02:15:56.242Z"),
     }],

@@ -28,6 +28,10 @@ export interface FakeS3Options {
   secretAccessKey: string;
   /** Empty: requests must not carry one. */
   sessionToken: string;
+  /** Session tokens that are answered with ExpiredToken. */
+  expiredTokens: readonly string[];
+  /** Status for a key that is not there; 403 as where LIST of the bucket is not permitted. */
+  missingKeyStatus: 404 | 403;
   /** Unsigned requests are served too. */
   anonymous: boolean;
   /** Signatures are checked; off only where a bench wants the server cheaper. */
@@ -131,6 +135,8 @@ export class FakeS3 {
       accessKeyId: "AKIDEXAMPLE",
       secretAccessKey: "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY",
       sessionToken: "",
+      expiredTokens: [],
+      missingKeyStatus: 404,
       anonymous: false,
       verify: true,
       pageSize: 1000,
@@ -323,6 +329,9 @@ export class FakeS3 {
   #authorize(request: HttpRequest, host: string): HttpAnswer | undefined {
     const { options } = this;
     if (!options.verify || (options.anonymous && !request.headers.has("authorization"))) return undefined;
+    if (options.expiredTokens.includes(request.headers.get("x-amz-security-token") ?? "")) {
+      return errorAnswer(400, "ExpiredToken", "The provided token has expired.");
+    }
     const { refusal, region } = checkSignature(request, { ...options, nowMs: options.now() });
     const hostRegion = /[.-]s3\.([a-z0-9-]+)\.amazonaws\.com$|^s3\.([a-z0-9-]+)\.amazonaws\.com$/.exec(host);
     const named = hostRegion?.[1] ?? hostRegion?.[2];
@@ -419,7 +428,11 @@ export class FakeS3 {
 
   #getAnswer(request: HttpRequest, key: string, fault: Fault | undefined): HttpAnswer {
     const object = this.#objects.get(key);
-    if (object === undefined) return errorAnswer(404, "NoSuchKey", "The specified key does not exist.");
+    if (object === undefined) {
+      return this.options.missingKeyStatus === 403
+        ? errorAnswer(403, "AccessDenied", "Access Denied")
+        : errorAnswer(404, "NoSuchKey", "The specified key does not exist.");
+    }
     const ifMatch = request.headers.get("if-match");
     if (
       ifMatch !== undefined && ifMatch !== object.etag && ifMatch !== "*" && fault?.kind !== "ignoreIfMatch"

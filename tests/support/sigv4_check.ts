@@ -25,6 +25,8 @@ export interface SigningFacts {
   /** Empty: none is wanted. */
   readonly sessionToken: string;
   readonly nowMs: number;
+  /** `"s3"` where nothing is said. */
+  readonly service?: string;
 }
 
 /** Why a request is refused. */
@@ -42,12 +44,13 @@ export function checkSignature(
   request: RawRequest,
   facts: SigningFacts,
 ): { refusal?: Refusal; region: string } {
+  const { service = "s3" } = facts;
   const authorization = request.headers.get("authorization") ?? "";
   const match =
-    /^AWS4-HMAC-SHA256 Credential=([^/]+)\/(\d{8})\/([^/]+)\/s3\/aws4_request, SignedHeaders=([a-z0-9;-]+), Signature=([0-9a-f]{64})$/
+    /^AWS4-HMAC-SHA256 Credential=([^/]+)\/(\d{8})\/([^/]+)\/([^/]+)\/aws4_request, SignedHeaders=([a-z0-9;-]+), Signature=([0-9a-f]{64})$/
       .exec(authorization);
-  if (match === null) return refused(403, "AccessDenied", "Access Denied", "");
-  const [, accessKeyId = "", day = "", region = "", signedNames = "", signature = ""] = match;
+  if (match === null || match[4] !== service) return refused(403, "AccessDenied", "Access Denied", "");
+  const [, accessKeyId = "", day = "", region = "", , signedNames = "", signature = ""] = match;
   if (accessKeyId !== facts.accessKeyId) {
     return refused(403, "InvalidAccessKeyId", "The access key id does not exist in our records.", region);
   }
@@ -68,9 +71,9 @@ export function checkSignature(
       region,
     );
   }
-  const scope = `${day}/${region}/s3/aws4_request`;
+  const scope = `${day}/${region}/${service}/aws4_request`;
   const text = ["AWS4-HMAC-SHA256", date, scope, sha256(canonicalRequest(request, names))].join("\n");
-  const key = ["s3", "aws4_request"].reduce(hmac, hmac(hmac(`AWS4${facts.secretAccessKey}`, day), region));
+  const key = [service, "aws4_request"].reduce(hmac, hmac(hmac(`AWS4${facts.secretAccessKey}`, day), region));
   if (hmac(key, text).toString("hex") !== signature) {
     return refused(
       403,
@@ -79,7 +82,7 @@ export function checkSignature(
       region,
     );
   }
-  const hash = request.headers.get("x-amz-content-sha256") ?? "";
+  const hash = request.headers.get("x-amz-content-sha256") ?? (service === "s3" ? "" : sha256(request.body));
   if (hash !== "UNSIGNED-PAYLOAD" && hash !== sha256(request.body)) {
     return refused(400, "XAmzContentSHA256Mismatch", "The provided hash does not match.", region);
   }
@@ -114,7 +117,7 @@ function checkDate(date: string, day: string, nowMs: number): Refusal | undefine
   };
 }
 
-function canonicalRequest({ method, target, headers }: RawRequest, names: readonly string[]): string {
+function canonicalRequest({ method, target, headers, body }: RawRequest, names: readonly string[]): string {
   const question = target.indexOf("?");
   const path = question < 0 ? target : target.slice(0, question);
   const query = question < 0 ? "" : target.slice(question + 1);
@@ -126,7 +129,7 @@ function canonicalRequest({ method, target, headers }: RawRequest, names: readon
   const lines = names.map((name) => `${name}:${(headers.get(name) ?? "").trim().replace(/ +/g, " ")}\n`).join(
     "",
   );
-  const hash = headers.get("x-amz-content-sha256") ?? "";
+  const hash = headers.get("x-amz-content-sha256") ?? sha256(body);
   return [method, canonicalPath, canonicalQuery, lines, names.join(";"), hash].join("\n");
 }
 
