@@ -388,14 +388,16 @@ int ls_object_offset(int iObject, int iFrame, uint64_t *aOut){
   return 0;
 }
 
-/* Describes up to nMax frames from iFrame on, four words each; returns how many. */
-int ls_object_frames(int iObject, int iFrame, int nMax, uint32_t *aFrame){
+static LsView *viewFollow(int iView);
+
+/* Describes up to nMax frames from iFrame on, as view iView (0: the newest) has them, four words each; returns how many. */
+int ls_object_frames(int iObject, int iView, int iFrame, int nMax, uint32_t *aFrame){
   LsObject *p = objectById(iObject);
   LsView *pView;
   uint32_t k;
   int n = 0;
   if( p==NULL || !p->bComplete || iFrame<0 ) return LS_MISUSE;
-  pView = lsReplicaNewest(p->iReplica);
+  pView = iView ? viewFollow(iView) : lsReplicaNewest(p->iReplica);
   for(k=(uint32_t)iFrame; k<p->nFrame && n<nMax; k++, n++){
     uint32_t *a = &aFrame[n*4];
     a[0] = objectPgno(p, k);
@@ -476,6 +478,16 @@ void lsViewUnref(LsView *p){
   }
 }
 
+LsView *lsViewPin(LsView *p){
+  atomic_fetch_add_explicit(&p->nPin, 1, memory_order_relaxed);
+  return p;
+}
+
+void lsViewUnpin(LsView *p){
+  atomic_fetch_sub_explicit(&p->nPin, 1, memory_order_relaxed);
+  lsViewUnref(p);
+}
+
 LsView *lsViewById(uint32_t iId){
   LsView *p = NULL;
   pthread_mutex_lock(&ioLock);
@@ -505,9 +517,18 @@ LsView *lsViewMoved(LsView *p){
   return pEnd;
 }
 
+/* A view, or where its content lies now, with a reference; NULL when there is none. */
+static LsView *viewFollow(int iView){
+  LsView *p = lsViewById((uint32_t)iView);
+  LsView *pMoved = p ? lsViewMoved(p) : NULL;
+  if( pMoved==NULL ) return p;
+  lsViewUnref(p);
+  return pMoved;
+}
+
 /* Where a view has a page: object, frame and whether its page is cached, three words. */
 int ls_view_locate(int iView, uint32_t iPgno, uint32_t *aOut){
-  LsView *p = lsViewById((uint32_t)iView);
+  LsView *p = viewFollow(iView);
   uint32_t iFrame;
   LsObject *pObject;
   if( p==NULL ) return LS_MISUSE;
@@ -522,6 +543,98 @@ int ls_view_locate(int iView, uint32_t iPgno, uint32_t *aOut){
   aOut[2] = atomic_load_explicit(&pObject->aRun[aOut[1]], memory_order_relaxed)!=0;
   lsViewUnref(p);
   return 0;
+}
+
+/* Takes a reference for the core, which ls_view_release() gives up. */
+int ls_view_hold(int iView){
+  return lsViewById((uint32_t)iView) ? 0 : LS_MISUSE;
+}
+
+/* TXID, commit, page size, time in ms, stamp, handle. */
+void lsViewWords(const LsView *p, uint64_t *aOut){
+  aOut[0] = p->iTxid;
+  aOut[1] = p->iCommit;
+  aOut[2] = p->szPage;
+  aOut[3] = p->msTime;
+  aOut[4] = p->iStamp;
+  aOut[5] = p->iId;
+}
+
+/* What a view is; LS_MISUSE when nobody holds it any more. */
+int ls_view_info(int iView, uint64_t *aOut){
+  LsView *p = lsViewById((uint32_t)iView);
+  if( p==NULL ) return LS_MISUSE;
+  lsViewWords(p, aOut);
+  lsViewUnref(p);
+  return 0;
+}
+
+/* Copies a page as it is stored, without a stamp; LS_BUSY when it is not in the pool. The lock page is zeros. */
+int ls_view_page(int iView, uint32_t iPgno, uint8_t *aOut, int nOut){
+  LsView *p = viewFollow(iView);
+  int rc = LS_MISUSE;
+  if( p==NULL ) return rc;
+  if( iPgno>0 && iPgno<=p->iCommit && nOut==(int)p->szPage ){
+    uint32_t iFrame = lsViewFrame(p, iPgno);
+    LsObject *pObject = iFrame ? lsFrameObject(iFrame) : NULL;
+    LsRun *pRun = pObject ? lsPin(pObject, iFrame-pObject->iFirst) : NULL;
+    rc = pObject && pRun==NULL ? LS_BUSY : 0;
+    if( pRun ){
+      memcpy(aOut, lsRunPage(pRun, iFrame-pObject->iFirst), (size_t)nOut);
+      lsUnpin(pRun);
+    }else if( rc==0 ){
+      memset(aOut, 0, (size_t)nOut);
+    }
+  }
+  lsViewUnref(p);
+  return rc;
+}
+
+/*
+** Page numbers from iPgno on that two views have at different places, at most nMax; returns how many. Pages that only
+** one of them has are among them.
+*/
+int ls_view_changed(int iFrom, int iTo, uint32_t iPgno, uint32_t *aOut, int nMax){
+  LsView *pFrom = lsViewById((uint32_t)iFrom);
+  LsView *pTo = lsViewById((uint32_t)iTo);
+  int n = LS_MISUSE;
+  if( pFrom && pTo && iPgno>0 ){
+    uint32_t nPage = pFrom->iCommit>pTo->iCommit ? pFrom->iCommit : pTo->iCommit;
+    uint64_t i = iPgno-1;              /* wider than page numbers, which may end where 32 bits do */
+    for(n=0; i<nPage && n<nMax; i++){
+      uint64_t iChunk = i>>LS_CHUNK_BITS;
+      if( iChunk<pFrom->nChunk && iChunk<pTo->nChunk && pFrom->apChunk[iChunk]==pTo->apChunk[iChunk] ){
+        i |= LS_CHUNK_SIZE-1;          /* a chunk that both share: past either's last page its entries are 0 */
+        continue;
+      }
+      if( lsViewFrame(pFrom, (uint32_t)i+1)!=lsViewFrame(pTo, (uint32_t)i+1) ) aOut[n++] = (uint32_t)i+1;
+    }
+  }
+  if( pFrom ) lsViewUnref(pFrom);
+  if( pTo ) lsViewUnref(pTo);
+  return n;
+}
+
+/*
+** The views of a replica that transactions see right now, at most nOut, LS_PIN_WORDS words each: TXID, stamp,
+** transactions, whether it was ever the newest. Returns how many.
+*/
+int ls_replica_pins(int iReplica, uint64_t *aOut, int nOut){
+  uint32_t i;
+  int n = 0;
+  pthread_mutex_lock(&ioLock);
+  for(i=1; i<nViewAlloc && n<nOut; i++){
+    LsView *p = apView[i];
+    int nPin = p && p->iReplica==iReplica ? atomic_load(&p->nPin) : 0;
+    if( nPin<=0 ) continue;
+    aOut[n*LS_PIN_WORDS] = p->iTxid;
+    aOut[n*LS_PIN_WORDS+1] = p->iStamp;
+    aOut[n*LS_PIN_WORDS+2] = (uint64_t)nPin;
+    aOut[n*LS_PIN_WORDS+3] = (uint64_t)atomic_load(&p->bPublished);
+    n++;
+  }
+  pthread_mutex_unlock(&ioLock);
+  return n;
 }
 
 int ls_view_release(int iView){
@@ -546,6 +659,7 @@ int ls_view_relocate(int iFrom, int iTo){
     if( p==NULL ){            /* no circle, which nobody would ever leave or free */
       pOld = pFrom->pRelocated;
       pFrom->pRelocated = lsViewRef(pTo);
+      if( atomic_load(&pFrom->bPublished) ) atomic_store(&pTo->bPublished, 1);   /* the state that was the newest */
       rc = 0;
     }
     pthread_mutex_unlock(&ioLock);

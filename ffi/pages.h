@@ -12,6 +12,8 @@
 #define LS_CHUNK_SIZE  (1u<<LS_CHUNK_BITS)   /* pages a chunk of a page map covers */
 #define LS_HEAD_SIZE   100                   /* SQLite's database header */
 #define LS_FAULT_SIZE  256
+#define LS_VIEW_WORDS  6                     /* what ls_replica_view() and ls_view_info() tell */
+#define LS_PIN_WORDS   4                     /* what ls_replica_pins() tells of a view */
 
 /* Counted by the views and maps that hold it. An entry is a frame id, 0 where the map has no page. */
 typedef struct LsChunk {
@@ -60,6 +62,8 @@ typedef struct LsRun {
 /* One immutable state of the database. */
 typedef struct LsView {
   atomic_int nRef;
+  atomic_int nPin;           /* transactions that see it right now */
+  atomic_int bPublished;     /* it was a replica's newest */
   uint32_t iId;
   int iReplica;
   uint64_t iTxid;
@@ -80,9 +84,12 @@ typedef struct LsView {
 uint32_t lsLockPage(uint32_t szPage);
 LsView *lsViewRef(LsView *p);
 void lsViewUnref(LsView *p);
+LsView *lsViewPin(LsView *p);              /* counts a transaction of whoever has a reference */
+void lsViewUnpin(LsView *p);               /* gives both up */
 LsView *lsViewById(uint32_t iId);          /* adds a reference; NULL when there is none */
 LsView *lsViewMoved(LsView *p);            /* the place its content lies now, with a reference; NULL: here */
 uint32_t lsViewFrame(const LsView *p, uint32_t iPgno);
+void lsViewWords(const LsView *p, uint64_t *aOut);
 LsObject *lsFrameObject(uint32_t iFrame);
 LsRun *lsPin(LsObject *pObject, uint32_t k);
 void lsUnpin(LsRun *p);

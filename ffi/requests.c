@@ -57,6 +57,8 @@ typedef struct LsCore {
 
 typedef struct LsTicket {
   int iId, iReplica, msTimeout;
+  LsView *pPast;                       /* NULL: the newest state, and on */
+  char zPast[LS_MOMENT_SIZE];
   struct LsTicket *pNext;
 } LsTicket;
 
@@ -131,7 +133,7 @@ void lsReplicaDone(LsReplica *p){
   }
 }
 
-LsView *lsReplicaPin(LsReplica *p){
+LsView *lsReplicaSeen(LsReplica *p){
   LsView *pView;
   pthread_mutex_lock(&p->mu);
   pView = p->pNewest ? lsViewRef(p->pNewest) : NULL;
@@ -141,7 +143,7 @@ LsView *lsReplicaPin(LsReplica *p){
 
 LsView *lsReplicaNewest(int iReplica){
   LsReplica *p = lsReplicaUse(iReplica);
-  LsView *pView = p ? lsReplicaPin(p) : NULL;
+  LsView *pView = p ? lsReplicaSeen(p) : NULL;
   if( p ) lsReplicaDone(p);
   return pView;
 }
@@ -163,6 +165,7 @@ int ls_view_publish(int iView){
     return LS_GONE;
   }
   pOld = p->pNewest;
+  atomic_store(&pView->bPublished, 1);
   p->pNewest = pView;                  /* the reference just taken */
   pthread_mutex_unlock(&p->mu);
   if( pOld && pOld!=pView && pOld->iStamp==pView->iStamp ) ls_view_relocate((int)pOld->iId, iView);
@@ -219,52 +222,166 @@ int ls_replica_add(int iReplica, int iStat, int nAmount){
 int ls_replica_view(int iReplica, uint64_t *aOut){
   LsView *p = lsReplicaNewest(iReplica);
   if( p==NULL ) return LS_GONE;
-  aOut[0] = p->iTxid;
-  aOut[1] = p->iCommit;
-  aOut[2] = p->szPage;
-  aOut[3] = p->msTime;
-  aOut[4] = p->iStamp;
-  aOut[5] = p->iId;
+  lsViewWords(p, aOut);
   lsViewUnref(p);
   return 0;
 }
 
-/* A number that lets one connection open the replica by sentinel path, once. */
-int ls_replica_ticket(int iReplica, int msTimeout){
-  LsTicket *p = malloc(sizeof(*p));
-  int iId = LS_NOMEM;
-  if( p==NULL ) return iId;
+/* ---------------------------------------------------------------------------------------------- following */
+
+/* The wall clock may be set back and the monotonic one stands still while a machine sleeps. */
+int64_t lsClock(void){
+  struct timespec t;
+#if defined(CLOCK_BOOTTIME)
+  clock_gettime(CLOCK_BOOTTIME, &t);
+#else
+  clock_gettime(CLOCK_MONOTONIC, &t);
+#endif
+  return (int64_t)t.tv_sec*1000 + t.tv_nsec/1000000 + 1;
+}
+
+/* The follower has looked: with success when zWhy is empty. */
+int ls_replica_polled(int iReplica, const char *zWhy){
+  LsReplica *p = lsReplicaUse(iReplica);
+  if( p==NULL ) return LS_MISUSE;
+  if( zWhy[0]==0 ) atomic_store(&p->msPolled, lsClock());
+  pthread_mutex_lock(&p->mu);
+  copyText(p->zPoll, zWhy);
+  if( zWhy[0] ) copyText(p->zError, zWhy);
+  pthread_mutex_unlock(&p->mu);
+  lsReplicaDone(p);
+  return 0;
+}
+
+/* Milliseconds since the follower last saw; LS_GONE before it ever has. */
+int ls_replica_lag(int iReplica, uint64_t *aOut){
+  LsReplica *p = lsReplicaUse(iReplica);
+  int64_t msPolled;
+  if( p==NULL ) return LS_MISUSE;
+  msPolled = atomic_load(&p->msPolled);
+  lsReplicaDone(p);
+  if( msPolled==0 ) return LS_GONE;
+  aOut[0] = (uint64_t)(lsClock()-msPolled);
+  return 0;
+}
+
+int ls_replica_limit(int iReplica, int msStaleMax){
+  LsReplica *p = lsReplicaUse(iReplica);
+  if( p==NULL ) return LS_MISUSE;
+  atomic_store(&p->msStaleMax, msStaleMax>0 ? msStaleMax : 0);
+  lsReplicaDone(p);
+  return 0;
+}
+
+/* From now on no transaction begins on the newest state; an empty zWhy ends that. */
+int ls_replica_block(int iReplica, const char *zWhy){
+  LsReplica *p = lsReplicaUse(iReplica);
+  if( p==NULL ) return LS_MISUSE;
+  pthread_mutex_lock(&p->mu);
+  copyText(p->zBlocked, zWhy);
+  if( zWhy[0] ) copyText(p->zError, zWhy);
+  pthread_mutex_unlock(&p->mu);
+  lsReplicaDone(p);
+  return 0;
+}
+
+/* Whether a transaction may begin on the newest state; zWhy says why not. Caller holds the replica's mutex. */
+static int fresh(LsReplica *p, char *zWhy){
+  int msMax = atomic_load_explicit(&p->msStaleMax, memory_order_relaxed);
+  int64_t msPolled = atomic_load(&p->msPolled);
+  int64_t ms;
+  char zAgo[64];
+  if( p->zBlocked[0] ){
+    copyText(zWhy, p->zBlocked);
+    return 0;
+  }
+  if( msMax==0 ) return 1;
+  ms = lsClock()-msPolled;
+  if( msPolled && ms<=msMax ) return 1;
+  if( msPolled ) snprintf(zAgo, sizeof(zAgo), "was last seen %lld ms ago", (long long)ms);
+  else snprintf(zAgo, sizeof(zAgo), "was not seen yet");
+  snprintf(zWhy, LS_ERROR_SIZE, "StaleError: Cannot begin a transaction: the replica %s, expected at most maxStaleMs %d"
+    "%s%.700s", zAgo, msMax, p->zPoll[0] ? "\ncause=" : "", p->zPoll);
+  return 0;
+}
+
+/*
+** Looked at and pinned in one step: once ls_replica_block() or ls_view_publish() has returned, ls_replica_pins() tells of
+** every transaction that came before.
+*/
+LsView *lsReplicaBegin(LsReplica *p, char *zWhy){
+  LsView *pView = NULL;
+  pthread_mutex_lock(&p->mu);
+  if( p->pNewest==NULL ) copyText(zWhy, "ReplicaClosedError: Cannot read: the replica has no view");
+  else if( fresh(p, zWhy) ) pView = lsViewPin(lsViewRef(p->pNewest));
+  pthread_mutex_unlock(&p->mu);
+  return pView;
+}
+
+/* ------------------------------------------------------------------------------------------------ tickets */
+
+/*
+** A number that lets one connection open the replica by sentinel path, once. With a moment, which the core is asked for
+** here and now, it opens there; LS_REFUSED when there is no such moment.
+*/
+int ls_replica_ticket(int iReplica, int msTimeout, const char *zMoment){
+  LsReplica *pReplica;
+  LsTicket *p;
+  char zWhy[LS_ERROR_SIZE];
+  int iId;
+  if( strlen(zMoment)>=LS_MOMENT_SIZE ) return LS_LIMIT;
+  pReplica = lsReplicaUse(iReplica);
+  if( pReplica==NULL ) return LS_MISUSE;
+  p = calloc(1, sizeof(*p));
+  iId = p ? 0 : LS_NOMEM;
+  if( p && zMoment[0] ){
+    int ms = msTimeout>0 ? msTimeout : pReplica->msTimeout;
+    if( lsMomentAsk(pReplica, zMoment, ms, &p->pPast, p->zPast, zWhy) ){
+      lsReplicaError(pReplica, zWhy);
+      iId = LS_REFUSED;
+    }
+  }
   pthread_mutex_lock(&tableLock);
-  if( replicaById(iReplica) && !atomic_load(&apReplica[iReplica]->bClosed) && iTicketLast<0x7ffffffe ){
+  if( iId==0 && !atomic_load(&pReplica->bClosed) && iTicketLast<0x7ffffffe ){
     iId = p->iId = ++iTicketLast;
     p->iReplica = iReplica;
     p->msTimeout = msTimeout;
     p->pNext = pTickets;
     pTickets = p;
-  }else{
+  }else if( iId==0 ){
     iId = LS_MISUSE;
-    free(p);
   }
   pthread_mutex_unlock(&tableLock);
+  if( iId<0 && p ){
+    if( p->pPast ) lsViewUnref(p->pPast);
+    free(p);
+  }
+  lsReplicaDone(pReplica);
   return iId;
 }
 
 /* Forgets the tickets of a replica that no connection took: its driver failed before the open. */
 static void ticketsDrop(int iReplica){
-  LsTicket **pp, *p;
+  LsTicket **pp, *p, *pDropped = NULL;
   pthread_mutex_lock(&tableLock);
   for(pp=&pTickets; (p = *pp)!=NULL; ){
     if( p->iReplica==iReplica ){
       *pp = p->pNext;
-      free(p);
+      p->pNext = pDropped;
+      pDropped = p;
     }else{
       pp = &p->pNext;
     }
   }
   pthread_mutex_unlock(&tableLock);
+  while( (p = pDropped)!=NULL ){
+    pDropped = p->pNext;
+    if( p->pPast ) lsViewUnref(p->pPast);
+    free(p);
+  }
 }
 
-int lsTicketTake(int iTicket, int *piReplica, int *pmsTimeout){
+int lsTicketTake(int iTicket, int *piReplica, int *pmsTimeout, LsView **ppPast, char *zPast){
   LsTicket **pp, *p;
   int rc = LS_GONE;
   pthread_mutex_lock(&tableLock);
@@ -272,6 +389,8 @@ int lsTicketTake(int iTicket, int *piReplica, int *pmsTimeout){
     if( p->iId!=iTicket ) continue;
     *piReplica = p->iReplica;
     *pmsTimeout = p->msTimeout;
+    *ppPast = p->pPast;                /* its reference goes along */
+    memcpy(zPast, p->zPast, LS_MOMENT_SIZE);
     *pp = p->pNext;
     free(p);
     rc = 0;
@@ -450,7 +569,7 @@ static LsSlot *slotLock(int iSlot, int iGen, LsCore **ppCore){
   return p;
 }
 
-/* Parameters of an LS_REQUEST_OPEN: name, then key and value in turn, each ended by a zero byte. */
+/* Parameters of an LS_REQUEST_OPEN: name, then key and value in turn, each ended by a zero byte. Or the moment's text. */
 int ls_request_text(int iSlot, int iGen, uint8_t *aOut, int nOut){
   LsCore *pCore;
   LsSlot *p = slotLock(iSlot, iGen, &pCore);
@@ -462,17 +581,28 @@ int ls_request_text(int iSlot, int iGen, uint8_t *aOut, int nOut){
   return n;
 }
 
+/* What a request was to do, for the words of its failure. */
+static const char *verb(int eKind){
+  return eKind==LS_REQUEST_OPEN ? "open replica" : eKind==LS_REQUEST_MOMENT ? "find the moment" : "read page";
+}
+
+static void failText(char *zOut, const char *zName, int eKind, const char *zWhy){
+  snprintf(zOut, LS_ERROR_SIZE, "%s: Cannot %s: %s", zName, verb(eKind), zWhy);
+}
+
 static void slotAnswer(LsSlot *p, int rc, int iValue, const char *zText){
   p->rc = rc;
   p->pWait->iValue = iValue;
-  if( rc ) copyText(p->pWait->zError, zText);
+  if( rc || p->eKind==LS_REQUEST_MOMENT ) copyText(p->pWait->zError, zText);
   p->eState = SLOT_ANSWERED;
   pthread_cond_signal(&p->cond);
 }
 
 /*
 ** Answers a request. rc 0: the page is in the pool (LS_BUSY when it is not: load it again), or, with iValue 1, the
-** view was relocated; for an open, iValue is the replica. Otherwise rc is an SQLite result code with its text.
+** view was relocated; for an open, iValue is the replica; for a moment it is the view, or 0 for the newest, and the text
+** is what litestream_time shows. Otherwise rc is an SQLite result code with its text. LS_MISUSE for a view that is not the
+** replica's: the reader waits on.
 */
 int ls_answer(int iSlot, int iGen, int rc, int iValue, const char *zText){
   LsCore *pCore;
@@ -486,6 +616,15 @@ int ls_answer(int iSlot, int iGen, int rc, int iValue, const char *zText){
       return LS_BUSY;
     }
   }
+  if( rc==0 && iValue && p->eKind==LS_REQUEST_MOMENT ){
+    LsView *pPast = lsViewById((uint32_t)iValue);
+    if( pPast==NULL || pPast->iReplica!=p->iReplica ){
+      pthread_mutex_unlock(&pCore->mu);
+      if( pPast ) lsViewUnref(pPast);
+      return LS_MISUSE;
+    }
+    p->pWait->pPast = pPast;
+  }
   pView = p->pCoreView;
   p->pCoreView = NULL;
   slotAnswer(p, rc, iValue, zText);
@@ -494,8 +633,12 @@ int ls_answer(int iSlot, int iGen, int rc, int iValue, const char *zText){
   return 0;
 }
 
-/* Ends every wait of a replica (0: all) on a core. Caller holds the core's mutex. */
-static void slotsEnd(LsCore *pCore, int iReplica, int rc, const char *zText){
+/*
+** Ends every wait of a replica (0: all) on a core. Without zName, zText is all the words there are. Caller holds the
+** core's mutex.
+*/
+static void slotsEnd(LsCore *pCore, int iReplica, int rc, const char *zName, const char *zText){
+  char z[LS_ERROR_SIZE];
   int i;
   for(i=0; i<pCore->nSlot; i++){
     LsSlot *p = pCore->apSlot[i];
@@ -512,7 +655,8 @@ static void slotsEnd(LsCore *pCore, int iReplica, int rc, const char *zText){
         if( pCore->pLast==p ) pCore->pLast = pPrevious;
       }
     }
-    slotAnswer(p, rc, 0, zText);
+    if( zName ) failText(z, zName, p->eKind, zText);
+    slotAnswer(p, rc, 0, zName ? z : zText);
   }
 }
 
@@ -522,7 +666,7 @@ int ls_core_stop(int iCore, const char *zWhy){
   ls_core_default(iCore, 0);
   pthread_mutex_lock(&p->mu);
   p->bAttached = 0;
-  slotsEnd(p, 0, SQLITE_IOERR, zWhy);
+  slotsEnd(p, 0, SQLITE_IOERR, NULL, zWhy);
   while( p->pFirst ){                  /* notifications: nothing for the core that comes next */
     LsSlot *pSlot = p->pFirst;
     p->pFirst = pSlot->pNext;
@@ -539,7 +683,7 @@ int ls_replica_interrupt(int iReplica){
   LsCore *pCore = p ? coreById(p->iCore) : NULL;
   if( pCore ){
     pthread_mutex_lock(&pCore->mu);
-    slotsEnd(pCore, iReplica, SQLITE_INTERRUPT, "InterruptError: Cannot read page: replica.interrupt() was called");
+    slotsEnd(pCore, iReplica, SQLITE_INTERRUPT, "InterruptError", "replica.interrupt() was called");
     pthread_mutex_unlock(&pCore->mu);
   }
   if( p ) lsReplicaDone(p);
@@ -558,7 +702,7 @@ int ls_replica_close(int iReplica){
   }
   if( pCore ){
     pthread_mutex_lock(&pCore->mu);
-    slotsEnd(pCore, iReplica, SQLITE_IOERR, "ReplicaClosedError: Cannot read page: the replica was closed");
+    slotsEnd(pCore, iReplica, SQLITE_IOERR, "ReplicaClosedError", "the replica was closed");
     pthread_mutex_unlock(&pCore->mu);
   }
   pthread_mutex_lock(&p->mu);
@@ -607,12 +751,11 @@ static void slotWait(LsCore *pCore, LsSlot *p, int msTimeout){
     int64_t msLeft = msEnd-monotonicMs();
     struct timespec t;
     if( msLeft<=0 ){
-      snprintf(zError, sizeof(zError), "DeadlineError: Cannot %s: no answer within %d ms",
-        p->eKind==LS_REQUEST_OPEN ? "open replica" : "read page", msTimeout);
+      snprintf(zError, sizeof(zError), "DeadlineError: Cannot %s: no answer within %d ms", verb(p->eKind), msTimeout);
       break;
     }
     if( nUntaken>=UNTAKEN_MAX ){
-      snprintf(zError, sizeof(zError), "ReplicaClosedError: Cannot read page: the replica's core does not answer");
+      failText(zError, "ReplicaClosedError", p->eKind, "the replica's core does not answer");
       break;
     }
     t = monotonicIn(msLeft<1000 ? (int)msLeft : 1000);
@@ -638,22 +781,23 @@ int lsWaitFor(int iCore, LsWait *pWait){
   LsView *pView;
   int rc = SQLITE_IOERR;
   pWait->pRun = NULL;
+  pWait->pPast = NULL;
   pWait->iValue = 0;
   if( pCore==NULL ){
-    copyText(pWait->zError, "ReplicaClosedError: Cannot read page: the replica's core has ended");
+    failText(pWait->zError, "ReplicaClosedError", pWait->eKind, "the replica's core has ended");
     return rc;
   }
   pthread_mutex_lock(&pCore->mu);
   p = NULL;
   if( !pCore->bAttached ){
-    copyText(pWait->zError, "ReplicaClosedError: Cannot read page: the replica's core has ended");
+    failText(pWait->zError, "ReplicaClosedError", pWait->eKind, "the replica's core has ended");
   }else if( pWait->pReplica && atomic_load(&pWait->pReplica->bClosed) ){
     /* ls_replica_close() sets it before it ends the waits: who comes after that would wait in vain. */
-    copyText(pWait->zError, "ReplicaClosedError: Cannot read page: the replica was closed");
+    failText(pWait->zError, "ReplicaClosedError", pWait->eKind, "the replica was closed");
   }else if( pthread_equal(pCore->thread, pthread_self()) ){
-    copyText(pWait->zError, "ReplicaError: Cannot read page: the query runs on the core's own thread, which it waits for");
+    failText(pWait->zError, "ReplicaError", pWait->eKind, "the query runs on the core's own thread, which it waits for");
   }else if( (p = slotTake(pCore))==NULL ){
-    copyText(pWait->zError, "ReplicaError: Cannot read page: too many readers wait at once");
+    failText(pWait->zError, "ReplicaError", pWait->eKind, "too many readers wait at once");
   }
   if( p==NULL ){
     pthread_mutex_unlock(&pCore->mu);
@@ -680,21 +824,54 @@ int lsWaitFor(int iCore, LsWait *pWait){
   return rc;
 }
 
-/* Tells the core that a file opened by URI was closed; nobody waits. */
-void lsNotifyClosed(int iCore, int iReplica){
+int lsMomentAsk(LsReplica *p, const char *zMoment, int msTimeout, LsView **ppPast, char *zPast, char *zWhy){
+  LsWait wait;
+  int rc;
+  memset(&wait, 0, sizeof(wait));
+  wait.eKind = LS_REQUEST_MOMENT;
+  wait.pReplica = p;
+  wait.aText = zMoment;
+  wait.nText = (int)strlen(zMoment)+1;
+  wait.msTimeout = msTimeout;
+  rc = lsWaitFor(p->iCore, &wait);
+  *ppPast = rc ? NULL : wait.pPast;
+  snprintf(zPast, LS_MOMENT_SIZE, "%.*s", LS_MOMENT_SIZE-1, *ppPast ? wait.zError : "");
+  if( rc ) copyText(zWhy, wait.zError);
+  return rc;
+}
+
+/* Queues a request for whose answer nobody waits. One nudge that lies untaken is enough: more would take readers' slots. */
+static void notify(int iCore, int iReplica, int eKind){
   LsCore *pCore = coreById(iCore);
-  LsSlot *p = NULL;
+  LsSlot *p = NULL, *pSame = NULL;
   if( pCore==NULL ) return;
   pthread_mutex_lock(&pCore->mu);
-  if( pCore->bAttached ) p = slotTake(pCore);
+  if( eKind==LS_REQUEST_NUDGE ){
+    for(pSame=pCore->pFirst; pSame && (pSame->eKind!=eKind || pSame->iReplica!=iReplica); pSame=pSame->pNext){}
+  }
+  if( pCore->bAttached && pSame==NULL ) p = slotTake(pCore);
   if( p ){
     p->pWait = NULL;
     p->pObject = NULL;
-    p->eKind = LS_REQUEST_CLOSED;
+    p->eKind = eKind;
     p->iReplica = iReplica;
     slotQueue(pCore, p);
   }
   pthread_mutex_unlock(&pCore->mu);
+}
+
+/* Tells the core that a file opened by URI was closed. */
+void lsNotifyClosed(int iCore, int iReplica){
+  notify(iCore, iReplica, LS_REQUEST_CLOSED);
+}
+
+/* Asks for a look at the replica now. */
+int ls_replica_nudge(int iReplica){
+  LsReplica *p = lsReplicaUse(iReplica);
+  if( p==NULL ) return LS_MISUSE;
+  notify(p->iCore, iReplica, LS_REQUEST_NUDGE);
+  lsReplicaDone(p);
+  return 0;
 }
 
 void lsRequestsCensus(uint32_t *aOut){

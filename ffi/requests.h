@@ -6,7 +6,8 @@
 
 #include "pages.h"
 
-#define LS_ERROR_SIZE 1024
+#define LS_ERROR_SIZE  1024
+#define LS_MOMENT_SIZE 256
 
 /* One open replica. Freed when it is closed and no file uses it. */
 typedef struct LsReplica {
@@ -15,9 +16,13 @@ typedef struct LsReplica {
   int msTimeout;                    /* longest wait of a read unless the connection says otherwise */
   atomic_int bClosed;
   int nFile;                        /* guarded by the table's lock */
-  pthread_mutex_t mu;               /* guards pNewest and zError */
+  _Atomic int64_t msPolled;         /* when the follower last looked and saw, by lsClock(); 0 never */
+  atomic_int msStaleMax;            /* no transaction begins when that was longer ago; 0: any age will do */
+  pthread_mutex_t mu;               /* guards all below but aStat */
   LsView *pNewest;                  /* counted; NULL until the first view is published */
-  char zError[LS_ERROR_SIZE];
+  char zError[LS_ERROR_SIZE];       /* what failed last, a read or a look */
+  char zPoll[LS_ERROR_SIZE];        /* why the follower cannot see right now; empty when it can */
+  char zBlocked[LS_ERROR_SIZE];     /* why no transaction begins; empty: they do */
   _Atomic uint64_t aStat[LS_STAT_COUNT];
 } LsReplica;
 
@@ -28,19 +33,25 @@ typedef struct LsWait {
   LsView *pView;                    /* pinned by the reader while it waits */
   uint32_t iPgno;
   uint32_t iConnection;
-  const char *aText;                /* parameters of LS_REQUEST_OPEN */
+  const char *aText;                /* parameters of LS_REQUEST_OPEN, the moment of LS_REQUEST_MOMENT */
   int nText;
   int msTimeout;
   LsRun *pRun;                      /* out: the page's run, pinned */
+  LsView *pPast;                    /* out: the moment's view with a reference; NULL for the newest */
   int iValue;                       /* out */
-  char zError[LS_ERROR_SIZE];       /* out, when the result is not 0 */
+  char zError[LS_ERROR_SIZE];       /* out, when the result is not 0; else the moment as it is to be shown */
 } LsWait;
 
 LsReplica *lsReplicaUse(int iReplica);        /* for a file; NULL when there is none */
 void lsReplicaDone(LsReplica *p);
-LsView *lsReplicaPin(LsReplica *p);
+LsView *lsReplicaSeen(LsReplica *p);          /* its newest view with a reference, or NULL */
+LsView *lsReplicaBegin(LsReplica *p, char *zWhy); /* the same, pinned; or NULL, and LS_ERROR_SIZE bytes say why */
 void lsReplicaError(LsReplica *p, const char *zText);
-int lsTicketTake(int iTicket, int *piReplica, int *pmsTimeout);
+int64_t lsClock(void);                        /* ms; goes on while the machine sleeps */
+int lsTicketTake(int iTicket, int *piReplica, int *pmsTimeout, LsView **ppPast, char *zPast);
+/* The view of a moment, with a reference, or NULL for the newest, and what is shown of it (LS_MOMENT_SIZE bytes); an
+** SQLite result code, with words in zWhy (LS_ERROR_SIZE bytes) when it is not 0. */
+int lsMomentAsk(LsReplica *p, const char *zMoment, int msTimeout, LsView **ppPast, char *zPast, char *zWhy);
 int lsDefaultCore(void);
 int lsWaitFor(int iCore, LsWait *p);          /* an SQLite result code */
 void lsNotifyClosed(int iCore, int iReplica);

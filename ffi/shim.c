@@ -35,7 +35,7 @@ typedef struct LsHost {
   sqlite3_vfs *pBase;              /* the default VFS at registration; all that is not ours goes there */
   sqlite3_vfs *pBefore;            /* the default VFS to put back at the end of a window */
   sqlite3_vfs vfs;
-  atomic_int bDefault;             /* registered as default for good; also knows "file:…?vfs=litestream" as a name */
+  atomic_int nDefault;             /* times it was made default for good; then "file:…?vfs=litestream" is a name too */
 } LsHost;
 
 /* An open replica database. base must be first. */
@@ -44,6 +44,8 @@ typedef struct LsFile {
   LsHost *pHost;
   LsReplica *pReplica;             /* NULL when opening failed */
   LsView *pView;                   /* pinned; NULL while unlocked */
+  LsView *pPast;                   /* what transactions see in place of the newest state, or NULL */
+  char zPast[LS_MOMENT_SIZE];      /* the moment as it is shown; empty for the newest state */
   int eLock;
   int bSticky;                     /* nolock or immutable: one view for life */
   int bUri;                        /* the core is told when this file closes */
@@ -143,7 +145,7 @@ static int fileError(LsFile *p, int rc, const char *zText){
   return rc;
 }
 
-/* ------------------------------------------------------------------------------------------------ reading */
+/* ------------------------------------------------------------------------------------------------- page 1 */
 
 static void put32(uint8_t *a, uint32_t v){
   a[0] = (uint8_t)(v>>24);
@@ -170,6 +172,42 @@ static void stampHead(const LsView *pView, uint8_t *aOut, int iFrom, int n){
   }
 }
 
+/* ------------------------------------------------------------------------------------------------- pinning */
+
+static void fileUnpin(LsFile *p){
+  lsViewUnpin(p->pView);
+  p->pView = NULL;
+}
+
+/* The content of a view lies elsewhere now; both counted. Seen from outside the transaction is never gone. */
+static void fileMoved(LsFile *p, LsView **ppView, LsView *pMoved){
+  if( p->pView==*ppView ){
+    p->pView = lsViewPin(pMoved);
+    lsViewUnpin(*ppView);
+  }else{
+    lsViewUnref(*ppView);
+  }
+  *ppView = pMoved;
+}
+
+/* The view of the connection's moment with a reference, or NULL when it has none. */
+static LsView *filePast(LsFile *p){
+  LsView *pMoved = p->pPast ? lsViewMoved(p->pPast) : NULL;
+  if( pMoved ){
+    lsViewUnref(p->pPast);
+    p->pPast = pMoved;
+  }
+  return p->pPast ? lsViewRef(p->pPast) : NULL;
+}
+
+/* What the next transaction sees, with a reference, or NULL. */
+static LsView *fileNext(LsFile *p){
+  LsView *pPast = filePast(p);
+  return pPast ? pPast : lsReplicaSeen(p->pReplica);
+}
+
+/* ------------------------------------------------------------------------------------------------- reading */
+
 /* Waits for a page that the pool lacks. *ppView may become the same content at other places. */
 static int pageWait(LsFile *p, LsView **ppView, uint32_t iPgno, LsRun **ppRun, uint32_t *pk){
   LsWait wait;
@@ -178,8 +216,7 @@ static int pageWait(LsFile *p, LsView **ppView, uint32_t iPgno, LsRun **ppRun, u
   for(i=0; i<RELOCATE_MAX; i++){
     LsView *pMoved = lsViewMoved(*ppView);
     if( pMoved ){
-      lsViewUnref(*ppView);
-      *ppView = pMoved;
+      fileMoved(p, ppView, pMoved);
     }else if( i>0 ){
       break;                       /* told to look again, and nothing has moved */
     }
@@ -242,29 +279,44 @@ static int pageRead(LsFile *p, LsView **ppView, uint32_t iPgno, int iFrom, int n
   return SQLITE_OK;
 }
 
-/* The view to read: the pinned one, or for a single unlocked read the newest, which the caller gives back. */
-static int fileView(LsFile *p, LsView **ppView){
+static int fileUsable(LsFile *p){
   if( p->pReplica==NULL ) return SQLITE_CANTOPEN;
   if( atomic_load_explicit(&p->pReplica->bClosed, memory_order_relaxed) ){
     return fileError(p, SQLITE_IOERR, "ReplicaClosedError: Cannot read: the replica was closed");
   }
-  if( p->pView ){
-    *ppView = p->pView;
-    return SQLITE_OK;
-  }
-  *ppView = lsReplicaPin(p->pReplica);
+  return SQLITE_OK;
+}
+
+/* Begins a transaction, unless one has: pins what it sees. */
+static int fileBegin(LsFile *p){
+  char zWhy[LS_ERROR_SIZE];
+  LsView *pPast;
+  int rc = fileUsable(p);
+  if( rc || p->pView ) return rc;
+  pPast = filePast(p);
+  p->pView = pPast ? lsViewPin(pPast) : lsReplicaBegin(p->pReplica, zWhy);
+  if( p->pView==NULL ) return fileError(p, SQLITE_IOERR, zWhy);
+  p->nTransaction++;
+  return SQLITE_OK;
+}
+
+/*
+** The view to read: the pinned one, or for a single unlocked read the next one, which the caller gives back. bHead: SQLite
+** so reads the header while it opens. That must succeed on a replica where no transaction may begin: the error would have
+** no words, and no moment could be set.
+*/
+static int fileView(LsFile *p, LsView **ppView, int bHead){
+  int rc = p->bSticky && !bHead ? fileBegin(p) : fileUsable(p);
+  if( rc ) return rc;
+  *ppView = p->pView ? p->pView : fileNext(p);
   if( *ppView==NULL ) return fileError(p, SQLITE_IOERR, "ReplicaClosedError: Cannot read: the replica has no view");
-  if( p->bSticky ){
-    p->pView = *ppView;
-    p->nTransaction++;
-  }
   return SQLITE_OK;
 }
 
 static int fileRead(sqlite3_file *pFile, void *pBuf, int nByte, sqlite3_int64 iOfst){
   LsFile *p = (LsFile*)pFile;
   uint8_t *aOut = pBuf;
-  LsView *pView, *pPinned;
+  LsView *pView;
   sqlite3_int64 nFile;
   int rc;
   if( p->pReplica==NULL ){
@@ -272,9 +324,8 @@ static int fileRead(sqlite3_file *pFile, void *pBuf, int nByte, sqlite3_int64 iO
     memset(pBuf, 0, (size_t)nByte);        /* so that the open goes on to where the reason can be told */
     return SQLITE_IOERR_SHORT_READ;
   }
-  rc = fileView(p, &pView);
+  rc = fileView(p, &pView, iOfst>=0 && iOfst+nByte<=LS_HEAD_SIZE);
   if( rc ) return rc;
-  pPinned = p->pView;
   nFile = (sqlite3_int64)pView->iCommit*pView->szPage;
   while( nByte>0 && rc==SQLITE_OK ){
     sqlite3_int64 iPage = iOfst/pView->szPage;
@@ -291,14 +342,14 @@ static int fileRead(sqlite3_file *pFile, void *pBuf, int nByte, sqlite3_int64 iO
     iOfst += n;
     nByte -= n;
   }
-  if( pPinned ) p->pView = pView; else lsViewUnref(pView);
+  if( p->pView==NULL ) lsViewUnref(pView);
   return rc;
 }
 
 static int fileSize(sqlite3_file *pFile, sqlite3_int64 *pSize){
   LsFile *p = (LsFile*)pFile;
   LsView *pView;
-  int rc = fileView(p, &pView);
+  int rc = fileView(p, &pView, 0);
   if( rc ) return rc;
   *pSize = (sqlite3_int64)pView->iCommit*pView->szPage;
   if( p->pView==NULL ) lsViewUnref(pView);
@@ -318,16 +369,14 @@ static void fileCount(LsFile *p){
   p->nHit = p->nMiss = p->nTransaction = 0;
 }
 
-/* SHARED pins the newest view; a replica cannot be locked for writing. */
+/* SHARED pins a view: the newest, or that of the connection's moment. A replica cannot be locked for writing. */
 static int fileLock(sqlite3_file *pFile, int eLock){
   LsFile *p = (LsFile*)pFile;
+  int rc;
   if( eLock>SQLITE_LOCK_SHARED ) return SQLITE_READONLY;
   if( eLock<=p->eLock ) return SQLITE_OK;
-  if( p->pView==NULL ){
-    int rc = fileView(p, &p->pView);
-    if( rc ) return rc;
-    p->nTransaction += !p->bSticky;
-  }
+  rc = fileBegin(p);
+  if( rc ) return rc;
   p->eLock = eLock;
   return SQLITE_OK;
 }
@@ -336,10 +385,7 @@ static int fileUnlock(sqlite3_file *pFile, int eLock){
   LsFile *p = (LsFile*)pFile;
   if( eLock>=p->eLock ) return SQLITE_OK;
   p->eLock = eLock;
-  if( eLock==SQLITE_LOCK_NONE && p->pView && !p->bSticky ){
-    lsViewUnref(p->pView);
-    p->pView = NULL;
-  }
+  if( eLock==SQLITE_LOCK_NONE && p->pView && !p->bSticky ) fileUnpin(p);
   fileCount(p);
   return SQLITE_OK;
 }
@@ -375,12 +421,10 @@ static int fileDeviceCharacteristics(sqlite3_file *pFile){
 
 /* ----------------------------------------------------------------------------------- PRAGMAs and functions */
 
-static uint64_t fileTxid(LsFile *p, uint64_t *pmsTime){
-  LsView *pView = p->pView ? lsViewRef(p->pView) : p->pReplica ? lsReplicaPin(p->pReplica) : NULL;
-  uint64_t iTxid = pView ? pView->iTxid : 0;
-  if( pmsTime ) *pmsTime = pView ? pView->msTime : 0;
-  if( pView ) lsViewUnref(pView);
-  return iTxid;
+/* The view that a statement sees, or the next one would; with a reference, or NULL. */
+static LsView *fileSeen(LsFile *p){
+  if( p->pView ) return lsViewRef(p->pView);
+  return p->pReplica ? fileNext(p) : NULL;
 }
 
 /* RFC 3339 in UTC with milliseconds. */
@@ -397,42 +441,171 @@ static void timeText(uint64_t ms, char *zOut, size_t nOut){
   snprintf(zOut, nOut, "%s.%03dZ", z, (int)(ms%1000));
 }
 
-/* First line of the last error of this connection, else of the replica. */
+/* First line of the last error of this connection; else why following fails; else the replica's last error. */
 static void errorText(LsFile *p, char *zOut){
   char *zEnd;
   zOut[0] = 0;
   if( p->zError ){
     snprintf(zOut, LS_ERROR_SIZE, "%s", p->zError);
   }else if( p->pReplica ){
-    pthread_mutex_lock(&p->pReplica->mu);
-    snprintf(zOut, LS_ERROR_SIZE, "%s", p->pReplica->zError);
-    pthread_mutex_unlock(&p->pReplica->mu);
+    LsReplica *pReplica = p->pReplica;
+    pthread_mutex_lock(&pReplica->mu);
+    snprintf(zOut, LS_ERROR_SIZE, "%s", pReplica->zPoll[0] ? pReplica->zPoll : pReplica->zError);
+    pthread_mutex_unlock(&pReplica->mu);
   }
   zEnd = strchr(zOut, '\n');
   if( zEnd ) *zEnd = 0;
 }
 
-static int filePragma(LsFile *p, char **az){
+/* Whole seconds since the follower last saw; -1 before it ever has. */
+static int64_t fileLag(LsFile *p){
+  uint64_t ms;
+  if( p->pReplica==NULL || ls_replica_lag(p->pReplica->iId, &ms)<0 ) return -1;
+  return (int64_t)(ms/1000);
+}
+
+/*
+** Moves a connection to a moment, or by "latest" back to the newest state. What the connection has pinned stays what it
+** is, so there must be nothing. The first line of why not goes to zWhy (LS_ERROR_SIZE bytes) when the result is not
+** SQLITE_OK.
+*/
+static int fileMoment(LsFile *p, const char *zMoment, char *zWhy){
+  LsView *pPast;
+  char zPast[LS_MOMENT_SIZE];
+  int rc;
+  if( p->pView ){
+    snprintf(zWhy, LS_ERROR_SIZE, "ReplicaError: Cannot set litestream_time: %s, expected it before the first read",
+      p->bSticky ? "this connection keeps one state for life (nolock or immutable)"
+                 : "a transaction is open on this connection, or a statement not at its end");
+    return SQLITE_ERROR;
+  }
+  if( strlen(zMoment)>=LS_MOMENT_SIZE ){
+    snprintf(zWhy, LS_ERROR_SIZE, "TypeError: Cannot read time: it is too long, expected RFC 3339 or words such as "
+      "\"5 minutes ago\"");
+    return SQLITE_ERROR;
+  }
+  rc = lsMomentAsk(p->pReplica, zMoment, p->msTimeout, &pPast, zPast, zWhy);
+  if( rc ){
+    char *zEnd = strchr(zWhy, '\n');
+    if( zEnd ) *zEnd = 0;
+    return rc;
+  }
+  if( p->pPast ) lsViewUnref(p->pPast);
+  p->pPast = pPast;
+  memcpy(p->zPast, zPast, sizeof(zPast));
+  return SQLITE_OK;
+}
+
+/* What litestream_time shows: the moment that was set, else the time of the state that is seen. */
+static void fileTime(LsFile *p, const LsView *pView, char *zOut, size_t nOut){
+  if( p->zPast[0] ) snprintf(zOut, nOut, "%s", p->zPast);
+  else timeText(pView ? pView->msTime : 0, zOut, nOut);
+}
+
+static const char *const azStat[LS_STAT_COUNT] = {
+  "hits", "misses", "transactions", NULL, NULL, NULL, NULL, NULL,
+  "listRequests", "getRequests", "bytes", "retries", "roundTrips", "pagesLoaded", "pagesEvicted",
+  "polls", "failedPolls", "views"
+};
+
+/* What goes between the quotes of a JSON string; the moment's words are the core's and perhaps the user's. */
+static void jsonText(const char *z, char *zOut, size_t nOut){
+  size_t n = 0;
+  for(; *z && n+7<nOut; z++){
+    unsigned char c = (unsigned char)*z;
+    if( c<0x20 ){
+      n += (size_t)snprintf(zOut+n, nOut-n, "\\u%04x", c);
+    }else{
+      if( c=='"' || c=='\\' ) zOut[n++] = '\\';
+      zOut[n++] = *z;
+    }
+  }
+  zOut[n] = 0;
+}
+
+/* One JSON object: what this connection sees, how old it is, and the replica's counters. */
+static char *statsText(LsFile *p, const LsView *pView){
+  const sqlite3_api_routines *pApi = p->pHost->pApi;
+  char zTime[LS_MOMENT_SIZE], zJson[6*LS_MOMENT_SIZE+8];
+  char *z;
+  int i;
+  time_t now = time(NULL);
+  uint64_t msTime = pView ? pView->msTime : 0;
+  long long nAge = (long long)now - (long long)(msTime/1000);
+  fileCount(p);
+  fileTime(p, pView, zTime, sizeof(zTime));
+  jsonText(zTime, zJson, sizeof(zJson));
+  z = pApi->mprintf("{\"txid\":\"%016llx\",\"time\":\"%s\",\"lagSeconds\":%lld,\"ageSeconds\":%lld,\"commit\":%u,\"pageSize\":%u",
+    pView ? pView->iTxid : 0ull, zJson, (long long)fileLag(p), nAge>0 ? nAge : 0, pView ? pView->iCommit : 0u,
+    pView ? pView->szPage : 0u);
+  for(i=0; z && i<LS_STAT_COUNT; i++){
+    char *zMore;
+    if( azStat[i]==NULL ) continue;
+    zMore = pApi->mprintf("%s,\"%s\":%llu", z, azStat[i], (unsigned long long)atomic_load(&p->pReplica->aStat[i]));
+    pApi->free(z);
+    z = zMore;
+  }
+  if( z ){
+    char *zEnd = pApi->mprintf("%s}", z);
+    pApi->free(z);
+    z = zEnd;
+  }
+  return z;
+}
+
+/* Of "litestream_write_enabled = v": 0, 1, or -1 when v is neither. */
+static int switchValue(const sqlite3_api_routines *pApi, const char *z){
+  static const char *const az[] = {"0","false","off","1","true","on"};
+  int i;
+  for(i=0; i<6; i++) if( pApi->stricmp(z, az[i])==0 ) return i>=3;
+  return -1;
+}
+
+/* Refuses or accepts a value for a PRAGMA; the words are az[0]. */
+static int pragmaSet(LsFile *p, char **az){
   const sqlite3_api_routines *pApi = p->pHost->pApi;
   char z[LS_ERROR_SIZE];
-  uint64_t msTime;
+  int rc = SQLITE_ERROR;
+  if( pApi->stricmp(az[1], "litestream_time")==0 ){
+    rc = fileMoment(p, az[2], z);
+    if( rc ) az[0] = pApi->mprintf("%s", z);
+    return rc ? SQLITE_ERROR : SQLITE_OK;
+  }
+  if( pApi->stricmp(az[1], "litestream_write_enabled")==0 ){
+    int b = switchValue(pApi, az[2]);
+    if( b==0 ) return SQLITE_OK;
+    az[0] = b<0 ? pApi->mprintf("Cannot set litestream_write_enabled: \"%s\", expected 0, 1, off, on, false or true", az[2])
+                : pApi->mprintf("Cannot set litestream_write_enabled: this replica is open for reading only");
+    return SQLITE_ERROR;
+  }
+  az[0] = pApi->mprintf("Cannot set %s: it only tells, expected no value", az[1]);
+  return SQLITE_ERROR;
+}
+
+static int filePragma(LsFile *p, char **az){
+  static const char *const azName[] = {"txid", "lag", "time", "error", "stats", "hydration_progress", "hydration_file",
+    "write_enabled"};
+  const sqlite3_api_routines *pApi = p->pHost->pApi;
+  char z[LS_ERROR_SIZE];
+  LsView *pView;
+  int i;
   if( pApi->strnicmp(az[1], "litestream_", 11)!=0 ) return SQLITE_NOTFOUND;
-  if( pApi->stricmp(az[1], "litestream_txid")==0 ){
-    snprintf(z, sizeof(z), "%016llx", (unsigned long long)fileTxid(p, NULL));
-  }else if( pApi->stricmp(az[1], "litestream_time")==0 ){
-    fileTxid(p, &msTime);
-    timeText(msTime, z, sizeof(z));
-  }else if( pApi->stricmp(az[1], "litestream_error")==0 ){
-    errorText(p, z);
-  }else{
+  for(i=0; i<8 && pApi->stricmp(az[1]+11, azName[i])!=0; i++){}
+  if( i==8 ){
     az[0] = pApi->mprintf("unknown PRAGMA %s", az[1]);
     return SQLITE_ERROR;
   }
-  if( az[2] ){
-    az[0] = pApi->mprintf("%s is read-only", az[1]);
-    return SQLITE_ERROR;
-  }
-  az[0] = pApi->mprintf("%s", z);
+  if( p->pReplica==NULL ) return SQLITE_CANTOPEN;
+  if( az[2] ) return pragmaSet(p, az);
+  pView = fileSeen(p);
+  z[0] = 0;
+  if( i==0 ) snprintf(z, sizeof(z), "%016llx", (unsigned long long)(pView ? pView->iTxid : 0));
+  else if( i==1 ) snprintf(z, sizeof(z), "%lld", (long long)fileLag(p));
+  else if( i==2 ) fileTime(p, pView, z, sizeof(z));
+  else if( i==3 ) errorText(p, z);
+  else if( i==5 || i==7 ) snprintf(z, sizeof(z), "0");
+  az[0] = i==4 ? statsText(p, pView) : pApi->mprintf("%s", z);
+  if( pView ) lsViewUnref(pView);
   return az[0] ? SQLITE_OK : SQLITE_NOMEM;
 }
 
@@ -466,27 +639,47 @@ static LsHost *hostById(int iHost){
 }
 
 /*
-** litestream_txid(), litestream_time(): evaluated at each step, where a PRAGMA is at prepare. A function learns its
-** user data only through an API table, so each host has its own pair.
+** litestream_txid(), litestream_time(), litestream_lag(), litestream_set_time(): evaluated at each step, where a PRAGMA is
+** at prepare. A function learns its user data only through an API table, so each host has functions of its own.
 */
-static void sqlFunction(int iHost, sqlite3_context *pCtx, int bTime){
+enum { FUNCTION_TXID, FUNCTION_TIME, FUNCTION_LAG, FUNCTION_SET_TIME, FUNCTION_COUNT };
+
+static void setTime(const sqlite3_api_routines *pApi, LsFile *p, sqlite3_context *pCtx, sqlite3_value *pValue){
+  const char *z = (const char*)pApi->value_text(pValue);
+  char zWhy[LS_ERROR_SIZE];
+  if( z==NULL ) pApi->result_error(pCtx, "timestamp required", -1);
+  else if( fileMoment(p, z, zWhy)!=SQLITE_OK ) pApi->result_error(pCtx, zWhy, -1);
+}
+
+static void sqlFunction(int iHost, int eFunction, sqlite3_context *pCtx, sqlite3_value **apArg){
   LsHost *pHost = hostById(iHost);
   const sqlite3_api_routines *pApi = pHost->pApi;
   LsFile *p = mainFile(pApi, pApi->context_db_handle(pCtx));
-  uint64_t msTime, iTxid;
-  char z[64];
-  if( p==NULL ){
+  LsView *pView;
+  char z[LS_MOMENT_SIZE];
+  if( p==NULL || p->pReplica==NULL ){
     pApi->result_error(pCtx, "this connection's main database is not a replica", -1);
     return;
   }
-  iTxid = fileTxid(p, &msTime);
-  if( bTime ) timeText(msTime, z, sizeof(z)); else snprintf(z, sizeof(z), "%016llx", (unsigned long long)iTxid);
+  if( eFunction==FUNCTION_SET_TIME ){
+    setTime(pApi, p, pCtx, apArg[0]);
+    return;
+  }
+  if( eFunction==FUNCTION_LAG ){
+    pApi->result_int64(pCtx, fileLag(p));
+    return;
+  }
+  pView = fileSeen(p);
+  if( eFunction==FUNCTION_TIME ) fileTime(p, pView, z, sizeof(z));
+  else snprintf(z, sizeof(z), "%016llx", (unsigned long long)(pView ? pView->iTxid : 0));
+  if( pView ) lsViewUnref(pView);
   pApi->result_text(pCtx, z, -1, SQLITE_TRANSIENT);
 }
 
-#define HOST_FUNCTIONS(i) \
-  static void txid##i(sqlite3_context *c, int n, sqlite3_value **a){ (void)n; (void)a; sqlFunction(i, c, 0); } \
-  static void time##i(sqlite3_context *c, int n, sqlite3_value **a){ (void)n; (void)a; sqlFunction(i, c, 1); }
+#define HOST_FUNCTION(i, e) \
+  static void function##i##_##e(sqlite3_context *c, int n, sqlite3_value **a){ (void)n; sqlFunction(i, e, c, a); }
+#define HOST_FUNCTIONS(i) HOST_FUNCTION(i, 0) HOST_FUNCTION(i, 1) HOST_FUNCTION(i, 2) HOST_FUNCTION(i, 3)
+#define HOST_ROW(i) {function##i##_0, function##i##_1, function##i##_2, function##i##_3}
 HOST_FUNCTIONS(1)
 HOST_FUNCTIONS(2)
 HOST_FUNCTIONS(3)
@@ -496,15 +689,15 @@ HOST_FUNCTIONS(6)
 HOST_FUNCTIONS(7)
 
 typedef void (*SqlFunction)(sqlite3_context*, int, sqlite3_value**);
-static const SqlFunction aFunction[HOST_MAX][2] = {
-  {NULL,NULL}, {txid1,time1}, {txid2,time2}, {txid3,time3}, {txid4,time4}, {txid5,time5}, {txid6,time6}, {txid7,time7}
+static const SqlFunction aFunction[HOST_MAX][FUNCTION_COUNT] = {
+  {NULL,NULL,NULL,NULL}, HOST_ROW(1), HOST_ROW(2), HOST_ROW(3), HOST_ROW(4), HOST_ROW(5), HOST_ROW(6), HOST_ROW(7)
 };
 
 /* Runs at the end of every open of a host: tells why a replica did not open, or adds its functions. */
 static int onConnection(sqlite3 *db, char **pzErr, const sqlite3_api_routines *pApi){
   LsFile *p = mainFile(pApi, db);
   char z[LS_ERROR_SIZE];
-  int i;
+  int i, e;
   if( p==NULL ) return SQLITE_OK;
   if( p->pReplica==NULL ){
     errorText(p, z);
@@ -512,8 +705,12 @@ static int onConnection(sqlite3 *db, char **pzErr, const sqlite3_api_routines *p
     return SQLITE_CANTOPEN;
   }
   for(i=1; i<HOST_MAX && hostById(i)!=p->pHost; i++){}
-  pApi->create_function_v2(db, "litestream_txid", 0, SQLITE_UTF8, NULL, aFunction[i][0], NULL, NULL, NULL);
-  pApi->create_function_v2(db, "litestream_time", 0, SQLITE_UTF8, NULL, aFunction[i][1], NULL, NULL, NULL);
+  for(e=0; e<FUNCTION_COUNT; e++){
+    static const char *const azName[] = {"litestream_txid", "litestream_time", "litestream_lag", "litestream_set_time"};
+    int bSet = e==FUNCTION_SET_TIME;
+    pApi->create_function_v2(db, azName[e], bSet, SQLITE_UTF8 | (bSet ? SQLITE_DIRECTONLY : 0), NULL, aFunction[i][e],
+      NULL, NULL, NULL);
+  }
   return SQLITE_OK;
 }
 
@@ -621,10 +818,12 @@ static int openByUri(LsFile *p, char *aText, int nText){
 static int openByTicket(LsFile *p, const char *zName){
   int iTicket = atoi(zName+strlen(zSentinel));
   int iReplica = 0;
-  if( lsTicketTake(iTicket, &iReplica, &p->msTimeout)==0 ) p->pReplica = lsReplicaUse(iReplica);
+  if( lsTicketTake(iTicket, &iReplica, &p->msTimeout, &p->pPast, p->zPast)==0 ) p->pReplica = lsReplicaUse(iReplica);
   if( p->pReplica==NULL || atomic_load(&p->pReplica->bClosed) ){
     if( p->pReplica ) lsReplicaDone(p->pReplica);
+    if( p->pPast ) lsViewUnref(p->pPast);
     p->pReplica = NULL;
+    p->pPast = NULL;
     return fileError(p, SQLITE_CANTOPEN, "ReplicaClosedError: Cannot open replica: it was closed, or its path was "
       "used twice, expected one connection for each call of connect()");
   }
@@ -637,8 +836,9 @@ static int fileClose(sqlite3_file *pFile){
   LsReplica *pReplica = p->pReplica;
   hiddenRemove(p->aHidden[0]);
   hiddenRemove(p->aHidden[1]);
-  if( p->pView ) lsViewUnref(p->pView);
-  p->pView = NULL;
+  if( p->pView ) fileUnpin(p);
+  if( p->pPast ) lsViewUnref(p->pPast);
+  p->pPast = NULL;
   fileCount(p);
   if( pReplica ){
     if( p->bUri ) lsNotifyClosed(pReplica->iCore, pReplica->iId);
@@ -695,7 +895,7 @@ static int vfsOpen(sqlite3_vfs *pVfs, const char *zName, sqlite3_file *pFile, in
     const char *zVfs = pHost->pApi->uri_parameter(zName, "vfs");
     if( isSentinel(zName) ) eKind = 1;
     else if( (zVfs && strcmp(zVfs, VFS_NAME)==0) || pHost->pApi->uri_parameter(zName, "replica_url") ) eKind = 2;
-    else if( atomic_load(&pHost->bDefault) && literalUri(zName) ) eKind = 3;
+    else if( atomic_load(&pHost->nDefault) && literalUri(zName) ) eKind = 3;
   }else if( zName && (flags & (SQLITE_OPEN_MAIN_JOURNAL|SQLITE_OPEN_WAL)) && hiddenHas(zName) ){
     return SQLITE_CANTOPEN;
   }
@@ -719,7 +919,7 @@ static int vfsAccess(sqlite3_vfs *pVfs, const char *zName, int flags, int *pbOut
 static int vfsFullPathname(sqlite3_vfs *pVfs, const char *zName, int nOut, char *zOut){
   LsHost *pHost = pVfs->pAppData;
   int rc, nMax;
-  if( isSentinel(zName) || (atomic_load(&pHost->bDefault) && literalUri(zName)) ){
+  if( isSentinel(zName) || (atomic_load(&pHost->nDefault) && literalUri(zName)) ){
     if( (int)strlen(zName)>=nOut ) return SQLITE_CANTOPEN;
     memcpy(zOut, zName, strlen(zName)+1);
     return SQLITE_OK;
@@ -859,15 +1059,15 @@ int ls_host_end(int iHost){
   return 0;
 }
 
-/* Makes this VFS its host's default for good, or no longer. */
+/* Makes this VFS its host's default for good, or, once for each time that was done, no longer. */
 int ls_host_default(int iHost, int bOn){
   LsHost *p = hostById(iHost);
   if( p==NULL ) return LS_MISUSE;
   pthread_mutex_lock(&windowLock);
-  p->bDefault = bOn;
   if( bOn ){
+    p->nDefault++;
     p->pApi->vfs_register(&p->vfs, 1);
-  }else if( p->pApi->vfs_find(NULL)==&p->vfs ){
+  }else if( p->nDefault>0 && --p->nDefault==0 && p->pApi->vfs_find(NULL)==&p->vfs ){
     p->pApi->vfs_register(p->pBase, 1);
   }
   pthread_mutex_unlock(&windowLock);

@@ -20,7 +20,7 @@
 #  define LS_API __attribute__((visibility("default")))
 #endif
 
-#define LS_ABI_VERSION 1
+#define LS_ABI_VERSION 2
 
 /* Negative results. */
 #define LS_NOMEM   (-1)   /* out of memory */
@@ -29,11 +29,14 @@
 #define LS_GONE    (-4)   /* detached, closed, or no longer waited for */
 #define LS_BUSY    (-5)   /* pinned by a reader */
 #define LS_LIMIT   (-6)   /* a fixed bound of the shim was reached */
+#define LS_REFUSED (-7)   /* ls_replica_error() says why */
 
 /* LsRequest.eKind */
 #define LS_REQUEST_PAGE   1   /* a reader waits for page iPgno of view iView */
 #define LS_REQUEST_OPEN   2   /* a connection opens a replica by URI; ls_request_text() has the parameters */
 #define LS_REQUEST_CLOSED 3   /* a file of a replica that was opened by URI was closed; nobody waits */
+#define LS_REQUEST_MOMENT 4   /* a connection moves to a moment; ls_request_text() names it */
+#define LS_REQUEST_NUDGE  5   /* somebody wants the follower to look now; nobody waits */
 
 /* One request as the core takes it: nine 32-bit words, repeated in src/bridge/protocol.ts. */
 typedef struct LsRequest {
@@ -53,7 +56,7 @@ typedef struct LsFrame {
   uint32_t iPgno;
   uint32_t nByte;      /* length as stored, its header included */
   uint32_t bCached;    /* 1 when its page is in the buffer pool */
-  uint32_t bCurrent;   /* 1 when the replica's newest view has this page here */
+  uint32_t bCurrent;   /* 1 when the view has this page here */
 } LsFrame;
 
 /* Indexes into a replica's counters. */
@@ -83,7 +86,13 @@ LS_API int ls_replica_fail(int iReplica, const char *zText);
 LS_API int ls_replica_stats(int iReplica, uint64_t *aOut, int nOut);
 LS_API int ls_replica_add(int iReplica, int iStat, int nAmount);
 LS_API int ls_replica_view(int iReplica, uint64_t *aOut);
-LS_API int ls_replica_ticket(int iReplica, int msTimeout);
+LS_API int ls_replica_ticket(int iReplica, int msTimeout, const char *zMoment);
+LS_API int ls_replica_polled(int iReplica, const char *zWhy);
+LS_API int ls_replica_lag(int iReplica, uint64_t *aOut);
+LS_API int ls_replica_limit(int iReplica, int msStaleMax);
+LS_API int ls_replica_block(int iReplica, const char *zWhy);
+LS_API int ls_replica_nudge(int iReplica);
+LS_API int ls_replica_pins(int iReplica, uint64_t *aOut, int nOut);
 
 /* Objects: the frames of one LTX file. */
 LS_API int ls_object_new(int iReplica, int szPage, uint32_t iCommit, int bSnapshot, uint64_t szFile);
@@ -91,7 +100,7 @@ LS_API int ls_object_index(int iObject, const uint8_t *aIndex, int nIndex, int n
 LS_API int ls_object_count(int iObject);
 LS_API int ls_object_refs(int iObject);
 LS_API int ls_object_offset(int iObject, int iFrame, uint64_t *aOut);
-LS_API int ls_object_frames(int iObject, int iFrame, int nMax, uint32_t *aFrame);
+LS_API int ls_object_frames(int iObject, int iView, int iFrame, int nMax, uint32_t *aFrame);
 LS_API int ls_object_free(int iObject);
 
 /* Page maps and views. */
@@ -103,7 +112,11 @@ LS_API int ls_map_free(int iMap);
 LS_API int ls_view_publish(int iView);
 LS_API int ls_view_relocate(int iFrom, int iTo);
 LS_API int ls_view_release(int iView);
+LS_API int ls_view_hold(int iView);
+LS_API int ls_view_info(int iView, uint64_t *aOut);
 LS_API int ls_view_locate(int iView, uint32_t iPgno, uint32_t *aOut);
+LS_API int ls_view_page(int iView, uint32_t iPgno, uint8_t *aOut, int nOut);
+LS_API int ls_view_changed(int iFrom, int iTo, uint32_t iPgno, uint32_t *aOut, int nMax);
 LS_API int ls_stamp(void);
 
 /* Buffer pool: decoded pages in runs of neighbouring frames. */

@@ -17,7 +17,7 @@ export interface AbiSymbol {
 export type Symbols = Readonly<Record<string, AbiSymbol>>;
 
 /** What `ls_abi()` must answer. */
-export const ABI_VERSION = 1;
+export const ABI_VERSION = 2;
 
 /** Negative results of the shim's functions. */
 export const LS = {
@@ -27,6 +27,7 @@ export const LS = {
   GONE: -4,
   BUSY: -5,
   LIMIT: -6,
+  REFUSED: -7,
 } as const;
 
 /** Every function that the shim exports. */
@@ -63,8 +64,20 @@ export const symbols = {
   ls_replica_add: { parameters: ["i32", "i32", "i32"], result: "i32" },
   // int ls_replica_view(int iReplica, uint64_t *aOut)
   ls_replica_view: { parameters: ["i32", "buffer"], result: "i32" },
-  // int ls_replica_ticket(int iReplica, int msTimeout)
-  ls_replica_ticket: { parameters: ["i32", "i32"], result: "i32" },
+  // int ls_replica_ticket(int iReplica, int msTimeout, const char *zMoment)
+  ls_replica_ticket: { parameters: ["i32", "i32", "buffer"], result: "i32" },
+  // int ls_replica_polled(int iReplica, const char *zWhy)
+  ls_replica_polled: { parameters: ["i32", "buffer"], result: "i32" },
+  // int ls_replica_lag(int iReplica, uint64_t *aOut)
+  ls_replica_lag: { parameters: ["i32", "buffer"], result: "i32" },
+  // int ls_replica_limit(int iReplica, int msStaleMax)
+  ls_replica_limit: { parameters: ["i32", "i32"], result: "i32" },
+  // int ls_replica_block(int iReplica, const char *zWhy)
+  ls_replica_block: { parameters: ["i32", "buffer"], result: "i32" },
+  // int ls_replica_nudge(int iReplica)
+  ls_replica_nudge: { parameters: ["i32"], result: "i32" },
+  // int ls_replica_pins(int iReplica, uint64_t *aOut, int nOut)
+  ls_replica_pins: { parameters: ["i32", "buffer", "i32"], result: "i32" },
   // int ls_object_new(int iReplica, int szPage, uint32_t iCommit, int bSnapshot, uint64_t szFile)
   ls_object_new: { parameters: ["i32", "i32", "u32", "i32", "u64"], result: "i32" },
   // int ls_object_index(int iObject, const uint8_t *aIndex, int nIndex, int nMax)
@@ -75,8 +88,8 @@ export const symbols = {
   ls_object_refs: { parameters: ["i32"], result: "i32" },
   // int ls_object_offset(int iObject, int iFrame, uint64_t *aOut)
   ls_object_offset: { parameters: ["i32", "i32", "buffer"], result: "i32" },
-  // int ls_object_frames(int iObject, int iFrame, int nMax, uint32_t *aFrame)
-  ls_object_frames: { parameters: ["i32", "i32", "i32", "buffer"], result: "i32" },
+  // int ls_object_frames(int iObject, int iView, int iFrame, int nMax, uint32_t *aFrame)
+  ls_object_frames: { parameters: ["i32", "i32", "i32", "i32", "buffer"], result: "i32" },
   // int ls_object_free(int iObject)
   ls_object_free: { parameters: ["i32"], result: "i32" },
   // int ls_map_new(int iView, int szPage)
@@ -95,8 +108,16 @@ export const symbols = {
   ls_view_relocate: { parameters: ["i32", "i32"], result: "i32" },
   // int ls_view_release(int iView)
   ls_view_release: { parameters: ["i32"], result: "i32" },
+  // int ls_view_hold(int iView)
+  ls_view_hold: { parameters: ["i32"], result: "i32" },
+  // int ls_view_info(int iView, uint64_t *aOut)
+  ls_view_info: { parameters: ["i32", "buffer"], result: "i32" },
   // int ls_view_locate(int iView, uint32_t iPgno, uint32_t *aOut)
   ls_view_locate: { parameters: ["i32", "u32", "buffer"], result: "i32" },
+  // int ls_view_page(int iView, uint32_t iPgno, uint8_t *aOut, int nOut)
+  ls_view_page: { parameters: ["i32", "u32", "buffer", "i32"], result: "i32" },
+  // int ls_view_changed(int iFrom, int iTo, uint32_t iPgno, uint32_t *aOut, int nMax)
+  ls_view_changed: { parameters: ["i32", "i32", "u32", "buffer", "i32"], result: "i32" },
   // int ls_stamp(void)
   ls_stamp: { parameters: [], result: "i32" },
   // int ls_run_load(int iObject, int iFrame, int nFrame, const uint8_t *aByte, int nByte)

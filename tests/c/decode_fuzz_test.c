@@ -82,7 +82,7 @@ static void checkIndex(const LtxFile *p, int iObject, uint64_t nByte){
   uint64_t iAt = 100, iFound = 0;
   CHECK(n>=0);
   for(i=0; i<n; i++){
-    CHECK_INT(ls_object_frames(iObject, i, 1, aFrame), 1);
+    CHECK_INT(ls_object_frames(iObject, 0, i, 1, aFrame), 1);
     CHECK_INT(ls_object_offset(iObject, i, &iFound), 0);
     CHECK(aFrame[0]>iLast && aFrame[0]<=p->iCommit);
     CHECK_INT(iFound, iAt);

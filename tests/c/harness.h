@@ -301,7 +301,9 @@ struct TestCore {
   int nHeld;
   int (*xOpen)(TestCore*, const uint8_t *aText, int nText);  /* gives a replica, or 0 with zOpenError */
   const char *zOpenError;
+  int (*xMoment)(TestCore*, int iReplica, const char *zMoment, char *zShown);  /* a view, 0, or -1 with the error's words */
   atomic_int nClosed;                      /* LS_REQUEST_CLOSED taken */
+  atomic_int nNudged;                      /* LS_REQUEST_NUDGE taken */
   void (*xIdle)(TestCore*);                /* called after each batch */
   void *pArg;
 };
@@ -352,7 +354,7 @@ static void corePage(TestCore *p, const uint32_t *a){
   }
   do{
     uint32_t aFrame[4];
-    if( ls_object_frames(iObject, iFrame, 1, aFrame)==1 && aFrame[2]==0 ){
+    if( ls_object_frames(iObject, 0, iFrame, 1, aFrame)==1 && aFrame[2]==0 ){
       int iRun;
       coreEvict(p);
       iRun = ltxLoad(pFile, iObject, iFrame, 1);
@@ -381,6 +383,17 @@ static void coreOpen(TestCore *p, const uint32_t *a){
   }
 }
 
+static void coreMoment(TestCore *p, const uint32_t *a){
+  uint8_t aText[LS_MOMENT_SIZE];
+  char zShown[2*LS_ERROR_SIZE] = "";
+  int n = ls_request_text((int)a[1], (int)a[2], aText, (int)sizeof(aText));
+  int iView;
+  if( n<0 ) return;                        /* nobody waits any more */
+  CHECK(n>0 && n<=LS_MOMENT_SIZE && aText[n-1]==0);
+  iView = p->xMoment ? p->xMoment(p, (int)a[3], (const char*)aText, zShown) : -1;
+  ls_answer((int)a[1], (int)a[2], iView<0 ? SQLITE_ERROR : SQLITE_OK, iView<0 ? 0 : iView, zShown);
+}
+
 static void *coreMain(void *pArg){
   TestCore *p = pArg;
   uint32_t aRequest[16*9];
@@ -398,10 +411,15 @@ static void *coreMain(void *pArg){
         const uint32_t *a = &aRequest[i*9];
         if( a[0]==LS_REQUEST_CLOSED ){
           atomic_fetch_add(&p->nClosed, 1);
+        }else if( a[0]==LS_REQUEST_NUDGE ){
+          CHECK_INT(a[1], 0);
+          atomic_fetch_add(&p->nNudged, 1);
         }else if( p->bMute ){
           if( p->nHeld<64 ) memcpy(&p->aHeld[p->nHeld++*9], a, 36);
         }else if( a[0]==LS_REQUEST_OPEN ){
           coreOpen(p, a);
+        }else if( a[0]==LS_REQUEST_MOMENT ){
+          coreMoment(p, a);
         }else{
           corePage(p, a);
         }

@@ -64,6 +64,7 @@ static void overlay(void){
   int iBase = object(512, 3000, 1, 1, 3000, 0);
   int iOver = object(512, 3000, 0, 1000, 1100, 1050);
   int iMap = ls_map_new(0, 512), iFirst, iSecond;
+  uint32_t aFrame[4];
   apply(iMap, iBase);
   iFirst = viewOf(iMap, 3000);
   CHECK(iFirst>0);
@@ -80,6 +81,10 @@ static void overlay(void){
   CHECK_INT(at(iSecond, 3001), 0);
   CHECK_INT(at(iSecond, 0), 0);
   CHECK_INT(ls_object_refs(iBase), 3);
+  CHECK_INT(ls_object_frames(iBase, iFirst, 999, 1, aFrame), 1);
+  CHECK(aFrame[0]==1000 && aFrame[3]==1);
+  CHECK_INT(ls_object_frames(iBase, iSecond, 999, 1, aFrame), 1);
+  CHECK(aFrame[0]==1000 && aFrame[3]==0);         /* the other view has it elsewhere */
   ls_view_release(iFirst);
   CHECK_INT(ls_object_refs(iBase), 2);
   ls_view_release(iSecond);
@@ -196,9 +201,9 @@ static void lockPage(void){
   iBase = object(65536, 16390, 1, 1, 16390, iLock);
   CHECK(iBase>0);
   CHECK_INT(ls_object_count(iBase), 16389);
-  CHECK_INT(ls_object_frames(iBase, 16383, 1, aFrame), 1);
+  CHECK_INT(ls_object_frames(iBase, 0, 16383, 1, aFrame), 1);
   CHECK_INT(aFrame[0], 16384);
-  CHECK_INT(ls_object_frames(iBase, 16384, 1, aFrame), 1);
+  CHECK_INT(ls_object_frames(iBase, 0, 16384, 1, aFrame), 1);
   CHECK_INT(aFrame[0], 16386);
   iMap = ls_map_new(0, 65536);
   apply(iMap, iBase);
@@ -399,6 +404,175 @@ static void memory(void){
   CHECK_EMPTY();
 }
 
+/* All that ls_view_changed() tells, nMax at a time; and that it agrees with a look at every page. */
+static uint32_t *changed(int iFrom, int iTo, int nMax, uint32_t *pn){
+  uint64_t aFrom[LS_VIEW_WORDS], aTo[LS_VIEW_WORDS];
+  uint32_t nPage, i, n = 0, nAt = 0;
+  uint32_t *a;
+  int nMore;
+  NEED(ls_view_info(iFrom, aFrom)==0 && ls_view_info(iTo, aTo)==0);
+  nPage = (uint32_t)(aFrom[1]>aTo[1] ? aFrom[1] : aTo[1]);
+  a = malloc(sizeof(uint32_t)*(nPage+1));
+  NEED(a!=NULL);
+  do{
+    nMore = ls_view_changed(iFrom, iTo, n ? a[n-1]+1 : 1, a+n, nMax<(int)(nPage-n) ? nMax : (int)(nPage-n));
+    CHECK(nMore>=0 && nMore<=nMax);
+    n += (uint32_t)(nMore>0 ? nMore : 0);
+  }while( nMore>0 && n<nPage );
+  for(i=1; i<=nPage; i++){
+    uint32_t aOld[3] = {0,0,0}, aNew[3] = {0,0,0};
+    ls_view_locate(iFrom, i, aOld);
+    ls_view_locate(iTo, i, aNew);
+    if( aOld[0]==aNew[0] && aOld[1]==aNew[1] ) continue;
+    CHECK(nAt<n && a[nAt]==i);
+    nAt++;
+  }
+  CHECK_INT(n, nAt);
+  *pn = n;
+  return a;
+}
+
+static uint32_t changedCount(int iFrom, int iTo, int nMax){
+  uint32_t n, nBack;
+  free(changed(iFrom, iTo, nMax, &n));
+  free(changed(iTo, iFrom, nMax, &nBack));       /* the same whichever is the older */
+  CHECK_INT(nBack, n);
+  return n;
+}
+
+static void difference(void){
+  int iBase = object(512, 5000, 1, 1, 5000, 0);
+  int iOver = object(512, 5000, 0, 1000, 1100, 1050);
+  int iGrown = object(512, 7500, 0, 5001, 7500, 0);
+  int iMap = ls_map_new(0, 512), iView, iSame, iNext, iMore, iLess, iAgain, iOther;
+  uint32_t *a, aOne[2], n;
+  apply(iMap, iBase);
+  iView = viewOf(iMap, 5000);
+  iMap = ls_map_new(iView, 512);
+  iSame = viewOf(iMap, 5000);                    /* every chunk shared */
+  iMap = ls_map_new(iView, 512);
+  apply(iMap, iOver);
+  iNext = viewOf(iMap, 5000);
+  iMap = ls_map_new(iNext, 512);
+  apply(iMap, iGrown);
+  iMore = viewOf(iMap, 7500);
+  iMap = ls_map_new(iMore, 512);
+  NEED(ls_map_truncate(iMap, 1020)==0);
+  iLess = viewOf(iMap, 1020);
+  iMap = ls_map_new(iMore, 512);
+  NEED(ls_map_truncate(iMap, 5000)==0);
+  iAgain = viewOf(iMap, 5000);                   /* what iNext has, through a view that was larger */
+  iMap = ls_map_new(iMore, 512);
+  NEED(ls_map_truncate(iMap, 4096)==0);
+  iOther = viewOf(iMap, 4096);                   /* ends with a chunk */
+  CHECK_INT(changedCount(iView, iView, 10), 0);
+  CHECK_INT(changedCount(iView, iSame, 10), 0);
+  CHECK_INT(changedCount(iView, iNext, 1), 100);
+  CHECK_INT(changedCount(iView, iNext, 7), 100);
+  CHECK_INT(changedCount(iNext, iMore, 1000), 2500);
+  CHECK_INT(changedCount(iView, iMore, 99), 2600);
+  CHECK_INT(changedCount(iMore, iLess, 1000), 7500-1020);
+  CHECK_INT(changedCount(iView, iLess, 1000), 21+5000-1020);
+  CHECK_INT(changedCount(iNext, iAgain, 10), 0);
+  CHECK_INT(changedCount(iMore, iOther, 1000), 7500-4096);
+  CHECK_INT(changedCount(iNext, iOther, 1000), 5000-4096);
+  a = changed(iView, iNext, 1000, &n);
+  CHECK_INT(a[0], 1000);
+  CHECK_INT(a[49], 1049);
+  CHECK_INT(a[50], 1051);
+  CHECK_INT(a[99], 1100);
+  free(a);
+  CHECK_INT(ls_view_changed(iView, iNext, 1100, aOne, 2), 1);     /* from a page on */
+  CHECK_INT(aOne[0], 1100);
+  CHECK_INT(ls_view_changed(iView, iNext, 1101, aOne, 2), 0);
+  CHECK_INT(ls_view_changed(iView, iNext, 5001, aOne, 2), 0);
+  CHECK_INT(ls_view_changed(iView, iNext, UINT32_MAX, aOne, 2), 0);
+  CHECK_INT(ls_view_changed(iView, iNext, 1, aOne, 0), 0);
+  CHECK_INT(ls_view_changed(iView, iNext, 0, aOne, 2), LS_MISUSE);
+  CHECK_INT(ls_view_changed(iView, 9999, 1, aOne, 2), LS_MISUSE);
+  CHECK_INT(ls_view_changed(0, iView, 1, aOne, 2), LS_MISUSE);
+  ls_view_release(iView);
+  ls_view_release(iSame);
+  ls_view_release(iNext);
+  ls_view_release(iMore);
+  ls_view_release(iLess);
+  ls_view_release(iAgain);
+  ls_view_release(iOther);
+  ls_object_free(iBase);
+  ls_object_free(iOver);
+  ls_object_free(iGrown);
+  CHECK_EMPTY();
+}
+
+/* The lock page is nowhere, so no view has it at another place. */
+static void differenceAtLockPage(void){
+  uint32_t iLock = lsLockPage(65536), aOut[8], i;
+  int iBase = object(65536, iLock, 1, 1, iLock-1, 0);
+  int iNext = onePage(65536, iLock+1, iLock+1);
+  int iMap = ls_map_new(0, 65536), iShort, iLast, iPast;
+  uint8_t *aPage = malloc(65536);
+  NEED(aPage!=NULL);
+  apply(iMap, iBase);
+  iLast = viewOf(iMap, iLock);
+  iMap = ls_map_new(iLast, 65536);
+  apply(iMap, iNext);
+  iPast = viewOf(iMap, iLock+1);
+  iMap = ls_map_new(iLast, 65536);
+  NEED(ls_map_truncate(iMap, iLock-1)==0);
+  iShort = viewOf(iMap, iLock-1);
+  CHECK_INT(ls_view_changed(iShort, iLast, 1, aOut, 8), 0);
+  CHECK_INT(ls_view_changed(iLast, iPast, 1, aOut, 8), 1);
+  CHECK_INT(aOut[0], iLock+1);
+  CHECK_INT(ls_view_changed(iPast, iShort, 1, aOut, 8), 1);
+  CHECK_INT(aOut[0], iLock+1);
+  memset(aPage, 7, 65536);
+  CHECK_INT(ls_view_page(iPast, iLock, aPage, 65536), 0);
+  for(i=0; i<65536 && aPage[i]==0; i++){}
+  CHECK_INT(i, 65536);
+  CHECK_INT(ls_view_page(iPast, iLock-1, aPage, 65536), LS_BUSY);
+  CHECK_INT(ls_view_page(iShort, iLock, aPage, 65536), LS_MISUSE);       /* past its end */
+  ls_view_release(iShort);
+  ls_view_release(iLast);
+  ls_view_release(iPast);
+  ls_object_free(iBase);
+  ls_object_free(iNext);
+  free(aPage);
+  CHECK_EMPTY();
+}
+
+/* A state that was once the newest stays known as such wherever it lies. */
+static void published(void){
+  int iBase = object(512, 10, 1, 1, 10, 0);
+  int iFirst, iSecond, iThird, iMap;
+  uint64_t a[LS_PIN_WORDS];
+  LsView *pFirst, *pThird;
+  iMap = ls_map_new(0, 512);
+  apply(iMap, iBase);
+  iFirst = ls_map_view(iMap, iReplica, 5, 10, 77, 0);
+  iMap = ls_map_new(iFirst, 512);
+  iSecond = ls_map_view(iMap, iReplica, 5, 10, 77, 0);
+  iMap = ls_map_new(iFirst, 512);
+  iThird = ls_map_view(iMap, iReplica, 5, 10, 77, 0);
+  pThird = lsViewPin(lsViewById((uint32_t)iThird));
+  CHECK_INT(ls_view_relocate(iSecond, iThird), 0);
+  CHECK_INT(ls_replica_pins(iReplica, a, 1), 1);
+  CHECK(a[0]==5 && a[1]==77 && a[2]==1 && a[3]==0);
+  CHECK_INT(ls_replica_pins(iReplica, a, 0), 0);
+  CHECK_INT(ls_replica_pins(iReplica+1, a, 1), 0);
+  pFirst = lsViewById((uint32_t)iFirst);
+  atomic_store(&pFirst->bPublished, 1);          /* as ls_view_publish() does; the replica is closed */
+  CHECK_INT(ls_view_relocate(iFirst, iThird), 0);
+  CHECK_INT(ls_replica_pins(iReplica, a, 1), 1);
+  CHECK_INT(a[3], 1);
+  lsViewUnref(pFirst);
+  ls_view_release(iFirst);
+  ls_view_release(iSecond);
+  lsViewUnpin(pThird);
+  ls_view_release(iThird);
+  ls_object_free(iBase);
+  CHECK_EMPTY();
+}
+
 int main(void){
   iCore = ls_core_start();
   iReplica = ls_replica_new(iCore, 1000);
@@ -418,6 +592,9 @@ int main(void){
   RUN("ls_view_relocate() refuses a circle", circle);
   RUN("ls_object_free() gives handle and frame ids back", reuse);
   RUN("ls_object_index() refuses what breaks the order", indexRefusals);
+  RUN("ls_view_changed() tells the pages at other places, and no others", difference);
+  RUN("ls_view_changed() and ls_view_page() know the lock page", differenceAtLockPage);
+  RUN("ls_replica_pins() knows a state that was the newest wherever it lies", published);
   RUN("R11: a million pages take at most 16 bytes each", memory);
   return finish();
 }

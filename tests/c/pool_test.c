@@ -177,7 +177,7 @@ static void *reader(void *pArg){
   sqlite3_filename zName;
   int i, j, flags = 0;
   NEED(pFile!=NULL);
-  snprintf(zPath, sizeof(zPath), "/sentinel/%d.db", ls_replica_ticket(iReplica, 60000));
+  snprintf(zPath, sizeof(zPath), "/sentinel/%d.db", ls_replica_ticket(iReplica, 60000, ""));
   snprintf(zJournal, sizeof(zJournal), "%s-journal", zPath);
   snprintf(zWal, sizeof(zWal), "%s-wal", zPath);
   zName = sqlite3_create_filename(zPath, zJournal, zWal, 0, NULL);

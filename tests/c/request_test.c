@@ -94,7 +94,7 @@ static void readPage(Reader *p, uint32_t iPgno, int msTimeout){
   p->wait.eKind = LS_REQUEST_PAGE;
   p->wait.pReplica = lsReplicaUse(iReplica);
   NEED(p->wait.pReplica!=NULL);
-  p->wait.pView = p->pView = lsReplicaPin(p->wait.pReplica);
+  p->wait.pView = p->pView = lsReplicaSeen(p->wait.pReplica);
   p->wait.iPgno = iPgno;
   p->wait.iConnection = 7;
   p->wait.msTimeout = msTimeout;
@@ -252,11 +252,11 @@ static void closed(void){
   sleepMs(30);
   CHECK_INT(ls_replica_close(iOther), 0);    /* somebody else's */
   late.wait.pReplica = lsReplicaUse(iReplica);
-  late.pView = lsReplicaPin(late.wait.pReplica);
+  late.pView = lsReplicaSeen(late.wait.pReplica);
   CHECK_INT(ls_replica_close(iReplica), 0);
   for(i=0; i<6; i++) ended(&aReader[i], SQLITE_IOERR, "ReplicaClosedError: Cannot read page: the replica was closed");
   CHECK_INT(ls_view_publish(iView), LS_GONE);/* a view that was on its way */
-  CHECK(lsReplicaPin(late.wait.pReplica)==NULL);
+  CHECK(lsReplicaSeen(late.wait.pReplica)==NULL);
   late.wait.eKind = LS_REQUEST_PAGE;         /* a reader that was on its way, too */
   late.wait.pView = late.pView;
   late.wait.iPgno = 1;
@@ -276,7 +276,7 @@ static void closedWhilePinned(void){
   uint32_t aCensus[7];
   begin();
   p = lsReplicaUse(iReplica);
-  pView = lsReplicaPin(p);
+  pView = lsReplicaSeen(p);
   CHECK(ltxLoad(pLtx, iObject, 0, PAGES)>0);
   pRun = lsPin(lsFrameObject(lsViewFrame(pView, 9)), 8);
   NEED(pRun!=NULL);
@@ -396,6 +396,162 @@ static void openText(void){
   end();
 }
 
+/* ------------------------------------------------------------------------------------- moments and nudges */
+
+static void findMoment(Reader *p, const char *zMoment, int msTimeout){
+  memset(p, 0, sizeof(*p));
+  p->wait.eKind = LS_REQUEST_MOMENT;
+  p->wait.pReplica = lsReplicaUse(iReplica);
+  p->wait.aText = zMoment;
+  p->wait.nText = (int)strlen(zMoment)+1;
+  p->wait.iConnection = 9;
+  p->wait.msTimeout = msTimeout;
+  NEED(pthread_create(&p->thread, NULL, readerMain, p)==0);
+}
+
+static void momentAnswered(void){
+  Reader r;
+  uint32_t a[9];
+  uint8_t aOut[64];
+  int iOther, iForeign, iMap;
+  begin();
+  iOther = ls_replica_new(iCore, 1000);
+  iMap = ls_map_new(iView, 512);
+  iForeign = ls_map_view(iMap, iOther, 1, PAGES, (uint32_t)ls_stamp(), 0);
+  findMoment(&r, "5 minutes ago", 20000);
+  takeOne(a);
+  CHECK_INT(a[0], LS_REQUEST_MOMENT);
+  CHECK(a[1]!=0);
+  CHECK_INT(a[3], iReplica);
+  CHECK_INT(a[4], 0);
+  CHECK_INT(a[6], 0);
+  CHECK_INT(a[8], 9);
+  CHECK_INT(ls_request_text((int)a[1], (int)a[2], aOut, 64), 14);
+  CHECK_INT(memcmp(aOut, "5 minutes ago", 14), 0);
+  CHECK_INT(ls_answer((int)a[1], (int)a[2], 0, 4711, "no such view"), LS_MISUSE);
+  CHECK_INT(ls_answer((int)a[1], (int)a[2], 0, iForeign, "another replica's"), LS_MISUSE);
+  CHECK_INT(ls_answer((int)a[1], (int)a[2], 0, iView, "shown"), 0);
+  ended(&r, SQLITE_OK, "shown");
+  CHECK(r.wait.pPast!=NULL && (int)r.wait.pPast->iId==iView);
+  lsViewUnref(r.wait.pPast);
+  findMoment(&r, "latest", 20000);
+  takeOne(a);
+  CHECK_INT(ls_answer((int)a[1], (int)a[2], 0, 0, ""), 0);
+  ended(&r, SQLITE_OK, NULL);
+  CHECK(r.wait.pPast==NULL);
+  findMoment(&r, "soon", 20000);
+  takeOne(a);
+  CHECK_INT(ls_answer((int)a[1], (int)a[2], SQLITE_ERROR, iView, "TypeError: no time"), 0);
+  ended(&r, SQLITE_ERROR, "TypeError: no time");
+  CHECK(r.wait.pPast==NULL);
+  ls_view_release(iForeign);
+  ls_replica_close(iOther);
+  end();
+}
+
+/* Whatever ends the wait says what it was for, and an answer that comes too late leaves nothing behind. */
+static void momentUnanswered(void){
+  Reader r;
+  uint32_t a[9];
+  begin();
+  findMoment(&r, "noon", 60);
+  ended(&r, SQLITE_IOERR, "DeadlineError: Cannot find the moment: no answer within 60 ms");
+  CHECK(r.wait.pPast==NULL);
+  findMoment(&r, "noon", 60);
+  takeOne(a);
+  ended(&r, SQLITE_IOERR, "DeadlineError: Cannot find the moment: no answer within 60 ms");
+  CHECK_INT(ls_answer((int)a[1], (int)a[2], 0, iView, "late"), LS_GONE);
+  findMoment(&r, "noon", 20000);
+  takeOne(a);
+  ls_replica_interrupt(iReplica);
+  ended(&r, SQLITE_INTERRUPT, "InterruptError: Cannot find the moment: replica.interrupt() was called");
+  findMoment(&r, "noon", 20000);
+  takeOne(a);
+  ls_replica_close(iReplica);
+  ended(&r, SQLITE_IOERR, "ReplicaClosedError: Cannot find the moment: the replica was closed");
+  CHECK_INT(ls_answer((int)a[1], (int)a[2], 0, iView, "late"), LS_GONE);
+  end();
+}
+
+/* Nudges that nobody takes do not use up the slots in which readers wait. */
+static void nudges(void){
+  uint32_t a[9*8], aBefore[7], aAfter[7];
+  Reader r;
+  int i, iOther;
+  begin();
+  iOther = ls_replica_new(iCore, 1000);
+  ls_census(aBefore, 7);
+  for(i=0; i<10000; i++){
+    CHECK_INT(ls_replica_nudge(iReplica), 0);
+    CHECK_INT(ls_replica_nudge(iOther), 0);
+  }
+  lsNotifyClosed(iCore, iReplica);
+  lsNotifyClosed(iCore, iReplica);               /* each of these counts */
+  ls_census(aAfter, 7);
+  CHECK(aAfter[5]<=aBefore[5]+4);
+  readPage(&r, 5, 5000);
+  for(i=0; i<1000; i++){                         /* until the reader has queued */
+    ls_census(aAfter, 7);
+    if( aAfter[5]>aBefore[5]+4 ) break;
+    sleepMs(1);
+  }
+  CHECK_INT(ls_core_take(iCore, a, 4), 4);
+  for(i=0; i<4; i++){
+    CHECK_INT(a[i*9], i<2 ? LS_REQUEST_NUDGE : LS_REQUEST_CLOSED);
+    CHECK_INT(a[i*9+1], 0);
+    CHECK_INT(a[i*9+3], i==1 ? iOther : iReplica);
+  }
+  takeOne(a);
+  CHECK_INT(a[0], LS_REQUEST_PAGE);
+  CHECK_INT(ls_answer((int)a[1], (int)a[2], SQLITE_IOERR, 0, "Name: no"), 0);
+  ended(&r, SQLITE_IOERR, "Name: no");
+  CHECK_INT(ls_core_take(iCore, a, 8), 0);
+  CHECK_INT(ls_replica_nudge(iReplica), 0);      /* once taken, the next one counts */
+  CHECK_INT(ls_core_take(iCore, a, 8), 1);
+  CHECK_INT(a[0], LS_REQUEST_NUDGE);
+  ls_replica_close(iOther);
+  CHECK_INT(ls_replica_nudge(iOther), LS_MISUSE);
+  CHECK_INT(ls_replica_nudge(0), LS_MISUSE);
+  end();
+}
+
+static void *takeTicket(void *pArg){
+  int *pTicket = pArg;
+  *pTicket = ls_replica_ticket(iReplica, 10000, "5 minutes ago");
+  return NULL;
+}
+
+static void momentTickets(void){
+  char zPast[LS_MOMENT_SIZE], zLong[LS_MOMENT_SIZE+1];
+  uint8_t aError[LS_ERROR_SIZE];
+  uint32_t a[9];
+  LsView *pPast;
+  pthread_t thread;
+  int iTicket = 0, iFound = 0, msFound = 0;
+  begin();
+  memset(zLong, '5', LS_MOMENT_SIZE);
+  zLong[LS_MOMENT_SIZE] = 0;
+  CHECK_INT(ls_replica_ticket(iReplica, 10, zLong), LS_LIMIT);
+  CHECK_INT(ls_replica_ticket(iReplica, 10, "from the core's own thread"), LS_REFUSED);
+  CHECK(ls_replica_error(iReplica, aError, LS_ERROR_SIZE)>0);
+  iTicket = ls_replica_ticket(iReplica, 10, "");
+  CHECK_INT(lsTicketTake(iTicket, &iFound, &msFound, &pPast, zPast), 0);
+  CHECK_INT(iFound, iReplica);
+  CHECK_INT(msFound, 10);
+  CHECK(pPast==NULL);
+  CHECK_INT(zPast[0], 0);
+  CHECK_INT(lsTicketTake(iTicket, &iFound, &msFound, &pPast, zPast), LS_GONE);
+  pthread_create(&thread, NULL, takeTicket, &iTicket);
+  while( ls_core_take(iCore, a, 1)!=1 ) ls_core_wait(iCore, -1, 1);
+  CHECK_INT(a[0], LS_REQUEST_MOMENT);
+  CHECK_INT(ls_answer((int)a[1], (int)a[2], 0, 0, ""), 0);
+  pthread_join(thread, NULL);
+  CHECK(iTicket>0);
+  CHECK_INT(lsTicketTake(iTicket, &iFound, &msFound, &pPast, zPast), 0);
+  CHECK(pPast==NULL);
+  end();
+}
+
 static atomic_int bServing;
 
 static void *serve(void *pArg){
@@ -473,6 +629,9 @@ static void *bystander(void *pArg){
     int i;
     for(i=1; i<60; i++){
       int iTicket, rc = ls_replica_view(i, aView), iFound, msFound;
+      char zPast[LS_MOMENT_SIZE];
+      LsView *pPast;
+      uint64_t aPin[4*LS_PIN_WORDS], msLag;
       CHECK(rc==0 || rc==LS_GONE);
       rc = ls_replica_stats(i, aStat, LS_STAT_COUNT);
       CHECK(rc==LS_STAT_COUNT || rc==LS_MISUSE);
@@ -480,8 +639,16 @@ static void *bystander(void *pArg){
       CHECK(rc>=0 || rc==LS_MISUSE);
       ls_replica_fail(i, "Name: failed");
       ls_replica_interrupt(i);
-      iTicket = ls_replica_ticket(i, 10);
-      if( iTicket>0 && i%2 ) lsTicketTake(iTicket, &iFound, &msFound);
+      rc = ls_replica_polled(i, i%2 ? "" : "Name: failed");
+      CHECK(rc==0 || rc==LS_MISUSE);
+      rc = ls_replica_lag(i, &msLag);
+      CHECK(rc==0 || rc==LS_GONE || rc==LS_MISUSE);
+      ls_replica_limit(i, 1000);
+      ls_replica_block(i, i%3 ? "" : "Name: blocked");
+      ls_replica_nudge(i);
+      CHECK_INT(ls_replica_pins(i, aPin, 4), 0);
+      iTicket = ls_replica_ticket(i, 10, "");
+      if( iTicket>0 && i%2 ) lsTicketTake(iTicket, &iFound, &msFound, &pPast, zPast);
     }
     ls_census(aCensus, 7);
   }
@@ -563,6 +730,10 @@ int main(void){
   RUN("a core that never takes counts as gone after 10 s", neverTaken);
   RUN("a wait on the core's own thread fails at once", ownThread);
   RUN("ls_request_text() gives the parameters of an open", openText);
+  RUN("a moment is answered with a view of the replica, or the newest", momentAnswered);
+  RUN("a moment's wait ends with words of its own", momentUnanswered);
+  RUN("a ticket asks for its moment at once", momentTickets);
+  RUN("ls_replica_nudge() queues one request until it is taken", nudges);
   RUN("64 threads wait at once", many);
   RUN("replicas close under those who look at them", openAndClose);
   RUN("ls_view_relocate() does not free the place a reader is led to", relocatedMeanwhile);
