@@ -16,32 +16,50 @@
  * @module
  */
 export {
+  type AsOf,
   type CloseOptions,
+  type CompareOptions,
   type ConnectOptions,
   joinReplica,
+  type ListPointsOptions,
   loadablePath,
   openReplica,
-  register,
-  type RegisterOptions,
-  type Registration,
   type Replica,
   type ReplicaDatabase,
   type ReplicaStatement,
   type ReplicaStats,
   type SharedReplica,
+  type WaitOptions,
 } from "./src/replica.ts";
+export { register, type RegisterOptions, type Registration } from "./src/registration.ts";
+export type { ReplicaEvent } from "./src/replica_events.ts";
+export type {
+  CommitEvent,
+  ErrorEvent,
+  GapEvent,
+  ReplacedEvent,
+  StaleEvent,
+  StalePinEvent,
+} from "./src/follow/follow_event.ts";
+export type { Point } from "./src/time/points.ts";
+export type { Change, RowChange, TableChange } from "./src/diff/change.ts";
+export type { SqlValue } from "./src/diff/sql_value.ts";
+export type { LogEntry, LogLevel, LogSink } from "./src/log.ts";
 export type { Counters } from "./src/pages/counters.ts";
-export type { OpenOptions, StaticCredentials } from "./src/options.ts";
+export type { FetchOption, OpenOptions, StaticCredentials } from "./src/options.ts";
 export { type DatabaseClass, ENTRY_POINT as entryPoint } from "./src/drivers/driver.ts";
 export {
   DeadlineError,
   LtxFormatError,
   ObjectGoneError,
+  ReplacedError,
   ReplicaClosedError,
   ReplicaError,
   RestorePlanError,
   type RestorePlanFault,
   ShimError,
+  StaleError,
+  StateGoneError,
   StorageError,
   type StorageErrorDetails,
 } from "./src/errors.ts";

@@ -1,13 +1,13 @@
 /**
  * Shows what the package does: `npm run demo`.
  *
- * Makes a small replica in a temporary folder, then opens and queries it in Deno and in Bun, and checks every result
- * against the database it was made from. Needs node, npm and a C compiler; scripts/setup.mjs gets the rest.
+ * Makes a small replica in a temporary folder; then, in Deno and in Bun, queries it, follows a writer, lets that do
+ * damage, looks back to before, and checks every result against the database itself. Needs node, npm and a C compiler; scripts/setup.mjs gets the rest.
  *
  * @module
  */
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { cpSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { buildShim } from "./build_shim.mjs";
@@ -33,8 +33,14 @@ async function main(folder) {
   if (built) console.error(`setup: compiled ${path.slice(ROOT.length + 1)}`);
   const started = performance.now();
   show(DENO, "run", "-A", "scripts/demo_replica.ts", folder);
-  show(DENO, "run", "-A", "scripts/demo.ts", folder);
-  show(BUN, "scripts/demo.ts", folder);
+  const copy = `${folder}-copy`; // the writer goes on, and each runtime has one of its own
+  cpSync(folder, copy, { recursive: true });
+  try {
+    show(DENO, "run", "-A", "scripts/demo.ts", folder);
+    show(BUN, "scripts/demo.ts", copy);
+  } finally {
+    rmSync(copy, { recursive: true, force: true });
+  }
   console.log(
     `All results are right, in both runtimes (${((performance.now() - started) / 1000).toFixed(1)} s).`,
   );

@@ -107,6 +107,36 @@ export class RestorePlanError extends ReplicaError {
   }
 }
 
+/**
+ * The state that a transaction sees cannot be read any more: its files were deleted and no others make it up.
+ *
+ * What to do: end the transaction. The next one sees the newest state; a connection in the past needs another moment.
+ */
+export class StateGoneError extends ReplicaError {
+  /** Always `"StateGoneError"`. */
+  override name = "StateGoneError";
+}
+
+/**
+ * Another database has taken the replica's place.
+ *
+ * What to do: open it again, or with `onReplaced: "follow"` where that is meant to happen.
+ */
+export class ReplacedError extends ReplicaError {
+  /** Always `"ReplacedError"`. */
+  override name = "ReplacedError";
+}
+
+/**
+ * The replica was not seen for longer than `maxStaleMs` allows. `cause` says why.
+ *
+ * What to do: try again later; the state that was seen last can be read where a larger `maxStaleMs` is allowed.
+ */
+export class StaleError extends ReplicaError {
+  /** Always `"StaleError"`. */
+  override name = "StaleError";
+}
+
 /** A wait ended at its deadline. What to do: give it more time, or look at what it waited for in `cause`. */
 export class DeadlineError extends ReplicaError {
   /** Always `"DeadlineError"`. */

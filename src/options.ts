@@ -3,6 +3,8 @@
  *
  * @module
  */
+import type { LogSink } from "./log.ts";
+import type { FetchModule } from "./storage/fetch_function.ts";
 import { parseReplicaUrl, type ReplicaLocation } from "./storage/replica_url.ts";
 
 /** Keys of an S3 account, or of a role for a while. */
@@ -17,6 +19,14 @@ export interface StaticCredentials {
   expiration?: Date;
 }
 
+/** A function in place of `fetch`, named rather than given: it runs on the core's thread. */
+export interface FetchOption {
+  /** Absolute URL of the module, such as `new URL("./proxy.ts", import.meta.url)`. */
+  module: string | URL;
+  /** Name of the export. Default `"default"`. */
+  export?: string;
+}
+
 /** What {@link openReplica} may be told. Every time is in ms. */
 export interface OpenOptions {
   /** Region of the bucket. Default: what the URL says, else discovered. */
@@ -28,16 +38,38 @@ export interface OpenOptions {
    * expires. Default: environment, shared config files, web identity, container and instance metadata.
    */
   credentials?: StaticCredentials | "anonymous" | (() => StaticCredentials | Promise<StaticCredentials>);
+  /**
+   * In place of the global `fetch`, for requests to the bucket and to services that give credentials: proxies, rewritten
+   * URLs, other TLS. Called with the signed URL and a `RequestInit`; must give the `Response` as it came.
+   */
+  fetch?: FetchOption;
+  /**
+   * Takes what there is to tell beside results and errors, on this thread. Default: one line each to stderr. From the
+   * level on that the environment names as `LITESTREAM_LOG_LEVEL` (`debug`, `info`, `warn` or `error`; default `warn`).
+   */
+  log?: LogSink;
   /** Bound on decoded pages in memory, in bytes. Default 64 MiB. */
   cacheBytesMax?: number;
   /** Longest wait for the opening as a whole. Default 60 s. */
   openTimeoutMs?: number;
   /** Longest wait of one read of a query. Default 60 s; `connect({ timeoutMs })` sets another one. */
   readTimeoutMs?: number;
-  /** Longest wait for one request to storage, its retries included. Default 30 s. */
+  /** Longest wait for one request to storage, its retries included; a second more for each 256 KiB. Default 9 s. */
   requestTimeoutMs?: number;
   /** How long to wait for the first files of an empty replica; 0 fails at once. Default 0. */
   waitForReplicaMs?: number;
+  /** Pause between looks for new transactions, at least 10; 0: only `refresh()` and `waitFor()` look. Default 1 s. */
+  pollIntervalMs?: number;
+  /**
+   * No transaction begins on the newest state when the replica was last seen longer ago than this: its statements fail
+   * with a {@link StaleError}. 0: any age will do. Default 0.
+   */
+  maxStaleMs?: number;
+  /**
+   * What to do when another database has taken the replica's place, such as one that is made anew each day: `"error"`
+   * fails further transactions with a {@link ReplacedError}, `"follow"` goes on with what is there. Default `"error"`.
+   */
+  onReplaced?: "error" | "follow";
   /** Cancels the opening. */
   signal?: AbortSignal;
   /** Another file in place of the shim that belongs to this package. */
@@ -55,11 +87,15 @@ export interface ReplicaConfig {
     | Omit<StaticCredentials, "expiration"> & { expirationMs?: number }
     | "anonymous"
     | undefined;
+  readonly fetch: FetchModule | undefined;
   readonly cacheBytesMax: number;
   readonly openTimeoutMs: number;
   readonly readTimeoutMs: number;
   readonly requestTimeoutMs: number;
   readonly waitForReplicaMs: number;
+  readonly pollIntervalMs: number;
+  readonly maxStaleMs: number;
+  readonly onReplaced: "error" | "follow";
 }
 
 /** Longest wait for an opening where nothing is said, in ms. */
@@ -69,9 +105,15 @@ const DEFAULTS = {
   cacheBytesMax: 64 * 1024 * 1024,
   openTimeoutMs: OPEN_TIMEOUT_MS,
   readTimeoutMs: 60_000,
-  requestTimeoutMs: 30_000,
+  requestTimeoutMs: 9_000,
   waitForReplicaMs: 0,
-};
+  pollIntervalMs: 1_000,
+  maxStaleMs: 0,
+  onReplaced: "error",
+} as const;
+
+/** Least pause between looks, in ms. */
+const POLL_INTERVAL_LEAST_MS = 10;
 
 /** Least buffer pool: one page of the largest size and what a query holds beside it. */
 const CACHE_BYTES_LEAST = 1024 * 1024;
@@ -95,6 +137,39 @@ export function wholeNumber(
   throw new RangeError(
     `Cannot use option ${name}: ${value}, expected a whole number from ${least} to 2^31 - 1`,
   );
+}
+
+/** An option that is one of a few words, or `fallback` where none is given. */
+function oneOf<T extends string>(name: string, value: T | undefined, words: readonly T[], fallback: T): T {
+  if (value === undefined) return fallback;
+  if (words.includes(value)) return value;
+  throw new RangeError(
+    `Cannot use option ${name}: "${value}", expected ${words.map((w) => `"${w}"`).join(" or ")}`,
+  );
+}
+
+const DURATION_MS: Readonly<Record<string, number>> = {
+  ns: 1e-6,
+  us: 1e-3,
+  "µs": 1e-3,
+  ms: 1,
+  s: 1_000,
+  m: 60_000,
+  h: 3_600_000,
+};
+
+/**
+ * A duration as upstream writes them, such as `1s`, `500ms` or `1m30s`, in ms; a part of one counts as one.
+ *
+ * @throws {RangeError} it is none, or longer than timers can keep
+ */
+export function parseDuration(name: string, text: string): number {
+  const parts = [...text.matchAll(/(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)/gy)];
+  const length = parts.reduce((sum, [part]) => sum + part.length, 0);
+  const ms = Math.ceil(parts.reduce((sum, [, count, unit]) => sum + Number(count) * DURATION_MS[unit!]!, 0));
+  if (text === "0") return 0;
+  if (length > 0 && length === text.length && ms <= MS_MAX) return ms;
+  throw new RangeError(`Cannot use ${name}: "${text}", expected a duration such as 1s, 500ms or 1m30s`);
 }
 
 /** The URL with what options say more exactly. */
@@ -135,6 +210,7 @@ export function makeConfig(
     credentials: typeof options.credentials === "function"
       ? undefined
       : plainCredentials(options.credentials),
+    fetch: plainFetch(options.fetch),
     cacheBytesMax: wholeNumber(
       "cacheBytesMax",
       options.cacheBytesMax,
@@ -145,6 +221,14 @@ export function makeConfig(
     readTimeoutMs: wholeNumber("readTimeoutMs", options.readTimeoutMs, DEFAULTS.readTimeoutMs, 1),
     requestTimeoutMs: wholeNumber("requestTimeoutMs", options.requestTimeoutMs, DEFAULTS.requestTimeoutMs, 1),
     waitForReplicaMs: wholeNumber("waitForReplicaMs", options.waitForReplicaMs, DEFAULTS.waitForReplicaMs, 0),
+    pollIntervalMs: options.pollIntervalMs === 0 ? 0 : wholeNumber(
+      "pollIntervalMs",
+      options.pollIntervalMs,
+      DEFAULTS.pollIntervalMs,
+      POLL_INTERVAL_LEAST_MS,
+    ),
+    maxStaleMs: wholeNumber("maxStaleMs", options.maxStaleMs, DEFAULTS.maxStaleMs, 0),
+    onReplaced: oneOf("onReplaced", options.onReplaced, ["error", "follow"], DEFAULTS.onReplaced),
   });
 }
 
@@ -161,6 +245,51 @@ export function plainCredentials(
     throw new TypeError("Cannot use credentials: accessKeyId or secretAccessKey is missing, expected both");
   }
   return { accessKeyId, secretAccessKey, sessionToken, expirationMs: expiration?.getTime() };
+}
+
+function plainFetch(given: FetchOption | undefined): FetchModule | undefined {
+  if (given === undefined) return undefined;
+  const { module, export: name = "default" } = given;
+  const wanted = `an absolute URL, such as new URL("./proxy.ts", import.meta.url)`;
+  if (typeof given === "function") {
+    throw new TypeError(
+      `Cannot use option fetch: a function, expected { module, export }, since it runs on another thread`,
+    );
+  }
+  if (!(module instanceof URL) && (typeof module !== "string" || !URL.canParse(module))) {
+    throw new TypeError(`Cannot use option fetch: module is "${module}", expected ${wanted}`);
+  }
+  if (typeof name !== "string" || name === "") {
+    throw new TypeError(`Cannot use option fetch: export is "${name}", expected the name of an export`);
+  }
+  return { module: String(module), export: name };
+}
+
+/**
+ * Variables of the environment that contradict each other, in words; `url` is the one that was given, which stands over
+ * the environment's.
+ */
+export function environmentWarnings(url: string | undefined, environment: Environment): string[] {
+  const warnings: string[] = [];
+  const replicaUrl = environment.LITESTREAM_REPLICA_URL;
+  if (url === undefined && replicaUrl) {
+    const others = ["BUCKET", "PATH", "REGION", "FORCE_PATH_STYLE", "SKIP_VERIFY"]
+      .map((name) => `LITESTREAM_S3_${name}`).filter((name) => environment[name]);
+    if (others.length > 0) {
+      warnings.push(
+        `${
+          others.join(", ")
+        } and LITESTREAM_REPLICA_URL are set: only the URL is used, expected one of both ways`,
+      );
+    }
+  }
+  const [aws, own] = ["AWS", "LITESTREAM"].map((prefix) => environment[`${prefix}_ACCESS_KEY_ID`]);
+  if (aws && own && aws !== own && environment.AWS_SECRET_ACCESS_KEY) {
+    warnings.push(
+      "AWS_ACCESS_KEY_ID and LITESTREAM_ACCESS_KEY_ID name different keys: AWS_… is used, expected one of both",
+    );
+  }
+  return warnings;
 }
 
 /** The replica that the environment names. */
@@ -186,7 +315,8 @@ function environmentUrl(environment: Environment): string {
 }
 
 /**
- * The configuration that a database URI asks for: `replica_url` and `cache_size` (bytes), named as upstream's.
+ * The configuration that a database URI asks for: `replica_url`, `poll_interval` and `cache_size` (bytes), named as
+ * upstream's.
  *
  * @throws {TypeError} no URL, or one that cannot be understood
  * @throws {RangeError} a number out of its range
@@ -199,7 +329,11 @@ export function makeUriConfig(
   if (cacheSize !== undefined && !/^\d+$/.test(cacheSize)) {
     throw new RangeError(`Cannot use URI parameter cache_size: "${cacheSize}", expected a number of bytes`);
   }
+  const interval = parameters.get("poll_interval");
   return makeConfig(parameters.get("replica_url"), {
+    pollIntervalMs: interval === undefined
+      ? undefined
+      : parseDuration("URI parameter poll_interval", interval),
     cacheBytesMax: cacheSize === undefined ? undefined : Math.max(Number(cacheSize), CACHE_BYTES_LEAST),
   }, environment);
 }

@@ -6,20 +6,29 @@
 import { tmpdir } from "node:os";
 import process from "node:process";
 import { cString, type Native, readText } from "../ffi/native.ts";
+import { LS } from "../ffi/symbols.ts";
 import { loadNative } from "../ffi/mod.ts";
 import { type CoreClient, threadCore } from "./bridge/core_client.ts";
-import { decodeError } from "./bridge/error_text.ts";
+import { askCredentials, CredentialsRenewal } from "./bridge/credentials_renewal.ts";
+import { decodeError, encodeError } from "./bridge/error_text.ts";
 import { defaultDatabase, driverOf, Hosts } from "./drivers/mod.ts";
 import type { DatabaseClass } from "./drivers/driver.ts";
 import { DeadlineError, ReplicaClosedError, ReplicaError, ShimError } from "./errors.ts";
+import { Log, toStderr } from "./log.ts";
 import {
+  environmentWarnings,
   makeConfig,
   OPEN_TIMEOUT_MS,
   type OpenOptions,
-  plainCredentials,
-  type StaticCredentials,
   wholeNumber,
 } from "./options.ts";
+import { formatTxid } from "./ltx/txid.ts";
+import { Deadline } from "./deadline.ts";
+import type { Change } from "./diff/change.ts";
+import { readPins } from "./live/pin_watch.ts";
+import { refreshFromAfar, waitFromAfar } from "./joined_replica.ts";
+import { type ReplicaEvent, ReplicaEvents } from "./replica_events.ts";
+import type { Point } from "./time/points.ts";
 import { type Counters, readCounters } from "./pages/counters.ts";
 import { findShim } from "./shim_path.ts";
 
@@ -43,12 +52,51 @@ export interface ReplicaStatement {
   get(...parameters: any[]): any;
 }
 
+/**
+ * A moment: a time (the newest state all of whose files were written before it), a TXID, or text as
+ * `PRAGMA litestream_time` takes it, such as `"5 minutes ago"`.
+ */
+export type AsOf = Date | bigint | string;
+
 /** How a connection is opened. */
 export interface ConnectOptions {
+  /** The moment that the connection sees, for good; the newest state, and on, unless given. */
+  asOf?: AsOf;
   /** Longest wait of one read, in ms, in place of the replica's `readTimeoutMs`. */
   timeoutMs?: number;
   /** Options in the driver's own terms, such as `{ strict: true }` for `bun:sqlite`. */
   database?: object;
+}
+
+/** How long is waited for a transaction. */
+export interface WaitOptions {
+  /** Ends the wait. */
+  signal?: AbortSignal;
+  /** Longest wait in ms. Default 60 s. */
+  timeoutMs?: number;
+}
+
+/** Which states are listed, and how exactly. */
+export interface ListPointsOptions {
+  /**
+   * Read each file's own time, a request a file, in place of the listing's: that of the upload, up to a compaction
+   * interval later. Default false.
+   */
+  exact?: boolean;
+  /** Only states from this time on. */
+  from?: Date;
+  /** Only states before this time. */
+  to?: Date;
+  /** Ends it. */
+  signal?: AbortSignal;
+}
+
+/** What is compared. */
+export interface CompareOptions {
+  /** Tables to compare; all but SQLite's own unless given. */
+  tables?: readonly string[];
+  /** Ends it. */
+  signal?: AbortSignal;
 }
 
 /** How a replica is closed. */
@@ -65,6 +113,8 @@ export interface CloseOptions {
 export interface ReplicaStats extends Counters {
   /** Bytes of all decoded pages in this process right now. */
   readonly poolBytes: number;
+  /** Transactions that are open right now. */
+  readonly pinned: number;
 }
 
 /** Names an open replica to other threads of the process; structured-cloneable. */
@@ -77,11 +127,14 @@ export interface SharedReplica {
   readonly name: string;
 }
 
+/** The longest text that names a moment. */
+const MOMENT_LENGTH_MAX = 200;
+
+/** How long is waited for a transaction where nothing is said, in ms. */
+const WAIT_MS = 60_000;
+
 /** Words of a view as the shim tells it: TXID, commit, page size, time, stamp, handle. */
 const VIEW_WORDS = 6;
-
-/** When a credentials function is called again before its keys expire, in ms. */
-const CREDENTIALS_MARGIN_MS = 5 * 60_000;
 
 /** What a Replica is made of; ours only. */
 interface Parts {
@@ -89,6 +142,9 @@ interface Parts {
   shared: SharedReplica;
   core: CoreClient | undefined;
   Database: DatabaseClass;
+  events?: ReplicaEvents;
+  /** Ends what goes on on this thread for the replica. */
+  onClose?: () => void;
 }
 
 /** An open replica: databases connect to it. */
@@ -99,16 +155,19 @@ export class Replica implements AsyncDisposable {
   readonly #Database: DatabaseClass;
   readonly #hosts: Hosts;
   readonly #sentinel: string;
+  readonly #events: ReplicaEvents | undefined;
+  readonly #onClose: (() => void) | undefined;
   #closing: Promise<void> | undefined;
   #last: ReplicaStats | undefined;
-  #timer: ReturnType<typeof setTimeout> | undefined;
 
   /** For this package; users call {@link openReplica} or {@link joinReplica}. */
-  constructor({ native, shared, core, Database }: Parts) {
+  constructor({ native, shared, core, Database, events, onClose }: Parts) {
     this.#native = native;
     this.#shared = shared;
     this.#core = core;
     this.#Database = Database;
+    this.#events = events;
+    this.#onClose = onClose;
     this.#hosts = new Hosts(native);
     this.#sentinel = sentinelFolder(native);
   }
@@ -122,29 +181,31 @@ export class Replica implements AsyncDisposable {
    * Opens a connection that sees the replica as a read-only database: of the runtime's own driver, or of the class
    * given (`bun:sqlite`, `node:sqlite` or `@db/sqlite`), whose instance it returns.
    *
-   * Each transaction sees one TXID from its first read to its end. A page that is not in memory blocks the thread
-   * until it is.
+   * Each transaction sees one TXID from its first read to its end: the newest at that moment, or that of `asOf`. A page
+   * that is not in memory blocks the thread until it is.
    *
    * @throws {ReplicaClosedError} the replica was closed
+   * @throws {ReplicaError} it cannot be opened at the moment asked for; `cause` says why
    * @throws {ShimError} the driver cannot load the shim
    * @throws {TypeError} the class is of no driver known here
    */
-  connect(Database?: undefined, options?: ConnectOptions): ReplicaDatabase;
+  connect(options?: ConnectOptions): ReplicaDatabase;
+  /** Opens a connection of the runtime's own driver. */
+  connect(Database: undefined, options?: ConnectOptions): ReplicaDatabase;
   /** Opens a connection of the class given. */
   connect<T>(Database: DatabaseClass<T>, options?: ConnectOptions): T;
-  connect(Database: DatabaseClass = this.#Database, options: ConnectOptions = {}): unknown {
-    if (this.#closing) throw new ReplicaClosedError(`Cannot connect to ${this.name}: the replica was closed`);
+  connect(first?: DatabaseClass | ConnectOptions, second?: ConnectOptions): unknown {
+    const Database = typeof first === "function" ? first : this.#Database;
+    const options = (typeof first === "function" ? second : first ?? second) ?? {};
     const { calls } = this.#native;
     const host = this.#hosts.of(Database);
-    const timeoutMs = wholeNumber("timeoutMs", options.timeoutMs, 0, 1);
-    const ticket = calls.ls_replica_ticket(this.#shared.replicaId, timeoutMs);
-    if (ticket < 0) throw new ReplicaClosedError(`Cannot connect to ${this.name}: the replica was closed`);
+    const path = this.path(options);
     const before = this.#errorText();
     if (calls.ls_host_begin(host) < 0) {
       throw new ShimError("Cannot connect: another thread is still opening a connection after 30 s");
     }
     try {
-      return driverOf(Database).open(Database, `${this.#sentinel}${ticket}.db`, options.database ?? {});
+      return driverOf(Database).open(Database, path, options.database ?? {});
     } catch (cause) {
       const reason = this.#errorText() === before ? cause : this.lastError;
       const found = reason instanceof Error ? reason.message : String(reason);
@@ -152,6 +213,26 @@ export class Replica implements AsyncDisposable {
     } finally {
       calls.ls_host_end(host);
     }
+  }
+
+  /**
+   * A path that a connection made by {@link connect} may `ATTACH`, once: for two moments, or two replicas, in one query.
+   * With `asOf` it blocks the thread until that moment is found.
+   *
+   * @throws {ReplicaError} there is no such moment; `cause` says why
+   * @throws {ReplicaClosedError} the replica was closed
+   */
+  path(options: Pick<ConnectOptions, "asOf" | "timeoutMs"> = {}): string {
+    const timeoutMs = wholeNumber("timeoutMs", options.timeoutMs, 0, 1);
+    const moment = cString(options.asOf === undefined ? "" : momentText(options.asOf));
+    const { replicaId } = this.#shared;
+    const ticket = this.#closing ? -1 : this.#native.calls.ls_replica_ticket(replicaId, timeoutMs, moment);
+    if (ticket >= 0) return `${this.#sentinel}${ticket}.db`;
+    if (ticket === LS.REFUSED) {
+      const reason = this.lastError;
+      throw new ReplicaError(`Cannot connect to ${this.name}: ${reason?.message}`, { cause: reason });
+    }
+    throw new ReplicaClosedError(`Cannot connect to ${this.name}: the replica was closed`);
   }
 
   /** The TXID that the next transaction will see. 0n after closing. */
@@ -163,6 +244,134 @@ export class Replica implements AsyncDisposable {
   get size(): { readonly commit: number; readonly pageSize: number } {
     const view = this.#view();
     return { commit: Number(view[1] ?? 0n), pageSize: Number(view[2] ?? 0n) };
+  }
+
+  /** When the newest transaction was written, by its writer's clock; undefined after closing. */
+  get time(): Date | undefined {
+    const ms = this.#view()[3];
+    return ms === undefined ? undefined : new Date(Number(ms));
+  }
+
+  /** Time since the replica was last seen, in ms: what is newer than that may be missing. Infinity after closing. */
+  get lagMs(): number {
+    const buffer = new Uint8Array(8);
+    if (this.#closing || this.#native.calls.ls_replica_lag(this.#shared.replicaId, buffer) < 0) {
+      return Infinity;
+    }
+    return Number(new DataView(buffer.buffer).getBigUint64(0, true));
+  }
+
+  /**
+   * Looks at the replica now and applies all there is; gives the TXID that the next transaction sees.
+   *
+   * @throws {ReplicaError} the replica cannot be seen; the message says why
+   */
+  async refresh(): Promise<bigint> {
+    const { replicaId } = this.#shared;
+    if (this.#core) return await this.#core.call<bigint>({ kind: "refresh", replicaId });
+    return await refreshFromAfar(this.#native, replicaId, () => this.txid);
+  }
+
+  /**
+   * Waits until the next transaction sees `txid` or a later one, looking often meanwhile: to read what another process
+   * has just written. Gives the TXID that is seen then.
+   *
+   * @throws {DeadlineError} it did not come in time
+   * @throws {ReplicaClosedError} the replica was closed
+   * @throws the signal's reason
+   */
+  async waitFor(txid: bigint, { signal, timeoutMs = WAIT_MS }: WaitOptions = {}): Promise<bigint> {
+    const deadline = new Deadline(wholeNumber("timeoutMs", timeoutMs, WAIT_MS, 1), signal, () => {
+      const cause = this.lastError;
+      return new DeadlineError(
+        `Cannot wait for TXID ${
+          formatTxid(txid)
+        } of ${this.name}: not there after ${timeoutMs} ms, the newest is ` +
+          formatTxid(this.txid),
+        cause === undefined ? {} : { cause },
+      );
+    });
+    try {
+      const { replicaId } = this.#shared;
+      if (this.#core) {
+        return await this.#core.call<bigint>({ kind: "wait", replicaId, txid }, deadline.signal);
+      }
+      return await waitFromAfar(this.#native, { replicaId, txid, signal: deadline.signal }, () => this.txid);
+    } finally {
+      deadline.clear();
+    }
+  }
+
+  /**
+   * Hears what happens to the replica; gives a function that ends it. Only on the thread that opened the replica, while
+   * its loop turns; listening keeps no process alive.
+   *
+   * `"commit"` a newer state can be seen · `"gap"` transactions are missing, the state stays · `"stale"` not seen for
+   * `maxStaleMs` (10 s without) · `"stale-pin"` a transaction is open on a state that is not the newest for a minute ·
+   * `"replaced"` another database has taken its place · `"error"` a look failed, once for each different reason.
+   *
+   * @throws {ReplicaError} the replica was joined, not opened, on this thread
+   */
+  on<T extends ReplicaEvent["type"]>(
+    type: T,
+    listener: (event: Extract<ReplicaEvent, { type: T }>) => void,
+  ): () => void {
+    if (this.#events) return this.#events.on(type, listener);
+    throw new ReplicaError(
+      `Cannot listen to ${this.name}: it was opened on another thread, expected a call there`,
+    );
+  }
+
+  /**
+   * Lists the states that can be reached, oldest first: their TXIDs and times.
+   *
+   * @throws {StorageError} the replica cannot be listed
+   */
+  async points({ exact, from, to, signal }: ListPointsOptions = {}): Promise<Point[]> {
+    const options = {
+      ...(exact !== undefined && { exact }),
+      ...(from !== undefined && { fromMs: from.getTime() }),
+      ...(to !== undefined && { toMs: to.getTime() }),
+    };
+    const { replicaId } = this.#shared;
+    return await this.#ours("list states").call<Point[]>({ kind: "points", replicaId, options }, signal);
+  }
+
+  /**
+   * Tells which tables and rows differ between two moments, rows by their primary key; reads only pages that differ,
+   * and those that lead there.
+   *
+   * @throws {ReplicaError} a moment cannot be understood or reached; `cause` says why
+   */
+  async *diff(
+    from: AsOf,
+    to: AsOf = "latest",
+    { tables, signal }: CompareOptions = {},
+  ): AsyncGenerator<Change, void, undefined> {
+    const core = this.#ours("compare states");
+    const of = core.newId();
+    const { replicaId } = this.#shared;
+    await core.call(
+      { kind: "diff", replicaId, from: momentText(from), to: momentText(to), tables },
+      signal,
+      of,
+    );
+    try {
+      for (;;) {
+        const changes = await core.call<Change[] | null>({ kind: "diff-next", of }, signal);
+        if (changes === null) return;
+        yield* changes;
+      }
+    } finally {
+      core.call({ kind: "diff-end", of }).catch(() => {}); // the core is gone, and the comparison with it
+    }
+  }
+
+  #ours(act: string): CoreClient {
+    if (this.#core) return this.#core;
+    throw new ReplicaError(
+      `Cannot ${act} of ${this.name}: it was opened on another thread, expected a call there`,
+    );
   }
 
   #view(): bigint[] {
@@ -183,14 +392,17 @@ export class Replica implements AsyncDisposable {
     const entries = Object.entries(now).map((
       [name, value],
     ) => [name, value - since[name as keyof ReplicaStats]]);
-    return { ...Object.fromEntries(entries), poolBytes: now.poolBytes } as unknown as ReplicaStats;
+    const { poolBytes, pinned } = now; // these are no counts
+    return { ...Object.fromEntries(entries), poolBytes, pinned } as unknown as ReplicaStats;
   }
 
   #count(): ReplicaStats {
     const bytes = new Uint8Array(8);
     this.#native.calls.ls_pool_bytes(bytes);
     const poolBytes = Number(new DataView(bytes.buffer).getBigUint64(0, true));
-    return { ...readCounters(this.#native, this.#shared.replicaId), poolBytes };
+    const { replicaId } = this.#shared;
+    const pinned = readPins(this.#native, replicaId).reduce((sum, { count }) => sum + count, 0);
+    return { ...readCounters(this.#native, replicaId), poolBytes, pinned };
   }
 
   /** Why the last read failed, where the driver only says "disk I/O error"; undefined when none has. */
@@ -229,7 +441,7 @@ export class Replica implements AsyncDisposable {
   }
 
   async #close({ force = false }: CloseOptions): Promise<void> {
-    clearTimeout(this.#timer);
+    this.#onClose?.();
     if (this.#core === undefined) return;
     const { replicaId } = this.#shared;
     const closed = this.#core.call({ kind: "close", replicaId }).finally(() => this.#core!.release());
@@ -241,31 +453,16 @@ export class Replica implements AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
+}
 
-  /** Calls a credentials function again before its keys expire; for this package. */
-  renewCredentials(
-    source: () => StaticCredentials | Promise<StaticCredentials>,
-    current: StaticCredentials,
-  ): void {
-    if (!current.expiration) return;
-    const inMs = Math.max(1_000, current.expiration.getTime() - Date.now() - CREDENTIALS_MARGIN_MS);
-    this.#timer = setTimeout(async () => {
-      try {
-        const next = await source();
-        const { replicaId } = this.#shared;
-        await this.#core?.call({ kind: "credentials", replicaId, credentials: plainCredentials(next) });
-        if (!this.#closing) this.renewCredentials(source, next);
-      } catch (error) {
-        const text = `ReplicaError: Cannot renew credentials: ${
-          error instanceof Error ? error.message : String(error)
-        }`;
-        this.#native.calls.ls_replica_fail(this.#shared.replicaId, cString(text));
-        const soon = { ...current, expiration: new Date(Date.now() + CREDENTIALS_MARGIN_MS + 30_000) };
-        if (!this.#closing) this.renewCredentials(source, soon);
-      }
-    }, Math.min(inMs, 2 ** 31 - 1));
-    (this.#timer as unknown as { unref?(): void }).unref?.();
-  }
+/** A moment as the core reads it. */
+function momentText(asOf: AsOf): string {
+  if (typeof asOf === "bigint") return `txid:${formatTxid(asOf)}`;
+  const text = asOf instanceof Date && Number.isFinite(asOf.getTime()) ? asOf.toISOString() : asOf;
+  if (typeof text === "string" && text !== "" && text.length <= MOMENT_LENGTH_MAX) return text;
+  throw new TypeError(
+    `Cannot use asOf: "${String(asOf).slice(0, 100)}", expected a valid Date, a TXID or a time as text`,
+  );
 }
 
 /** The folder whose paths name replicas to SQLite; nothing is ever created there. One a process. */
@@ -290,42 +487,41 @@ export async function openReplica(url?: string, options: OpenOptions = {}): Prom
   options.signal?.throwIfAborted();
   const source = typeof options.credentials === "function" ? options.credentials : undefined;
   makeConfig(url, options, process.env); // its faults come before anything is asked
-  const first = source && await askCredentials(source, options);
+  const log = Log.of(options.log, process.env);
+  for (const warning of environmentWarnings(url, process.env)) log.warn(warning);
+  const { openTimeoutMs: timeoutMs = OPEN_TIMEOUT_MS, signal } = options;
+  const first = source && await askCredentials(source, { timeoutMs, signal });
   const config = makeConfig(url, first ? { ...options, credentials: first } : options, process.env);
   const shimPath = findShim(options.shimPath);
   const Database = await defaultDatabase();
   const core = await threadCore(shimPath);
-  const replicaId = await core.open(config, options.signal);
-  const replica = new Replica({
-    native: core.native,
-    shared: { shimPath, replicaId, name: config.location.name },
-    core,
-    Database,
+  const openId = core.newId();
+  let replicaId = 0;
+  const renewal = source && first && new CredentialsRenewal(source, first, {
+    push: (credentials) => core.call({ kind: "credentials", of: openId, credentials }),
+    fail: (error) => {
+      log.warn(error.message);
+      if (replicaId > 0) core.native.calls.ls_replica_fail(replicaId, cString(encodeError(error)));
+    },
   });
-  if (source && first) replica.renewCredentials(source, first);
-  return replica;
-}
-
-/** The first keys of a credentials function, which may take as long as the opening and is cancelled with it. */
-function askCredentials(
-  source: () => StaticCredentials | Promise<StaticCredentials>,
-  { openTimeoutMs = OPEN_TIMEOUT_MS, signal }: OpenOptions,
-): Promise<StaticCredentials> {
-  return new Promise((resolve, reject) => {
-    const onAbort = () => reject(signal!.reason);
-    const timer = setTimeout(
-      () => reject(new DeadlineError(`Cannot open replica: no credentials after ${openTimeoutMs} ms`)),
-      openTimeoutMs,
-    );
-    signal?.addEventListener("abort", onAbort, { once: true });
-    Promise.resolve().then(source).then((keys) => {
-      if (keys) resolve(keys);
-      else reject(new TypeError(`Cannot use credentials: the function gave ${keys}, expected keys`));
-    }, reject).finally(() => {
-      clearTimeout(timer);
-      signal?.removeEventListener("abort", onAbort);
-    });
+  const events = new ReplicaEvents();
+  const onClose = () => {
+    renewal?.stop();
+    core.unlisten(openId);
+  };
+  core.listen(openId, {
+    log: options.log ?? toStderr,
+    onEvent: (event) => events.tell(event),
+    ...(renewal ? { onExpired: () => renewal.renew() } : {}),
   });
+  try {
+    replicaId = await core.open(config, signal, openId);
+  } catch (error) {
+    onClose();
+    throw error;
+  }
+  const shared = { shimPath, replicaId, name: config.location.name };
+  return new Replica({ native: core.native, shared, core, Database, events, onClose });
 }
 
 /**
@@ -339,47 +535,6 @@ export async function joinReplica(shared: SharedReplica): Promise<Replica> {
   const replica = new Replica({ native, shared, core: undefined, Database: await defaultDatabase() });
   if (replica.txid === 0n) throw new ReplicaClosedError(`Cannot join replica ${shared.name}: it was closed`);
   return replica;
-}
-
-/** What `register()` may be told. */
-export interface RegisterOptions {
-  /**
-   * Stay the default VFS of that SQLite, so that even drivers which interpret no URI open
-   * `file:x.db?vfs=litestream` as a replica. Other paths are passed on untouched. Default false.
-   */
-  default?: boolean;
-  /** The class whose SQLite is meant. Default: the runtime's own. */
-  Database?: DatabaseClass;
-  /** Another file in place of the shim that belongs to this package. */
-  shimPath?: string;
-}
-
-/** A registration; ends with {@link Registration.close}. */
-export interface Registration extends AsyncDisposable {
-  /** Ends the registration: databases opened by URI fail from now on. */
-  close(): Promise<void>;
-}
-
-/**
- * Makes `file:NAME?vfs=litestream` open replicas in any connection of this process, configured by the environment or
- * by the parameters `replica_url` and `cache_size`. NAME is only a name.
- */
-export async function register(options: RegisterOptions = {}): Promise<Registration> {
-  const Database = options.Database ?? await defaultDatabase();
-  const core = await threadCore(findShim(options.shimPath));
-  const host = new Hosts(core.native).of(Database);
-  core.use();
-  await core.call({ kind: "register" });
-  if (options.default) core.native.calls.ls_host_default(host, 1);
-  let closed = false;
-  const close = async () => {
-    if (closed) return;
-    closed = true;
-    if (options.default) core.native.calls.ls_host_default(host, 0);
-    if (core.alive) await core.call({ kind: "unregister" });
-    core.release();
-  };
-  return { close, [Symbol.asyncDispose]: close };
 }
 
 /** The shim's path, for a driver's own `loadExtension()`. */

@@ -6,12 +6,20 @@
 import { cString, type Native, readText } from "../../ffi/native.ts";
 import { LS } from "../../ffi/symbols.ts";
 import { DeadlineError, ReplicaClosedError } from "../errors.ts";
-import { type Environment, makeUriConfig, MS_MAX, type ReplicaConfig } from "../options.ts";
-import { LiveReplica } from "../view/live_replica.ts";
+import type { Log } from "../log.ts";
+import {
+  type Environment,
+  environmentWarnings,
+  makeUriConfig,
+  MS_MAX,
+  type ReplicaConfig,
+} from "../options.ts";
+import type { FollowEvent } from "../follow/follow_event.ts";
+import { LiveReplica } from "../live/live_replica.ts";
 import { encodeError } from "./error_text.ts";
 import { decodeParameters, decodeRequest, REQUEST, REQUEST_WORDS, type ShimRequest } from "./protocol.ts";
 import { sqliteCode } from "./sqlite_code.ts";
-import { openConfiguredStore } from "./configured_store.ts";
+import { openConfiguredStore, type StoreHooks } from "./configured_store.ts";
 
 /** Requests taken from the shim at once. */
 const BATCH = 64;
@@ -22,21 +30,30 @@ interface Shared {
   uses: number;
 }
 
+/** What surrounds a replica: its process's variables, and who hears of what happens. */
+export interface ReplicaHooks extends StoreHooks {
+  /** Variables in place of the core's own. */
+  readonly environment?: Environment;
+  /** Hears what its follower tells. */
+  onEvent?(event: FollowEvent): void;
+}
+
 /** Serves all replicas of one thread. */
 export class Core {
   /** The shim's handle. */
   readonly id: number;
   readonly #native: Native;
   readonly #environment: Environment;
+  readonly #log: Log;
   readonly #replicas = new Map<number, LiveReplica>();
-  readonly #setCredentials = new Map<number, (credentials: ReplicaConfig["credentials"]) => void>();
   readonly #shared = new Map<string, Shared>();
   #registrations = 0;
   readonly #words = new Uint32Array(BATCH * REQUEST_WORDS);
 
-  constructor(native: Native, environment: Environment) {
+  constructor(native: Native, environment: Environment, log: Log) {
     this.#native = native;
     this.#environment = environment;
+    this.#log = log;
     this.id = native.calls.ls_core_start();
     if (this.id < 0) throw new ReplicaClosedError(`Cannot start core: the shim answers ${this.id}`);
   }
@@ -47,11 +64,15 @@ export class Core {
   }
 
   /** Opens a replica; returns its handle. */
-  async open(config: ReplicaConfig, signal?: AbortSignal): Promise<number> {
-    return (await this.#open(config, signal)).id;
+  async open(config: ReplicaConfig, signal: AbortSignal, hooks: ReplicaHooks): Promise<number> {
+    return (await this.#open(config, signal, hooks)).id;
   }
 
-  async #open(config: ReplicaConfig, signal?: AbortSignal): Promise<LiveReplica> {
+  async #open(
+    config: ReplicaConfig,
+    signal: AbortSignal | undefined,
+    hooks: ReplicaHooks,
+  ): Promise<LiveReplica> {
     const deadline = new AbortController();
     const waitMs = Math.min(config.openTimeoutMs + config.waitForReplicaMs, MS_MAX);
     const timer = setTimeout(() => {
@@ -61,39 +82,52 @@ export class Core {
     }, waitMs);
     const either = signal ? AbortSignal.any([signal, deadline.signal]) : deadline.signal;
     try {
-      const { store, setCredentials } = await openConfiguredStore(
+      const store = await openConfiguredStore(
         config,
-        this.#environment,
+        hooks.environment ?? this.#environment,
         this.#native,
         either,
+        hooks,
       );
       const { layout } = config.location;
-      const replica = await LiveReplica.open(this.#native, this.id, store, layout, config, {
-        signal: either,
-      });
+      const source = {
+        native: this.#native,
+        coreId: this.id,
+        store,
+        layout,
+        onEvent: (event: FollowEvent) => hooks.onEvent?.(event),
+        onNotice: (text: string) => (hooks.log ?? this.#log).warn(text),
+        textOf: encodeError,
+      };
+      const replica = await LiveReplica.open(source, config, { signal: either });
       this.#replicas.set(replica.id, replica);
-      this.#setCredentials.set(replica.id, setCredentials);
       return replica;
     } finally {
       clearTimeout(timer);
     }
   }
 
-  /** Replaces the keys of an open replica. */
-  setCredentials(replicaId: number, credentials: ReplicaConfig["credentials"]): void {
-    this.#setCredentials.get(replicaId)?.(credentials);
+  /**
+   * An open replica.
+   *
+   * @throws {ReplicaClosedError} it was closed
+   */
+  replica(replicaId: number): LiveReplica {
+    const replica = this.#replicas.get(replicaId);
+    if (replica === undefined) throw new ReplicaClosedError("Cannot reach replica: it was closed");
+    return replica;
   }
 
   /** Closes a replica; unknown handles are ignored, closing twice does nothing. */
   async close(replicaId: number): Promise<void> {
     const replica = this.#replicas.get(replicaId);
     this.#replicas.delete(replicaId);
-    this.#setCredentials.delete(replicaId);
     await replica?.close();
   }
 
   /** Makes this core the one that serves databases opened by URI. */
   register(): void {
+    for (const warning of environmentWarnings(undefined, this.#environment)) this.#log.warn(warning);
     this.#registrations++;
     this.#native.calls.ls_core_default(this.id, 1);
   }
@@ -124,16 +158,33 @@ export class Core {
   }
 
   #serve(request: ShimRequest): void {
-    if (request.kind === REQUEST.closed) this.#unshare(request.replicaId);
-    else if (request.kind === REQUEST.open) this.#answerOpen(request);
-    else this.#answerPage(request);
+    switch (request.kind) {
+      case REQUEST.closed:
+        return void this.#unshare(request.replicaId);
+      case REQUEST.nudge:
+        return this.#replicas.get(request.replicaId)?.nudge();
+      case REQUEST.open:
+        return void this.#answerOpen(request);
+      case REQUEST.moment:
+        return void this.#answerMoment(request);
+      default:
+        return void this.#answerPage(request);
+    }
   }
 
   #answer(request: ShimRequest, code: number, value: number, text: string): number {
     return this.#native.calls.ls_answer(request.slot, request.generation, code, value, cString(text));
   }
 
-  #answerError(request: ShimRequest, error: unknown, act: "open" | "read"): void {
+  #textOf(request: ShimRequest): string {
+    const { slot, generation } = request;
+    return readText(
+      (buffer) => this.#native.calls.ls_request_text(slot, generation, buffer, buffer.length),
+      8192,
+    );
+  }
+
+  #answerError(request: ShimRequest, error: unknown, act: "open" | "read" | "move"): void {
     this.#answer(request, sqliteCode(error, act), 0, encodeError(error));
   }
 
@@ -151,14 +202,20 @@ export class Core {
     }
   }
 
+  async #answerMoment(request: ShimRequest): Promise<void> {
+    try {
+      const text = this.#textOf(request).replace(/\0$/, "");
+      await this.replica(request.replicaId).moment(text, (viewId, shown) => {
+        this.#answer(request, 0, viewId, shown);
+      });
+    } catch (error) {
+      this.#answerError(request, error, "move");
+    }
+  }
+
   async #answerOpen(request: ShimRequest): Promise<void> {
     try {
-      const text = readText(
-        (buffer) =>
-          this.#native.calls.ls_request_text(request.slot, request.generation, buffer, buffer.length),
-        8192,
-      );
-      const config = makeUriConfig(decodeParameters(text), this.#environment);
+      const config = makeUriConfig(decodeParameters(this.#textOf(request)), this.#environment);
       const replica = await this.#share(config);
       if (this.#answer(request, 0, replica.id, "") !== 0) this.#unshare(replica.id);
     } catch (error) {
@@ -169,7 +226,8 @@ export class Core {
   /** One replica for all connections that ask for the same. */
   async #share(config: ReplicaConfig): Promise<LiveReplica> {
     const key = JSON.stringify(config);
-    const shared = this.#shared.get(key) ?? { opening: this.#open(config), uses: 0 };
+    const shared = this.#shared.get(key) ??
+      { opening: this.#open(config, undefined, { log: this.#log }), uses: 0 };
     this.#shared.set(key, shared);
     shared.uses++;
     try {

@@ -10,7 +10,9 @@ import { loadNative } from "../../ffi/mod.ts";
 import { DeadlineError, ReplicaClosedError } from "../errors.ts";
 import type { ReplicaConfig } from "../options.ts";
 import { decodeError, encodeError } from "./error_text.ts";
-import type { Answer, CallOf } from "./protocol.ts";
+import { type LogSink, tellSafely, toStderr } from "../log.ts";
+import type { FollowEvent } from "../follow/follow_event.ts";
+import { type Answer, type CallOf, type Notice, NOTICE_ID, type PlainFollowEvent } from "./protocol.ts";
 
 /** How long a core without replicas is kept, for the next opening. */
 const LINGER_MS = 2_000;
@@ -18,8 +20,18 @@ const LINGER_MS = 2_000;
 /** How long a worker may take to be ready. */
 const START_MS = 30_000;
 
+/** Whom the core's notices about one replica are for. */
+export interface NoticeListener {
+  /** Takes log entries. */
+  readonly log: LogSink;
+  /** The keys that were pushed have expired. */
+  onExpired?(): void;
+  /** Hears what the replica's follower tells. */
+  onEvent?(event: FollowEvent): void;
+}
+
 interface Waiting {
-  resolve(value: number): void;
+  resolve(value: unknown): void;
   reject(error: Error): void;
 }
 
@@ -31,6 +43,7 @@ export class CoreClient {
   readonly ended: Promise<void>;
   readonly #worker: Worker;
   readonly #waiting = new Map<number, Waiting>();
+  readonly #listeners = new Map<number, NoticeListener>();
   #nextId = 1;
   #coreId = 0;
   #uses = 0;
@@ -58,7 +71,10 @@ export class CoreClient {
       import.meta.url,
     );
     this.#worker = new Worker(url, { workerData: { shimPath } });
-    this.#worker.on("message", (answer: Answer) => this.#settle(answer));
+    this.#worker.on("message", (told: Answer | Notice) => {
+      if (told.id === NOTICE_ID) this.#hear(told as Notice);
+      else this.#settle(told as Answer);
+    });
     this.ended = new Promise((resolve) => {
       this.#worker.on("error", (cause) => {
         const found = cause instanceof Error ? cause.message : String(cause);
@@ -90,7 +106,7 @@ export class CoreClient {
         clearTimeout(timer);
         settle(value);
       };
-      this.#waiting.set(0, { resolve: settled(resolve), reject: settled(reject) });
+      this.#waiting.set(0, { resolve: settled((id) => resolve(id as number)), reject: settled(reject) });
     });
   }
 
@@ -101,6 +117,15 @@ export class CoreClient {
     if (id === 0 && error !== undefined && !waiting) this.#die(decodeError(error)); // it ran, and failed
     if (error === undefined) waiting?.resolve(value);
     else waiting?.reject(decodeError(error));
+  }
+
+  #hear(notice: Notice): void {
+    const listener = this.#listeners.get(notice.of);
+    if (notice.kind === "expired") listener?.onExpired?.();
+    if (notice.kind === "event") listener?.onEvent?.(eventOf(notice.event));
+    if (notice.kind === "log" && (listener || notice.of === 0)) {
+      tellSafely(listener?.log ?? toStderr, notice.entry);
+    }
   }
 
   #die(error: Error): void {
@@ -117,11 +142,25 @@ export class CoreClient {
     return this.#dead === undefined && !this.#isStopping;
   }
 
+  /** A number for a call, so that others can name it before it is answered. */
+  newId(): number {
+    return this.#nextId++;
+  }
+
+  /** Hears what the core notices about the replica that call `id` opens, until {@link unlisten}. */
+  listen(id: number, listener: NoticeListener): void {
+    this.#listeners.set(id, listener);
+  }
+
+  /** Hears no more of it. */
+  unlisten(id: number): void {
+    this.#listeners.delete(id);
+  }
+
   /** Sends a call; the process stays alive until its answer. */
-  call(call: CallOf, signal?: AbortSignal): Promise<number> {
+  call<T = unknown>(call: CallOf, signal?: AbortSignal, id: number = this.newId()): Promise<T> {
     if (this.#dead) return Promise.reject(this.#dead);
     if (signal?.aborted) return Promise.reject(signal.reason);
-    const id = this.#nextId++;
     return new Promise((resolve, reject) => {
       const onAbort = () => {
         this.#worker.postMessage({
@@ -137,17 +176,18 @@ export class CoreClient {
         settle(value);
       };
       signal?.addEventListener("abort", onAbort, { once: true });
-      this.#waiting.set(id, { resolve: settled(resolve), reject: settled(reject) });
+      this.#waiting.set(id, { resolve: settled((value) => resolve(value as T)), reject: settled(reject) });
       this.#worker.ref();
       this.#worker.postMessage({ id, ...call });
     });
   }
 
-  /** Opens a replica and counts it as a use of this core. */
-  async open(config: ReplicaConfig, signal?: AbortSignal): Promise<number> {
+  /** Opens a replica by the call `id` and counts it as a use of this core. */
+  async open(config: ReplicaConfig, signal?: AbortSignal, id: number = this.newId()): Promise<number> {
+    const renewsCredentials = this.#listeners.get(id)?.onExpired !== undefined;
     this.use();
     try {
-      return await this.call({ kind: "open", config }, signal);
+      return await this.call({ kind: "open", config, environment: { ...process.env }, renewsCredentials }, signal, id);
     } catch (error) {
       this.release();
       throw error;
@@ -175,6 +215,10 @@ export class CoreClient {
     await this.call({ kind: "stop" }).catch(() => {});
     await this.ended;
   }
+}
+
+function eventOf(event: PlainFollowEvent): FollowEvent {
+  return event.type === "error" ? { ...event, error: decodeError(event.error) } : event;
 }
 
 /** The cores of this thread by shim: one, unless somebody names another shim. */

@@ -10,11 +10,14 @@ import {
   DeadlineError,
   LtxFormatError,
   ObjectGoneError,
+  ReplacedError,
   ReplicaClosedError,
   ReplicaError,
   RestorePlanError,
   type RestorePlanFault,
   ShimError,
+  StaleError,
+  StateGoneError,
   StorageError,
 } from "../errors.ts";
 
@@ -96,6 +99,12 @@ function makeError(head: string, known: Record<string, string>, cause: Error | u
       return new DeadlineError(message, { cause });
     case "ReplicaClosedError":
       return new ReplicaClosedError(message, { cause });
+    case "ReplacedError":
+      return new ReplacedError(message, { cause });
+    case "StaleError":
+      return new StaleError(message, { cause });
+    case "StateGoneError":
+      return new StateGoneError(message, { cause });
     case "ShimError":
       return new ShimError(message, { cause });
     case "TypeError":

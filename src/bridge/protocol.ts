@@ -3,7 +3,9 @@
  *
  * @module
  */
-import type { ReplicaConfig } from "../options.ts";
+import type { ErrorEvent, FollowEvent } from "../follow/follow_event.ts";
+import type { LogEntry } from "../log.ts";
+import type { Environment, ReplicaConfig } from "../options.ts";
 
 /** What a core worker is started with. */
 export interface CoreStart {
@@ -15,14 +17,37 @@ export interface CoreStart {
 export type Call =
   & { readonly id: number }
   & (
-    | { readonly kind: "open"; readonly config: ReplicaConfig }
+    | {
+      readonly kind: "open";
+      readonly config: ReplicaConfig;
+      /** The process's variables as they are now: the worker's own are of its start. */
+      readonly environment: Environment;
+      /** Whether somebody pushes newer keys, and hears when they are needed. */
+      readonly renewsCredentials: boolean;
+    }
     | { readonly kind: "cancel"; readonly of: number; readonly reason: string }
     | {
       readonly kind: "credentials";
-      readonly replicaId: number;
+      /** The call that opened, or is still opening, the replica whose keys these are. */
+      readonly of: number;
       readonly credentials: ReplicaConfig["credentials"];
     }
-    | { readonly kind: "close"; readonly replicaId: number }
+    | { readonly kind: "refresh" | "close"; readonly replicaId: number }
+    | { readonly kind: "wait"; readonly replicaId: number; readonly txid: bigint }
+    | {
+      readonly kind: "points";
+      readonly replicaId: number;
+      readonly options: { readonly exact?: boolean; readonly fromMs?: number; readonly toMs?: number };
+    }
+    | {
+      readonly kind: "diff";
+      readonly replicaId: number;
+      readonly from: string;
+      readonly to: string;
+      readonly tables: readonly string[] | undefined;
+    }
+    /** The next changes of the "diff" call `of`; `null` when there are no more. */
+    | { readonly kind: "diff-next" | "diff-end"; readonly of: number }
     | { readonly kind: "register" | "unregister" }
     | { readonly kind: "stop" }
   );
@@ -33,17 +58,39 @@ export type CallOf = Call extends infer T ? T extends Call ? Omit<T, "id"> : nev
 /** The core's answer, or, with `id` 0, its word that it is ready. */
 export interface Answer {
   readonly id: number;
-  /** The handle of an opened replica, else 0; the core's own handle when it tells that it is ready. */
-  readonly value: number;
+  /** What was asked for: a replica's handle, a TXID, …; the core's own handle when it tells that it is ready. */
+  readonly value: unknown;
   /** Text of an error; undefined when the call succeeded. */
   readonly error?: string;
 }
+
+/** What the core says unasked; an {@link Answer} has another `id`. */
+export type Notice =
+  & {
+    readonly id: typeof NOTICE_ID;
+    /** The call that opened, or is still opening, the replica it is about; 0 where it is about none of them. */
+    readonly of: number;
+  }
+  & (
+    | { readonly kind: "log"; readonly entry: LogEntry }
+    /** The keys that were pushed have expired, or the server refuses them. */
+    | { readonly kind: "expired" }
+    | { readonly kind: "event"; readonly event: PlainFollowEvent }
+  );
+
+/** A {@link FollowEvent} as data: its error is text. */
+export type PlainFollowEvent =
+  | Exclude<FollowEvent, ErrorEvent>
+  | { readonly type: "error"; readonly error: string };
+
+/** In place of a call's number. */
+export const NOTICE_ID = -1;
 
 /** Words of one request as the shim gives it; `LsRequest` in `ffi/shim.h`. */
 export const REQUEST_WORDS = 9;
 
 /** Kinds of requests; `LS_REQUEST_…` in `ffi/shim.h`. */
-export const REQUEST = { page: 1, open: 2, closed: 3 } as const;
+export const REQUEST = { page: 1, open: 2, closed: 3, moment: 4, nudge: 5 } as const;
 
 /** A request of a reader, or of a connection that opens. */
 export interface ShimRequest {

@@ -1,43 +1,54 @@
 /**
- * A replica as the core holds it: its files in the shim, its newest view, its pages on demand.
+ * A replica as the core holds it: its files in the shim, its newest state, its pages on demand.
  *
  * @module
  */
 import type { Native } from "../../ffi/native.ts";
-import { LS } from "../../ffi/symbols.ts";
+import { cString } from "../../ffi/native.ts";
 import {
   DeadlineError,
   ObjectGoneError,
+  ReplacedError,
   ReplicaClosedError,
   ReplicaError,
   RestorePlanError,
+  StateGoneError,
+  StorageError,
 } from "../errors.ts";
+import type { Change } from "../diff/change.ts";
+import { diffDatabases, type DiffOptions } from "../diff/diff.ts";
+import { compareFiles } from "../follow/continuity.ts";
+import type { FollowEvent } from "../follow/follow_event.ts";
+import { type Followed, Follower } from "../follow/follower.ts";
 import { formatTxid } from "../ltx/txid.ts";
 import { addTo, RequestMeter } from "../pages/counters.ts";
 import { PageCache } from "../pages/page_cache.ts";
 import { PageLoader } from "../pages/page_loader.ts";
 import type { LayoutName, ObjectStore, RequestOptions } from "../storage/object_store.ts";
-import { explainEmpty, listReplica } from "./listing.ts";
-import { checkShim, nextTurn, openPlanFile, type PlanFile } from "./plan_file.ts";
-import { makeRestorePlan, type ReplicaFile } from "./restore_plan.ts";
+import { explainEmpty, type Listing, listLevel, listReplica } from "../view/listing.ts";
+import { checkShim, type PlanFile } from "../view/plan_file.ts";
+import { makeRestorePlan, type ReplicaFile } from "../view/restore_plan.ts";
+import { type Point, points, type PointsOptions } from "../time/points.ts";
+import { FileSet, identity } from "./file_set.ts";
+import { PastStates } from "./past_states.ts";
+import { PinWatch } from "./pin_watch.ts";
+import { type State, States, type ViewInfo } from "./states.ts";
+import { ViewPages } from "./view_pages.ts";
 
-/** How often an opening begins anew because files of its plan were deleted meanwhile. */
+/** How often a plan is made anew because files of it were deleted meanwhile. */
 const PLAN_ATTEMPTS_MAX = 5;
-
-/** Frames entered into a page map before the loop may turn: about 1 ms. */
-const FRAMES_A_SLICE = 100_000;
 
 /** Share of the buffer pool that pages which came with the indexes may take. */
 const PRELOAD_SHARE = 1 / 4;
-
-/** In place of what was fetched of a file's frames, once it is used or where too much would be held. */
-const NOTHING_FETCHED: PlanFile["fetched"] = { offset: 0, bytes: new Uint8Array(0) };
 
 /** How long to wait before looking again for the first files of an empty replica. */
 const EMPTY_RETRY_MS = 500;
 
 /** Connections whose chains of requests are remembered; the oldest are forgotten. */
 const CHAINS_MAX = 4096;
+
+/** A replica that was not seen for this long is told of where the user sets no bound, in ms. */
+const STALE_MS = 10_000;
 
 /** What {@link LiveReplica.open} needs to know. */
 export interface LiveReplicaOptions {
@@ -47,57 +58,71 @@ export interface LiveReplicaOptions {
   readonly readTimeoutMs: number;
   /** How long to wait for the first files of an empty replica, in ms; 0 fails at once. */
   readonly waitForReplicaMs: number;
+  /** Pause between looks for new transactions, in ms; 0: only when asked to. */
+  readonly pollIntervalMs: number;
+  /** No transaction begins when the replica was last seen longer ago, in ms; 0: any age will do. */
+  readonly maxStaleMs: number;
+  /** What to do when another database has taken the replica's place. */
+  readonly onReplaced: "error" | "follow";
+}
+
+/** Where a replica lies, and who hears of it. */
+export interface LiveReplicaSource {
+  readonly native: Native;
+  /** The shim's handle of the core. */
+  readonly coreId: number;
+  readonly store: ObjectStore;
+  readonly layout: LayoutName;
+  readonly onEvent: (event: FollowEvent) => void;
+  /** Takes sentences for a person. */
+  readonly onNotice: (text: string) => void;
+  /** An error as the shim keeps it. */
+  readonly textOf: (error: Error) => string;
 }
 
 /** A page that a reader waits for. */
 export interface PageRequest {
   readonly objectId: number;
   readonly frame: number;
+  /** The view it is read from, held until the answer. */
+  readonly viewId: number;
   /** The reader's connection: its misses follow one another. */
   readonly connection: number;
 }
 
-/** A plan whose files stand in the shim, and the view made of it. */
-interface Built {
-  readonly files: PlanFile[];
-  readonly viewId: number;
-  readonly stamp: number;
-  readonly depth: number;
-}
-
 /** One open replica in the core. */
-export class LiveReplica {
+export class LiveReplica implements Followed {
   /** The shim's handle. */
   readonly id: number;
-  readonly #native: Native;
-  readonly #store: ObjectStore;
-  readonly #layout: LayoutName;
+  readonly #source: LiveReplicaSource;
+  readonly #options: LiveReplicaOptions;
   readonly #cache: PageCache;
   readonly #loader: PageLoader;
   readonly #meter: RequestMeter;
-  readonly #files = new Map<number, PlanFile>();
-  /** The files of the newest view. */
-  #plan: readonly PlanFile[] = [];
+  readonly #files: FileSet;
+  readonly #states: States;
+  readonly #past: PastStates;
+  readonly #pins: PinWatch;
   readonly #chains = new Map<number, number>();
+  readonly #replans = new Map<number, Promise<void>>();
+  readonly #gone = new Map<number, StateGoneError>();
+  #follower: Follower | undefined;
+  #publishing: Promise<unknown> = Promise.resolve();
   #longestChain = 0;
-  #txid = 0n;
-  #stamp = 0;
-  #viewId = 0;
-  #replanning: Promise<void> | undefined;
+  #seenMs = performance.now();
+  #isStale = false;
   #closed = false;
 
-  /** Opens a replica: lists it, plans, reads the plan's indexes, publishes the first view. */
+  /** Opens a replica: lists it, plans, reads the plan's indexes, publishes the first state, follows it from there. */
   static async open(
-    native: Native,
-    coreId: number,
-    store: ObjectStore,
-    layout: LayoutName,
+    source: LiveReplicaSource,
     options: LiveReplicaOptions,
     request: RequestOptions,
   ): Promise<LiveReplica> {
-    const replica = new LiveReplica(native, coreId, store, layout, options);
+    const replica = new LiveReplica(source, options);
     try {
-      await replica.#openFirst(options.waitForReplicaMs, request);
+      const listing = await replica.#openFirst(request);
+      replica.#follow(listing.files);
       return replica;
     } catch (error) {
       await replica.close();
@@ -105,44 +130,52 @@ export class LiveReplica {
     }
   }
 
-  private constructor(
-    native: Native,
-    coreId: number,
-    store: ObjectStore,
-    layout: LayoutName,
-    options: LiveReplicaOptions,
-  ) {
-    this.#native = native;
-    this.#store = store;
-    this.#layout = layout;
+  private constructor(source: LiveReplicaSource, options: LiveReplicaOptions) {
+    const { native, store, coreId, layout } = source;
+    this.#source = source;
+    this.#options = options;
     this.id = checkShim(
       native,
       native.calls.ls_replica_new(coreId, options.readTimeoutMs),
       "open replica",
       store.name,
     );
+    native.calls.ls_replica_limit(this.id, options.maxStaleMs);
     this.#cache = new PageCache(native, options.cacheBytesMax);
     this.#loader = new PageLoader(native, store, this.#cache, this.id);
     this.#meter = new RequestMeter(native, store.counts);
+    this.#files = new FileSet({
+      native,
+      store,
+      replicaId: this.id,
+      heldBytesMax: options.cacheBytesMax * PRELOAD_SHARE,
+      onRelease: (file) => this.#cache.dropObject(file.objectId),
+    });
+    this.#states = new States(native, this.id, store.name);
+    const { onNotice } = source;
+    this.#past = new PastStates({ store, layout, files: this.#files, states: this.#states, onNotice });
+    this.#pins = new PinWatch(native, this.id);
   }
 
   /** The place the replica lies, without secrets. */
   get name(): string {
-    return this.#store.name;
+    return this.#source.store.name;
   }
 
-  async #openFirst(waitMs: number, request: RequestOptions): Promise<void> {
-    const deadline = performance.now() + waitMs;
+  // -------------------------------------------------------------------------------------------------- opening
+
+  async #openFirst(request: RequestOptions): Promise<Listing> {
+    const { waitForReplicaMs } = this.#options;
+    const deadline = performance.now() + waitForReplicaMs;
     for (;;) {
       try {
-        await this.#build(undefined, request);
-        return;
+        return await this.#openNewest(request);
       } catch (error) {
-        if (!(error instanceof RestorePlanError) || error.fault !== "empty" || waitMs === 0) throw error;
+        const isEmpty = error instanceof RestorePlanError && error.fault === "empty";
+        if (!isEmpty || waitForReplicaMs === 0) throw error;
         if (performance.now() >= deadline) {
-          throw new DeadlineError(`Cannot open replica ${this.name}: still empty after ${waitMs} ms`, {
-            cause: error,
-          });
+          const text = `Cannot open replica ${this.name}: still empty after ${waitForReplicaMs} ms`;
+          throw new DeadlineError(text, { cause: error });
         }
       } finally {
         this.#meter.carry(this.id);
@@ -151,17 +184,26 @@ export class LiveReplica {
     }
   }
 
-  /** Plans, builds and publishes; begins anew when files vanish in between. */
-  async #build(upTo: bigint | undefined, request: RequestOptions): Promise<void> {
+  /** Plans, makes the newest state and publishes it; begins anew when files vanish in between. */
+  async #openNewest(request: RequestOptions): Promise<Listing> {
+    const { store, layout } = this.#source;
+    return await this.#planning(async () => {
+      const listing = await listReplica(store, layout, request);
+      if (listing.files.length === 0) throw await explainEmpty(store, request);
+      const plan = makeRestorePlan(listing.files);
+      await this.#files.use(plan, request, async (files) => {
+        this.#publish(await this.#states.make(files, this.#states.stampOf(plan.at(-1)!.maxTxid)));
+        this.#lengthen(listing.depth + Math.max(...files.map(({ depth }) => depth)));
+      });
+      return listing;
+    });
+  }
+
+  /** Runs what plans by listings again when files vanish meanwhile, or when the listings were not of one moment. */
+  async #planning<T>(act: () => Promise<T>): Promise<T> {
     for (let attempt = 1;; attempt++) {
       try {
-        const listing = await listReplica(this.#store, this.#layout, request);
-        if (listing.files.length === 0) throw await explainEmpty(this.#store, request);
-        const plan = makeRestorePlan(listing.files, { upTo });
-        this.#checkForward(plan.at(-1)!.maxTxid);
-        const built = await this.#buildView(plan, listing.files, request);
-        this.#publish(built, listing.depth + built.depth);
-        return;
+        return await act();
       } catch (error) {
         // Ten listings are not one moment: what compaction moved between two of them stands in neither.
         const isTorn = error instanceof RestorePlanError && error.fault !== "empty" && error.fault !== "v0.3";
@@ -170,154 +212,163 @@ export class LiveReplica {
     }
   }
 
-  async #openFiles(
-    plan: ReplicaFile[],
-    request: RequestOptions,
-  ): Promise<{ files: PlanFile[]; fresh: PlanFile[] }> {
-    const known = new Map([...this.#files.values()].map((file) => [identity(file.file), file]));
-    const fresh: PlanFile[] = [];
-    let held = 0;
-    const results = await Promise.allSettled(plan.map(async (file, index) => {
-      const open = known.get(identity(file));
-      if (open) return open;
-      const opened = await openPlanFile(this.#native, this.#store, this.id, file, index === 0, request);
-      fresh.push(opened);
-      held += opened.fetched.bytes.length;
-      if (held > this.#cache.bytesMax * PRELOAD_SHARE) opened.fetched = NOTHING_FETCHED;
-      return opened;
-    }));
-    const failed = results.filter((result) => result.status === "rejected").map(({ reason }) => reason);
-    if (failed.length > 0) {
-      for (const file of fresh) this.#release(file);
-      throw failed.find((reason) => reason instanceof ObjectGoneError) ?? failed[0];
-    }
-    return { files: results.map((result) => (result as PromiseFulfilledResult<PlanFile>).value), fresh };
+  // ------------------------------------------------------------------------------------------------- following
+
+  #follow(listed: readonly ReplicaFile[]): void {
+    const { store, layout, onEvent, native } = this.#source;
+    this.#follower = new Follower({
+      store,
+      layout,
+      followed: this,
+      intervalMs: this.#options.pollIntervalMs,
+      onReplaced: this.#options.onReplaced,
+      listed,
+      onEvent,
+      onLooked: (error) => this.#looked(error),
+    });
+    native.calls.ls_replica_polled(this.id, cString("")); // the opening has seen it
+    this.#follower.start();
   }
 
-  async #buildView(plan: ReplicaFile[], listed: ReplicaFile[], request: RequestOptions): Promise<Built> {
-    const { files, fresh } = await this.#openFiles(plan, request);
-    try {
-      const isSame = files.at(-1)!.file.maxTxid === this.#txid && !this.#isReplaced(files, listed);
-      const stamp = isSame
-        ? this.#stamp
-        : checkShim(this.#native, this.#native.calls.ls_stamp(), "stamp", this.name);
-      const viewId = await this.#mapFiles(files, stamp);
-      return { files, viewId, stamp, depth: Math.max(...files.map(({ depth }) => depth)) };
-    } catch (error) {
-      for (const file of fresh) this.#release(file);
-      throw error;
+  #looked(error: Error | undefined): void {
+    if (this.#closed) return;
+    const { native, textOf, onEvent } = this.#source;
+    addTo(native, this.id, "polls", 1);
+    if (error) addTo(native, this.id, "failedPolls", 1);
+    native.calls.ls_replica_polled(this.id, cString(error ? textOf(error) : ""));
+    if (error instanceof ReplacedError) native.calls.ls_replica_block(this.id, cString(textOf(error)));
+    this.#meter.carry(this.id);
+    if (!error) this.#seenMs = performance.now();
+    const lagMs = Math.round(performance.now() - this.#seenMs);
+    const isStale = lagMs > (this.#options.maxStaleMs || STALE_MS);
+    if (isStale && !this.#isStale) onEvent({ type: "stale", lagMs });
+    this.#isStale = isStale;
+    for (const pin of this.#pins.check(this.#states.newest?.stamp ?? 0)) {
+      onEvent({ type: "stale-pin", ...pin });
     }
   }
 
-  /**
-   * Whether the same TXID has another size than in the newest view, or a file of that view has another under its name
-   * now: then the replica was made anew, and equal TXIDs mean nothing. A file that was only written again, with the
-   * same content, is no sign of that.
-   */
-  #isReplaced(files: PlanFile[], listed: ReplicaFile[]): boolean {
-    const [old, now] = [this.#plan.at(-1)!.header, files.at(-1)!.header];
-    if (old.commit !== now.commit || old.pageSize !== now.pageSize) return true;
-    const objects = new Map(listed.map((file) => [file.key, file]));
-    const opened = new Map(files.map((file) => [file.file.key, file]));
-    return this.#plan.some((old) => {
-      const object = objects.get(old.file.key);
-      if (object === undefined || identity(object) === identity(old.file)) return false;
-      return opened.get(old.file.key)?.checksum !== old.checksum;
+  /** Looks for new transactions in the background. */
+  nudge(): void {
+    this.#follower?.nudgeFromAfar();
+  }
+
+  /** Applies all that is in the replica now; gives the TXID that is seen then. */
+  async refresh(): Promise<bigint> {
+    await this.#follower!.refresh();
+    return this.position;
+  }
+
+  /** Waits until `txid` or a later one is seen; gives the one that is. */
+  async waitFor(txid: bigint, signal: AbortSignal): Promise<bigint> {
+    await this.#follower!.waitFor(txid, signal);
+    return this.position;
+  }
+
+  get position(): bigint {
+    return this.#states.newest?.txid ?? 0n;
+  }
+
+  get files(): readonly PlanFile[] {
+    return this.#states.newest?.files ?? [];
+  }
+
+  advance(files: readonly ReplicaFile[], head?: Uint8Array): Promise<void> {
+    return this.#exclusively(async () => {
+      let reached = this.position;
+      const next = files.filter(({ minTxid, maxTxid }) => {
+        const leadsOn = minTxid <= reached + 1n && maxTxid > reached;
+        if (leadsOn) reached = maxTxid;
+        return leadsOn;
+      });
+      if (next.length === 0) return;
+      await this.#files.use(next, this.#request(), async (opened) => {
+        this.#publish(await this.#states.extend(this.#states.newest!, opened, this.#states.stampOf(reached)));
+      }, next[0] === files[0] ? head : undefined);
     });
   }
 
-  async #mapFiles(files: PlanFile[], stamp: number): Promise<number> {
-    const { calls } = this.#native;
-    const last = files.at(-1)!;
-    const { pageSize, commit } = last.header;
-    const odd = files.find(({ header }) => header.pageSize !== pageSize);
-    if (odd) {
-      throw new RestorePlanError(
-        `Cannot open replica ${this.name}: "${odd.file.key}" has pages of ${odd.header.pageSize} bytes, ` +
-          `"${last.file.key}" of ${pageSize}, expected one page size`,
-        "gap",
-      );
-    }
-    const mapId = checkShim(this.#native, calls.ls_map_new(0, pageSize), "map pages of", this.name);
-    try {
-      for (const file of files) {
-        await this.#mapFile(mapId, file);
-      }
-      const txid = last.file.maxTxid;
-      const time = BigInt(Math.max(0, Math.trunc(last.header.timestampMs)));
-      const viewId = calls.ls_map_view(mapId, this.id, txid, commit, stamp, time);
-      return checkShim(this.#native, viewId, `make a view of TXID ${formatTxid(txid)} of`, this.name);
-    } catch (error) {
-      calls.ls_map_free(mapId); // answers LS_MISUSE when the view has used it up
-      throw error;
-    }
+  rebuild(plan: readonly ReplicaFile[], isOther: boolean): Promise<void> {
+    return this.#exclusively(async () => {
+      const { maxTxid } = plan.at(-1)!;
+      if (!isOther && maxTxid <= this.position) return;
+      await this.#files.use(plan, this.#request(), async (files) => {
+        const stamp = isOther ? this.#states.newStamp() : this.#states.stampOf(maxTxid);
+        const state = await this.#states.make(files, stamp);
+        if (isOther) this.#states.renew(maxTxid, stamp);
+        this.#publish(state);
+      });
+    });
   }
 
-  async #mapFile(mapId: number, file: PlanFile): Promise<void> {
-    const { calls } = this.#native;
-    for (let frame = 0;;) {
-      const next = calls.ls_map_apply(mapId, file.objectId, frame, FRAMES_A_SLICE);
-      frame = checkShim(this.#native, next, "map pages of", file.file.key);
-      if (frame === 0) break;
-      await nextTurn();
-    }
-    checkShim(this.#native, calls.ls_map_truncate(mapId, file.header.commit), "map pages of", file.file.key);
+  rebase(plan: readonly ReplicaFile[]): Promise<void> {
+    return this.#exclusively(async () => {
+      const newest = this.#states.newest!;
+      if (plan.at(-1)!.maxTxid !== newest.txid) return;
+      await this.#files.use(plan, this.#request(), async (files) => {
+        this.#publish(await this.#states.make(files, newest.stamp));
+      });
+    });
   }
 
-  #publish(built: Built, depth: number): void {
-    const { calls } = this.#native;
-    const published = this.#closed ? LS.GONE : calls.ls_view_publish(built.viewId);
-    if (published < 0) {
-      calls.ls_view_release(built.viewId);
-      for (const file of built.files) this.#release(file);
-      throw new ReplicaClosedError(`Cannot open replica ${this.name}: it was closed`);
-    }
-    if (this.#viewId) calls.ls_view_release(this.#viewId);
-    this.#viewId = built.viewId;
-    this.#txid = built.files.at(-1)!.file.maxTxid;
-    this.#stamp = built.stamp;
-    this.#plan = built.files;
-    for (const file of built.files) this.#files.set(file.objectId, file);
-    this.#sweep(new Set(built.files));
-    this.#preload(built.files);
-    this.#lengthen(depth);
+  async isRewritten(known: ReplicaFile, listed: ReplicaFile): Promise<boolean | undefined> {
+    const name = identity(known);
+    const open = [...this.#files.all(), ...this.files].find(({ file }) => identity(file) === name);
+    if (open === undefined) return undefined;
+    return await this.#files.use(
+      [listed],
+      this.#request(),
+      ([now]) => Promise.resolve(now!.checksum === open.checksum),
+    );
+  }
+
+  /** One after the other: each changes what the newest state is. */
+  #exclusively<T>(act: () => Promise<T>): Promise<T> {
+    const done = this.#publishing.then(() => {
+      if (this.#closed) throw this.#closedError();
+      return act();
+    });
+    this.#publishing = done.catch(() => {});
+    return done;
+  }
+
+  #request(): RequestOptions {
+    return { signal: this.#loader.signal };
+  }
+
+  #publish(state: State): void {
+    const { native, onEvent } = this.#source;
+    const before = this.#states.newest;
+    this.#states.publish(state);
+    this.#preload(state.files);
+    if (before === undefined || before.stamp === state.stamp) return;
+    native.calls.ls_replica_block(this.id, cString(""));
+    const { commit, timestampMs } = state.files.at(-1)!.header;
+    onEvent({ type: "commit", txid: state.txid, commit, timeMs: timestampMs });
   }
 
   /** Newest files first: their pages are the ones that changed last. */
-  #preload(files: PlanFile[]): void {
+  #preload(files: readonly PlanFile[]): void {
     let left = this.#cache.bytesMax * PRELOAD_SHARE;
     for (const file of [...files.slice(0, 1), ...files.slice(1).reverse()]) {
-      if (left > 0 && file.fetched.bytes.length > 0) left -= this.#loader.preload(file, left);
-      file.fetched = NOTHING_FETCHED;
+      if (file.fetched.bytes.length === 0) continue;
+      if (left > 0) left -= this.#loader.preload(file, left);
+      this.#files.drop(file);
     }
-  }
-
-  /** Gives up the files that neither the newest view nor any pinned one names. */
-  #sweep(newest: Set<PlanFile>): void {
-    for (const file of [...this.#files.values()]) {
-      if (newest.has(file) || this.#native.calls.ls_object_refs(file.objectId) > 1) continue;
-      this.#files.delete(file.objectId);
-      this.#release(file);
-    }
-  }
-
-  /** Gives a file's frames up; views that still name them keep them. */
-  #release(file: PlanFile): void {
-    if (file.closed) return;
-    file.closed = true;
-    this.#cache.dropObject(file.objectId);
-    this.#native.calls.ls_object_free(file.objectId);
   }
 
   #lengthen(chain: number): void {
     if (chain <= this.#longestChain) return;
-    addTo(this.#native, this.id, "roundTrips", chain - this.#longestChain);
+    addTo(this.#source.native, this.id, "roundTrips", chain - this.#longestChain);
     this.#longestChain = chain;
   }
+
+  // --------------------------------------------------------------------------------------------------- reading
 
   /**
    * Brings a page into the pool; `"moved"` when the reader must look again because its view lies elsewhere now.
    *
+   * @throws {StateGoneError} no files make up the state any more
    * @throws {ReplicaError} the page cannot be had; the message says why
    */
   async serve(request: PageRequest): Promise<"loaded" | "moved"> {
@@ -325,93 +376,203 @@ export class LiveReplica {
     if (file === undefined) return "moved";
     try {
       const depth = this.#chains.get(request.connection) ?? this.#longestChain;
-      const reached = await this.#loader.load(file, request.frame, depth);
+      const reached = await this.#loader.load(file, request.frame, { viewId: request.viewId, depth });
       this.#chains.delete(request.connection); // so that it becomes the newest
       this.#chains.set(request.connection, reached);
       if (this.#chains.size > CHAINS_MAX) this.#chains.delete(this.#chains.keys().next().value!);
       this.#lengthen(reached);
       return "loaded";
     } catch (error) {
-      if (!(error instanceof ObjectGoneError)) throw error;
-      if (file.lost) throw file.lost;
-      await this.#replan(error);
+      await this.#replan(request.viewId, await this.#goneOf(error, file));
       return "moved";
     } finally {
       this.#meter.carry(this.id);
     }
   }
 
-  /** Finds other files that end at the same TXID; several readers share one search. */
-  #replan(cause: ObjectGoneError): Promise<void> {
-    this.#replanning ??= this.#replanOnce(cause).finally(() => this.#replanning = undefined);
-    return this.#replanning;
+  /**
+   * A failed read of a file as one of a file that is gone. Where the reader may not list a whole bucket, S3 refuses what
+   * is not there: then a listing tells.
+   *
+   * @throws what it was given, when the file is there
+   */
+  async #goneOf(error: unknown, { file }: PlanFile): Promise<ObjectGoneError> {
+    if (error instanceof ObjectGoneError) return error;
+    if (!(error instanceof StorageError) || error.status !== 403 || error.code !== "AccessDenied") throw error;
+    const { store, layout } = this.#source;
+    const { files } = await listLevel(store, layout, file.level, this.#request()).catch(() => {
+      throw error;
+    });
+    if (files.some((listed) => identity(listed) === identity(file))) throw error;
+    const { key, status, code } = error;
+    return new ObjectGoneError(error.message, { key, status, code, retryable: false, cause: error });
   }
 
-  async #replanOnce(cause: ObjectGoneError): Promise<void> {
-    const { txid, stamp } = { txid: this.#txid, stamp: this.#stamp };
-    let found = "its files were deleted, and no others end there";
-    try {
-      await this.#build(txid, {});
-      if (this.#stamp === stamp) return;
-      found = "the replica was made anew under the same names";
-    } catch (error) {
-      if (!(error instanceof RestorePlanError)) throw error;
-      await this.#buildNewest(txid, cause);
-    }
+  /** Finds other files that make up what a view shows; several readers share one search. */
+  #replan(viewId: number, cause: ObjectGoneError): Promise<void> {
+    const view = this.#states.info(viewId);
+    if (view === undefined) return Promise.reject(this.#closedError());
+    const gone = this.#gone.get(view.stamp);
+    // For the newest state the files may be back; an older one has been given up.
+    if (gone && view.stamp !== this.#states.newest?.stamp) return Promise.reject(gone);
+    const replan = this.#replans.get(view.stamp) ?? this.#replanOnce(viewId, view, cause).finally(() => {
+      this.#replans.delete(view.stamp);
+    });
+    this.#replans.set(view.stamp, replan);
+    return replan;
+  }
+
+  async #replanOnce(viewId: number, view: ViewInfo, cause: ObjectGoneError): Promise<void> {
+    const found = await this.#exclusively(() => this.#planning(() => this.#leadOn(viewId, view)));
+    if (found === undefined) return;
+    const text = `Cannot read TXID ${formatTxid(view.txid)} of ${this.name}: ${found}`;
     // That state is lost to us. The next transaction may see the newest one; this one may not be mixed with it.
-    const lost = new ReplicaError(
-      `Cannot read TXID ${
-        formatTxid(txid)
-      } of ${this.name}: ${found}; the next transaction sees the newest state`,
-      { cause },
-    );
-    for (const file of this.#files.values()) if (!this.#plan.includes(file)) file.lost = lost;
-    throw lost;
-  }
-
-  /** Publishes the newest state in place of one whose files are gone; says so when there is none either. */
-  async #buildNewest(txid: bigint, cause: ObjectGoneError): Promise<void> {
+    const gone = new StateGoneError(`${text}; the next transaction sees the newest state`, { cause });
+    this.#gone.set(view.stamp, gone);
+    if (this.#gone.size > CHAINS_MAX) this.#gone.delete(this.#gone.keys().next().value!);
+    if (view.stamp !== this.#states.newest?.stamp) throw gone;
     try {
-      await this.#build(undefined, {});
+      await this.#follower!.refresh();
     } catch (error) {
       if (!(error instanceof RestorePlanError)) throw error;
       throw new ReplicaError(
-        `Cannot read TXID ${
-          formatTxid(txid)
-        } of ${this.name}: "${cause.key}" was deleted, and what is left makes up no ` +
-          `state: ${error.message}`,
-        { cause: error },
+        `${text} ("${cause.key}"), and what is left makes up no state: ${error.message}`,
+        {
+          cause: error,
+        },
       );
+    }
+    throw gone;
+  }
+
+  /** Leads a view's readers to other files of the same content; why that cannot be done, if so. */
+  async #leadOn(viewId: number, view: ViewInfo): Promise<string | undefined> {
+    const { store, layout } = this.#source;
+    const { files: listed } = await listReplica(store, layout, this.#request());
+    const { isSame, changed } = compareFiles([...this.#files.all()].map(({ file }) => file), listed);
+    for (const { known, listed: now } of changed) {
+      if (await this.isRewritten(known, now) === false) {
+        return "the replica was made anew under the same names";
+      }
+    }
+    const isOurs = this.#states.isOurs(view.stamp) && (isSame || changed.length > 0);
+    if (!isOurs) {
+      return "its files were deleted, and nothing tells that what is there now is the same database";
+    }
+    try {
+      const plan = makeRestorePlan(listed, { upTo: view.txid });
+      await this.#files.use(plan, this.#request(), async (files) => {
+        const state = await this.#states.make(files, view.stamp);
+        if (this.#states.newest?.stamp === view.stamp) this.#publish(state);
+        else this.#states.lead(viewId, state);
+      });
+      return undefined;
+    } catch (error) {
+      if (!(error instanceof RestorePlanError)) throw error;
+      return "its files were deleted, and no others end there";
     }
   }
 
-  /** Refuses to go back: a replica that ends before what was seen is not the one that was opened. */
-  #checkForward(txid: bigint): void {
-    if (txid >= this.#txid) return;
-    throw new ReplicaError(
-      `Cannot follow ${this.name}: it ends at TXID ${formatTxid(txid)}, expected ${
-        formatTxid(this.#txid)
-      } or later; ` +
-        "the replica was replaced",
-    );
+  // ------------------------------------------------------------------------------------------------------ past
+
+  /**
+   * Hands the view that a connection at a moment sees, 0 for the newest state, to `take`, with the moment as it is
+   * shown. The view is the core's: `take` has its reader take a reference at once.
+   *
+   * @throws {TypeError} the moment cannot be understood
+   * @throws {RestorePlanError} the replica does not reach back to it
+   */
+  async moment<T>(text: string, take: (viewId: number, text: string) => T): Promise<T> {
+    try {
+      return await this.#planning(async () => {
+        try {
+          return await this.#past.at(text, this.#request(), take);
+        } catch (error) {
+          if (error instanceof ObjectGoneError) this.#past.forget();
+          throw error;
+        }
+      });
+    } finally {
+      this.#meter.carry(this.id);
+    }
+  }
+
+  /**
+   * Lists the TXIDs and times that can be reached, oldest first.
+   *
+   * @throws {StorageError} the replica cannot be listed
+   */
+  async points(options: PointsOptions = {}): Promise<Point[]> {
+    try {
+      return await this.#planning(async () => {
+        this.#past.forget();
+        const { onNotice } = this.#source;
+        const listed = await this.#past.list(this.#request());
+        return await points(listed, this.#past.times.createdAt, { onNotice, ...options });
+      });
+    } finally {
+      this.#meter.carry(this.id);
+    }
+  }
+
+  /**
+   * Compares the states of two moments.
+   *
+   * @throws {TypeError} a moment cannot be understood
+   * @throws {RestorePlanError} the replica does not reach back to it
+   */
+  async *diff(from: string, to: string, options: DiffOptions = {}): AsyncGenerator<Change> {
+    const held: ViewPages[] = [];
+    try {
+      for (const moment of [from, to]) held.push(await this.#hold(moment));
+      const [before, after] = held as [ViewPages, ViewPages];
+      if (before.pageSize !== after.pageSize) {
+        throw new ReplicaError(
+          `Cannot compare states of ${this.name}: pages of ${before.pageSize} and of ${after.pageSize} bytes, ` +
+            "expected one page size",
+        );
+      }
+      const changed = await this.#changedBetween(before, after);
+      yield* diffDatabases({ from: before, to: after, changed }, options);
+    } finally {
+      for (const view of held) view.close();
+      this.#files.sweep();
+    }
+  }
+
+  /** Pages that may differ; those that other files have, and no later transaction wrote, do not. */
+  async #changedBetween(before: ViewPages, after: ViewPages): Promise<Uint32Array> {
+    const changed = await after.changedFrom(before);
+    if (![before, after].every(({ stamp }) => this.#states.isOurs(stamp))) return changed;
+    const [older, newer] = before.txid <= after.txid ? [before, after] : [after, before];
+    return await newer.writtenAfter(older.txid, changed, (objectId) => this.#files.get(objectId)?.file);
+  }
+
+  async #hold(moment: string): Promise<ViewPages> {
+    return await this.moment(moment, (viewId) => {
+      const serve = (request: PageRequest) => this.serve(request);
+      return new ViewPages(this.#source.native, viewId || this.#states.newest!.viewId, serve);
+    });
+  }
+
+  // --------------------------------------------------------------------------------------------------- closing
+
+  #closedError(): ReplicaClosedError {
+    return new ReplicaClosedError(`Cannot read ${this.name}: the replica was closed`);
   }
 
   /** Ends what is under way and gives up all that the core holds; open files fail from now on. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    this.#loader.close(new ReplicaClosedError(`Cannot read ${this.name}: the replica was closed`));
-    for (const file of this.#files.values()) this.#release(file);
-    this.#files.clear();
-    if (this.#viewId) this.#native.calls.ls_view_release(this.#viewId);
-    this.#native.calls.ls_replica_close(this.id);
-    await this.#store.close();
+    this.#follower?.stop(this.#closedError());
+    this.#loader.close(this.#closedError());
+    this.#past.close();
+    this.#files.close();
+    this.#states.close();
+    this.#source.native.calls.ls_replica_close(this.id);
+    await this.#source.store.close();
   }
-}
-
-/** What names a file's content: names are reused when a replica is made anew. */
-function identity(file: ReplicaFile): string {
-  return `${file.key}\n${file.etag}\n${file.size}`;
 }
 
 function sleep(ms: number, signal?: AbortSignal): Promise<void> {

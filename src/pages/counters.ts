@@ -6,7 +6,10 @@
 import type { Native } from "../../ffi/native.ts";
 import type { RequestCounts } from "../storage/object_store.ts";
 
-/** Index of each counter; the first three are the shim's own (`LS_STAT_…` in `ffi/shim.h`). */
+/**
+ * Index of each counter; the first three are the shim's own (`LS_STAT_…` in `ffi/shim.h`), which also has the names
+ * (`azStat` in `ffi/shim.c`).
+ */
 export const COUNTER = {
   hits: 0,
   misses: 1,
@@ -18,6 +21,9 @@ export const COUNTER = {
   roundTrips: 12,
   pagesLoaded: 13,
   pagesEvicted: 14,
+  polls: 15,
+  failedPolls: 16,
+  views: 17,
 } as const satisfies Record<keyof Counters, number>;
 
 /** A replica's counters, read at one moment. */
@@ -42,6 +48,12 @@ export interface Counters {
   readonly pagesLoaded: number;
   /** Pages dropped from memory to make room. */
   readonly pagesEvicted: number;
+  /** Looks at the replica for new transactions. */
+  readonly polls: number;
+  /** Looks that failed. */
+  readonly failedPolls: number;
+  /** States that were made the newest one. */
+  readonly views: number;
 }
 
 /** How many 64-bit counters a replica has. */

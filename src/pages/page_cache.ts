@@ -25,6 +25,7 @@ export class PageCache {
   readonly #native: Native;
   readonly #bytesMax: number;
   readonly #runs: LRUCache<number, CachedRun>;
+  readonly #runsOf = new Map<number, Set<number>>();
 
   /** `bytesMax` bounds the decoded pages; a run that readers are copying from may exceed it for that long. */
   constructor(native: Native, bytesMax: number) {
@@ -51,6 +52,9 @@ export class PageCache {
   add(runId: number, run: CachedRun): number {
     const evicted = this.#makeRoom(run.size);
     this.#runs.set(runId, run);
+    const siblings = this.#runsOf.get(run.objectId);
+    if (siblings) siblings.add(runId);
+    else this.#runsOf.set(run.objectId, new Set([runId]));
     return evicted;
   }
 
@@ -68,14 +72,22 @@ export class PageCache {
 
   #free(runId: number): boolean {
     if (this.#native.calls.ls_run_free(runId) === LS.BUSY) return false;
-    this.#runs.delete(runId);
+    this.#forget(runId);
     return true;
+  }
+
+  #forget(runId: number): void {
+    const { objectId } = this.#runs.peek(runId)!;
+    this.#runs.delete(runId);
+    const siblings = this.#runsOf.get(objectId);
+    siblings?.delete(runId);
+    if (siblings?.size === 0) this.#runsOf.delete(objectId);
   }
 
   /** Frees all runs of an object; those being copied from right now go with the object's last view. */
   dropObject(objectId: number): void {
-    for (const [runId, run] of [...this.#runs.entries()]) {
-      if (run.objectId === objectId && !this.#free(runId)) this.#runs.delete(runId);
+    for (const runId of [...this.#runsOf.get(objectId) ?? []]) {
+      if (!this.#free(runId)) this.#forget(runId);
     }
   }
 }

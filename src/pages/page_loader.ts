@@ -27,6 +27,17 @@ interface Flight extends FrameRange {
   readonly depth: number;
 }
 
+/** Who wants a page. */
+export interface PageReader {
+  /** The view it is read from: what is near it there may come along. */
+  readonly viewId: number;
+  /** Length of the reader's chain of requests so far. */
+  readonly depth: number;
+}
+
+/** In place of a view: the newest one. */
+const NEWEST = 0;
+
 /** Loads pages of one replica's files into the buffer pool. */
 export class PageLoader {
   readonly #native: Native;
@@ -43,6 +54,11 @@ export class PageLoader {
     this.#replicaId = replicaId;
   }
 
+  /** Aborts when the loader is closed. */
+  get signal(): AbortSignal {
+    return this.#abort.signal;
+  }
+
   /** Ends what is under way. */
   close(reason: Error): void {
     this.#abort.abort(reason);
@@ -51,14 +67,15 @@ export class PageLoader {
   /**
    * Brings a frame's page into the pool, with neighbours where they come cheaply.
    *
-   * `depth` is the length of the requester's chain so far; the promise gives the length with this page.
+   * The promise gives the length of the reader's chain with this page.
    *
    * @throws {ObjectGoneError} the file is not there any more
    * @throws {LtxFormatError} the frame breaks the format
    * @throws {StorageError} it cannot be fetched
    */
-  async load(file: PlanFile, frame: number, depth: number): Promise<number> {
-    const flight = this.#flightOf(file, frame) ?? this.#fly(file, frame, depth + 1);
+  async load(file: PlanFile, frame: number, reader: PageReader): Promise<number> {
+    const { depth } = reader;
+    const flight = this.#flightOf(file, frame) ?? this.#fly(file, frame, reader);
     if (flight === undefined) return depth;
     try {
       await flight.done;
@@ -100,7 +117,7 @@ export class PageLoader {
     };
     if (offset !== this.#offset(file, 0)) return;
     for (let first = 0;; first += NEIGHBOURHOOD_FRAMES) {
-      const frames = this.#frames(file, first, NEIGHBOURHOOD_FRAMES);
+      const frames = this.#frames(file, first, NEIGHBOURHOOD_FRAMES, NEWEST);
       for (const [index, { current, cached, size }] of frames.entries()) {
         if (at + size > bytes.length) return yield* finished();
         if (!current || cached) yield* finished();
@@ -120,12 +137,12 @@ export class PageLoader {
     return undefined;
   }
 
-  #frames(file: PlanFile, first: number, count: number): FrameState[] {
+  #frames(file: PlanFile, first: number, count: number, viewId: number): FrameState[] {
     const words = new Uint32Array(count * FRAME_WORDS);
     const bytes = new Uint8Array(words.buffer);
     const found = checkShim(
       this.#native,
-      this.#native.calls.ls_object_frames(file.objectId, first, count, bytes),
+      this.#native.calls.ls_object_frames(file.objectId, viewId, first, count, bytes),
       "look up frames of",
       file.file.key,
     );
@@ -138,20 +155,20 @@ export class PageLoader {
   }
 
   /** Begins the flight for a frame; undefined when its page came into the pool after the reader had looked. */
-  #fly(file: PlanFile, frame: number, depth: number): Flight | undefined {
-    if (this.#frames(file, frame, 1)[0]?.cached) return undefined;
-    return this.#begin(file, this.#choose(file, frame), depth);
+  #fly(file: PlanFile, frame: number, { viewId, depth }: PageReader): Flight | undefined {
+    if (this.#frames(file, frame, 1, viewId)[0]?.cached) return undefined;
+    return this.#begin(file, this.#choose(file, frame, viewId), depth + 1);
   }
 
-  #choose(file: PlanFile, frame: number): FrameRange {
+  #choose(file: PlanFile, frame: number, viewId: number): FrameRange {
     const first = Math.max(0, frame - NEIGHBOURHOOD_FRAMES);
-    const frames = this.#frames(file, first, NEIGHBOURHOOD_FRAMES * 2);
+    const frames = this.#frames(file, first, NEIGHBOURHOOD_FRAMES * 2, viewId);
     const busy = (other: number) => this.#flightOf(file, other) !== undefined;
     return neighbourhood(frames, first, frame, NEIGHBOURHOOD_BYTES, busy);
   }
 
   #pagesOf(file: PlanFile, { first, count }: FrameRange): string {
-    const frames = this.#frames(file, first, count);
+    const frames = this.#frames(file, first, count, NEWEST);
     const { pgno } = frames[0]!;
     return count === 1 ? `page ${pgno}` : `pages ${pgno} to ${frames.at(-1)!.pgno}`;
   }

@@ -5,7 +5,13 @@
  */
 import { RestorePlanError } from "../errors.ts";
 import { GENERATIONS_PREFIX, levelPrefix } from "../storage/layout.ts";
-import type { LayoutName, ListedObject, ObjectStore, RequestOptions } from "../storage/object_store.ts";
+import type {
+  LayoutName,
+  ListedObject,
+  ListOptions,
+  ObjectStore,
+  RequestOptions,
+} from "../storage/object_store.ts";
 import { type ReplicaFile, replicaFiles } from "./restore_plan.ts";
 
 /** Levels 0–9. */
@@ -18,11 +24,12 @@ export interface Listing {
   readonly depth: number;
 }
 
-async function listLevel(
+/** Lists one level, or what of it sorts after a key. */
+export async function listLevel(
   store: ObjectStore,
   layout: LayoutName,
   level: number,
-  options: RequestOptions,
+  options: ListOptions = {},
 ): Promise<Listing> {
   const objects: ListedObject[] = [];
   let depth = 0;

@@ -44,8 +44,6 @@ export interface PlanFile {
   readonly depth: number;
   /** Set when the shim's handle was given up: it may name another file by now. */
   closed: boolean;
-  /** Why the states that need this file cannot be had any more. */
-  lost: Error | undefined;
 }
 
 /** The words of the shim's last complaint on this thread. */
@@ -66,10 +64,18 @@ interface Ends {
   readonly tail: Uint8Array;
 }
 
+/** What of a file is fetched, and what is there already. */
+interface EndsWanted {
+  /** Whether the pages after the header are worth fetching too. */
+  readonly base: boolean;
+  /** The file's first bytes, where they are here already. */
+  readonly head: Uint8Array | undefined;
+}
+
 async function readEnds(
   store: ObjectStore,
   file: ReplicaFile,
-  base: boolean,
+  wanted: EndsWanted,
   options: RequestOptions,
 ): Promise<Ends> {
   if (file.size < MIN_FILE_SIZE) {
@@ -78,16 +84,18 @@ async function readEnds(
       { key: file.key },
     );
   }
+  if (wanted.head?.length === file.size) return { head: wanted.head, tail: wanted.head };
   if (file.size <= WHOLE_FILE_SIZE_MAX) {
     const { bytes } = await store.read(file, { offset: 0, size: file.size }, options);
     return { head: bytes, tail: bytes };
   }
   const tailSize = Math.min(file.size, Math.max(TAIL_SIZE_MIN, Math.ceil(file.size * TAIL_SHARE)));
+  const headSize = wanted.base ? HEAD_SIZE : HEADER_SIZE;
   const [head, tail] = await Promise.all([
-    store.read(file, { offset: 0, size: base ? HEAD_SIZE : HEADER_SIZE }, options),
-    store.read(file, { offset: file.size - tailSize, size: tailSize }, options),
+    wanted.head ?? store.read(file, { offset: 0, size: headSize }, options).then(({ bytes }) => bytes),
+    store.read(file, { offset: file.size - tailSize, size: tailSize }, options).then(({ bytes }) => bytes),
   ]);
-  return { head: head.bytes, tail: tail.bytes };
+  return { head, tail };
 }
 
 function checkHeader(file: ReplicaFile, header: LtxHeader): void {
@@ -147,6 +155,17 @@ function verifyWhole(native: Native, file: ReplicaFile, bytes: Uint8Array): void
   checkShim(native, result, "verify LTX file", file.key);
 }
 
+/** Which file is opened, and what is known of it. */
+export interface PlanFileSource {
+  /** The shim's handle of its replica. */
+  readonly replicaId: number;
+  readonly file: ReplicaFile;
+  /** Whether it is its plan's first. */
+  readonly base?: boolean | undefined;
+  /** Its first bytes, header and all, where they are here already. */
+  readonly head?: Uint8Array | undefined;
+}
+
 /**
  * Fetches what describes a plan file and enters its frames into the shim.
  *
@@ -158,12 +177,10 @@ function verifyWhole(native: Native, file: ReplicaFile, bytes: Uint8Array): void
 export async function openPlanFile(
   native: Native,
   store: ObjectStore,
-  replicaId: number,
-  file: ReplicaFile,
-  base: boolean,
+  { replicaId, file, base = false, head: known }: PlanFileSource,
   options: RequestOptions = {},
 ): Promise<PlanFile> {
-  const { head, tail } = await readEnds(store, file, base, options);
+  const { head, tail } = await readEnds(store, file, { base, head: known }, options);
   const header = decodeHeader(head.subarray(0, HEADER_SIZE), { key: file.key });
   checkHeader(file, header);
   const trailer = decodeTrailer(tail.subarray(tail.length - TRAILER_SIZE), {
@@ -200,6 +217,5 @@ export async function openPlanFile(
     fetched: { offset: HEADER_SIZE, bytes: frames },
     depth: asked ? 2 : 1,
     closed: false,
-    lost: undefined,
   };
 }

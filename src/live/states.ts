@@ -1,0 +1,147 @@
+/**
+ * States of the database as the core knows them: made of plan files, published, led to other files.
+ *
+ * @module
+ */
+import type { Native } from "../../ffi/native.ts";
+import { ReplicaClosedError } from "../errors.ts";
+import { formatTxid } from "../ltx/txid.ts";
+import { addTo } from "../pages/counters.ts";
+import { checkShim, type PlanFile } from "../view/plan_file.ts";
+import { makeView } from "../view/view_map.ts";
+
+/** Stamps that are remembered, for states that are seen again. */
+const STAMPS_MAX = 1024;
+
+/** Words of a view as the shim tells it. */
+const VIEW_WORDS = 6;
+
+/** One state: what the database was after a transaction. */
+export interface State {
+  /** The shim's handle; whoever made the state holds a reference. */
+  readonly viewId: number;
+  readonly txid: bigint;
+  /** What its content is known by to SQLite; states of one stamp are equal. */
+  readonly stamp: number;
+  /** The files it was made of, in order, less those of which no page is left; at least the last. */
+  readonly files: readonly PlanFile[];
+}
+
+/** What the shim tells of a view. */
+export interface ViewInfo {
+  readonly txid: bigint;
+  readonly stamp: number;
+}
+
+/** Makes states of one replica and keeps the newest. */
+export class States {
+  readonly #native: Native;
+  readonly #replicaId: number;
+  readonly #name: string;
+  readonly #stamps = new Map<bigint, number>();
+  #oldestStamp = 0;
+  #newest: State | undefined;
+
+  constructor(native: Native, replicaId: number, name: string) {
+    this.#native = native;
+    this.#replicaId = replicaId;
+    this.#name = name;
+  }
+
+  /** The state that the next transaction sees; undefined before the first. */
+  get newest(): State | undefined {
+    return this.#newest;
+  }
+
+  /** What the state after a transaction is known by; a new number unless it was seen before. */
+  stampOf(txid: bigint): number {
+    const stamp = this.#stamps.get(txid) ?? this.newStamp();
+    this.#stamps.delete(txid); // so that it becomes the newest
+    this.#stamps.set(txid, stamp);
+    if (this.#stamps.size > STAMPS_MAX) this.#stamps.delete(this.#stamps.keys().next().value!);
+    return stamp;
+  }
+
+  /** A number that no content was ever known by. */
+  newStamp(): number {
+    const stamp = checkShim(this.#native, this.#native.calls.ls_stamp(), "stamp", this.#name);
+    if (this.#oldestStamp === 0) this.#oldestStamp = stamp;
+    return stamp;
+  }
+
+  /** From `stamp` on equal TXIDs mean nothing: another database has taken the replica's place, or may have. */
+  renew(txid: bigint, stamp: number): void {
+    this.#stamps.clear();
+    this.#stamps.set(txid, stamp);
+    this.#oldestStamp = stamp;
+  }
+
+  /** Whether a stamp was given since the last {@link renew}. */
+  isOurs(stamp: number): boolean {
+    return this.#oldestStamp !== 0 && stamp >= this.#oldestStamp;
+  }
+
+  /** Makes a state of a whole plan. */
+  async make(files: readonly PlanFile[], stamp: number): Promise<State> {
+    return await this.#state(files, stamp, 0);
+  }
+
+  /** Makes a state of another one and the files that follow it. */
+  async extend(state: State, files: readonly PlanFile[], stamp: number): Promise<State> {
+    const made = await this.#state(files, stamp, state.viewId);
+    return { ...made, files: [...state.files.filter(({ closed }) => !closed), ...files] };
+  }
+
+  async #state(files: readonly PlanFile[], stamp: number, base: number): Promise<State> {
+    const source = { replicaId: this.#replicaId, name: this.#name, files, base, stamp };
+    const viewId = await makeView(this.#native, source);
+    return { viewId, txid: files.at(-1)!.file.maxTxid, stamp, files };
+  }
+
+  /**
+   * Makes a state the newest. One of the same stamp as the newest leads its readers on; the reference goes with it.
+   *
+   * @throws {ReplicaClosedError} the replica was closed
+   */
+  publish(state: State): void {
+    const { calls } = this.#native;
+    if (calls.ls_view_publish(state.viewId) < 0) {
+      calls.ls_view_release(state.viewId);
+      throw new ReplicaClosedError(`Cannot open replica ${this.#name}: it was closed`);
+    }
+    if (this.#newest?.stamp !== state.stamp) addTo(this.#native, this.#replicaId, "views", 1);
+    if (this.#newest) calls.ls_view_release(this.#newest.viewId);
+    this.#newest = state;
+  }
+
+  /** Leads the readers of a view to a state of the same stamp, and gives that state's reference up. */
+  lead(viewId: number, to: State): void {
+    const { calls } = this.#native;
+    calls.ls_view_relocate(viewId, to.viewId); // refused when nobody holds the view any more
+    calls.ls_view_release(to.viewId);
+  }
+
+  /** Gives a state's reference up. */
+  release(state: State): void {
+    this.#native.calls.ls_view_release(state.viewId);
+  }
+
+  /** What a view is; undefined when nobody holds it any more. */
+  info(viewId: number): ViewInfo | undefined {
+    const buffer = new Uint8Array(VIEW_WORDS * 8);
+    if (this.#native.calls.ls_view_info(viewId, buffer) < 0) return undefined;
+    const words = new DataView(buffer.buffer);
+    return { txid: words.getBigUint64(0, true), stamp: Number(words.getBigUint64(32, true)) };
+  }
+
+  /** The newest state's TXID as it is written. */
+  toString(): string {
+    return formatTxid(this.#newest?.txid ?? 0n);
+  }
+
+  /** Gives the newest state up. */
+  close(): void {
+    if (this.#newest) this.release(this.#newest);
+    this.#newest = undefined;
+  }
+}

@@ -1,0 +1,50 @@
+/**
+ * Databases opened by URI: `register()` serves them.
+ *
+ * @module
+ */
+import { threadCore } from "./bridge/core_client.ts";
+import type { DatabaseClass } from "./drivers/driver.ts";
+import { defaultDatabase, Hosts } from "./drivers/mod.ts";
+import { findShim } from "./shim_path.ts";
+
+/** What `register()` may be told. */
+export interface RegisterOptions {
+  /**
+   * Stay the default VFS of that SQLite, so that even drivers which interpret no URI open
+   * `file:x.db?vfs=litestream` as a replica. Other paths are passed on untouched. Default false.
+   */
+  default?: boolean;
+  /** The class whose SQLite is meant. Default: the runtime's own. */
+  Database?: DatabaseClass;
+  /** Another file in place of the shim that belongs to this package. */
+  shimPath?: string;
+}
+
+/** A registration; ends with {@link Registration.close}. */
+export interface Registration extends AsyncDisposable {
+  /** Ends the registration: databases opened by URI fail from now on. */
+  close(): Promise<void>;
+}
+
+/**
+ * Makes `file:NAME?vfs=litestream` open replicas in any connection of this process, configured by the environment or
+ * by the parameters `replica_url`, `poll_interval` and `cache_size`. NAME is only a name.
+ */
+export async function register(options: RegisterOptions = {}): Promise<Registration> {
+  const Database = options.Database ?? await defaultDatabase();
+  const core = await threadCore(findShim(options.shimPath));
+  const host = new Hosts(core.native).of(Database);
+  core.use();
+  await core.call({ kind: "register" });
+  if (options.default) core.native.calls.ls_host_default(host, 1);
+  let closed = false;
+  const close = async () => {
+    if (closed) return;
+    closed = true;
+    if (options.default) core.native.calls.ls_host_default(host, 0);
+    if (core.alive) await core.call({ kind: "unregister" });
+    core.release();
+  };
+  return { close, [Symbol.asyncDispose]: close };
+}

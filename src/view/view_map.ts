@@ -1,0 +1,74 @@
+/**
+ * Plan files → a view in the shim.
+ *
+ * @module
+ */
+import type { Native } from "../../ffi/native.ts";
+import { RestorePlanError } from "../errors.ts";
+import { formatTxid } from "../ltx/txid.ts";
+import { checkShim, nextTurn, type PlanFile } from "./plan_file.ts";
+
+/** Frames entered into a page map before the loop may turn: about 1 ms. */
+const FRAMES_A_SLICE = 100_000;
+
+/** What a view is made of. */
+export interface ViewSource {
+  /** The shim's handle of its replica. */
+  readonly replicaId: number;
+  /** The replica's name, for messages. */
+  readonly name: string;
+  /** In the order they are applied; at least one. */
+  readonly files: readonly PlanFile[];
+  /** The view that the files are applied to; 0 for none: then they make up a whole plan. */
+  readonly base: number;
+  /** What its content is known by to SQLite. */
+  readonly stamp: number;
+}
+
+/**
+ * Makes a view, private to the core until it is published. The caller holds a reference.
+ *
+ * @throws {RestorePlanError} the files do not fit together
+ * @throws {LtxFormatError} they do not make up all pages
+ */
+export async function makeView(native: Native, source: ViewSource): Promise<number> {
+  const { calls } = native;
+  const { name, files, base } = source;
+  const last = files.at(-1)!;
+  const { pageSize, commit, timestampMs } = last.header;
+  checkPageSizes(source);
+  const mapId = checkShim(native, calls.ls_map_new(base, pageSize), "map pages of", name);
+  try {
+    for (const file of files) await enterFile(native, mapId, file);
+    const txid = last.file.maxTxid;
+    const time = BigInt(Math.max(0, Math.trunc(timestampMs)));
+    const viewId = calls.ls_map_view(mapId, source.replicaId, txid, commit, source.stamp, time);
+    return checkShim(native, viewId, `make a view of TXID ${formatTxid(txid)} of`, name);
+  } catch (error) {
+    calls.ls_map_free(mapId); // answers LS_MISUSE when the view has used it up
+    throw error;
+  }
+}
+
+/** A view that grows keeps the page size of the files it was made of first: the shim refuses another. */
+function checkPageSizes({ name, files }: ViewSource): void {
+  const last = files.at(-1)!;
+  const odd = files.find(({ header }) => header.pageSize !== last.header.pageSize);
+  if (odd === undefined) return;
+  throw new RestorePlanError(
+    `Cannot open replica ${name}: "${odd.file.key}" has pages of ${odd.header.pageSize} bytes, ` +
+      `"${last.file.key}" of ${last.header.pageSize}, expected one page size`,
+    "gap",
+  );
+}
+
+async function enterFile(native: Native, mapId: number, file: PlanFile): Promise<void> {
+  const { calls } = native;
+  for (let frame = 0;;) {
+    const next = calls.ls_map_apply(mapId, file.objectId, frame, FRAMES_A_SLICE);
+    frame = checkShim(native, next, "map pages of", file.file.key);
+    if (frame === 0) break;
+    await nextTurn();
+  }
+  checkShim(native, calls.ls_map_truncate(mapId, file.header.commit), "map pages of", file.file.key);
+}
