@@ -1085,6 +1085,33 @@ int ls_run_free(int iRun){
   return 0;
 }
 
+/*
+** Has the pages of a run stand for the frames iFrame … of another object, whose pages are the same: same numbers, same
+** content. LS_BUSY, and all stays as it is, while a reader copies from it or one of those frames is in the pool.
+*/
+int ls_run_move(int iRun, int iObject, int iFrame){
+  LsRun *pRun = iRun>0 ? runById((uint32_t)iRun) : NULL;
+  LsObject *pTo = objectById(iObject);
+  LsObject *pFrom;
+  uint32_t k, kFrom, kTo = (uint32_t)iFrame;
+  if( pRun==NULL || pRun->aData==NULL || pTo==NULL || !pTo->bComplete || iFrame<0 ) return LS_MISUSE;
+  pFrom = objectById((int)pRun->iObject);
+  if( pFrom==NULL || pFrom==pTo || pFrom->iReplica!=pTo->iReplica || pTo->szPage!=pRun->szPage ) return LS_MISUSE;
+  if( kTo+pRun->nFrame>pTo->nFrame ) return LS_MISUSE;
+  kFrom = pRun->iFrame;
+  for(k=0; k<pRun->nFrame; k++) if( objectPgno(pFrom, kFrom+k)!=objectPgno(pTo, kTo+k) ) return LS_MISUSE;
+  for(k=0; k<pRun->nFrame; k++) if( atomic_load(&pTo->aRun[kTo+k]) ) return LS_BUSY;
+  for(k=0; k<pRun->nFrame; k++) atomic_store(&pFrom->aRun[kFrom+k], 0);
+  if( atomic_load(&pRun->nPin)!=0 ){   /* who pins from here on finds that the frame names the run no more */
+    for(k=0; k<pRun->nFrame; k++) atomic_store(&pFrom->aRun[kFrom+k], pRun->iId);
+    return LS_BUSY;
+  }
+  pRun->iObject = pTo->iId;
+  pRun->iFrame = kTo;
+  for(k=0; k<pRun->nFrame; k++) atomic_store(&pTo->aRun[kTo+k], pRun->iId);
+  return 0;
+}
+
 /* Whether a reader took a page of the run since the last call. */
 int ls_run_touched(int iRun){
   LsRun *p = iRun>0 ? runById((uint32_t)iRun) : NULL;

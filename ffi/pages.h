@@ -71,6 +71,7 @@ typedef struct LsView {
   uint32_t iCommit;
   uint32_t szPage;
   uint32_t iStamp;
+  uint32_t iLineage;         /* of its replica when it was made; in another one equal schema versions mean nothing */
   uint32_t nChunk;
   LsChunk **apChunk;
   uint32_t nObject;

@@ -165,11 +165,21 @@ int ls_view_publish(int iView){
     return LS_GONE;
   }
   pOld = p->pNewest;
+  pView->iLineage = atomic_load(&p->iLineage);   /* nobody but the core has seen it yet */
   atomic_store(&pView->bPublished, 1);
   p->pNewest = pView;                  /* the reference just taken */
   pthread_mutex_unlock(&p->mu);
   if( pOld && pOld!=pView && pOld->iStamp==pView->iStamp ) ls_view_relocate((int)pOld->iId, iView);
   if( pOld ) lsViewUnref(pOld);
+  lsReplicaDone(p);
+  return 0;
+}
+
+/* Another database has taken the replica's place: views made from here on are of that one. */
+int ls_replica_renew(int iReplica){
+  LsReplica *p = lsReplicaUse(iReplica);
+  if( p==NULL ) return LS_MISUSE;
+  atomic_fetch_add(&p->iLineage, 1);
   lsReplicaDone(p);
   return 0;
 }
@@ -381,13 +391,18 @@ static void ticketsDrop(int iReplica){
   }
 }
 
+/* Tickets taken last, so that a second use can be told of; guarded by tableLock. */
+static struct { int iTicket, iReplica; } aTaken[64];
+
 int lsTicketTake(int iTicket, int *piReplica, int *pmsTimeout, LsView **ppPast, char *zPast){
   LsTicket **pp, *p;
   int rc = LS_GONE;
   pthread_mutex_lock(&tableLock);
+  if( iTicket>0 && aTaken[iTicket%64].iTicket==iTicket ) *piReplica = aTaken[iTicket%64].iReplica;
   for(pp=&pTickets; (p = *pp)!=NULL; pp=&p->pNext){
     if( p->iId!=iTicket ) continue;
-    *piReplica = p->iReplica;
+    aTaken[iTicket%64].iTicket = iTicket;
+    aTaken[iTicket%64].iReplica = *piReplica = p->iReplica;
     *pmsTimeout = p->msTimeout;
     *ppPast = p->pPast;                /* its reference goes along */
     memcpy(zPast, p->zPast, LS_MOMENT_SIZE);

@@ -15,6 +15,7 @@ typedef struct LsReplica {
   int iCore;
   int msTimeout;                    /* longest wait of a read unless the connection says otherwise */
   atomic_int bClosed;
+  atomic_uint iLineage;             /* counts the databases that have had its place */
   int nFile;                        /* guarded by the table's lock */
   _Atomic int64_t msPolled;         /* when the follower last looked and saw, by lsClock(); 0 never */
   atomic_int msStaleMax;            /* no transaction begins when that was longer ago; 0: any age will do */

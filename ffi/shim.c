@@ -51,6 +51,8 @@ typedef struct LsFile {
   int bUri;                        /* the core is told when this file closes */
   int msTimeout;
   uint32_t iConnection;
+  uint32_t iLineage;               /* of the newest state that was last pinned */
+  uint32_t nSchema;                /* how often equal schema versions ceased to mean equal schemas; see stampSchema() */
   uint32_t nHit, nMiss, nTransaction;  /* not yet added to the replica's counters */
   const char *aHidden[2];          /* names of journal and WAL, which do not exist */
   char *zError;                    /* last error, LS_ERROR_SIZE bytes, or NULL */
@@ -172,6 +174,17 @@ static void stampHead(const LsView *pView, uint8_t *aOut, int iFrom, int n){
   }
 }
 
+/*
+** SQLite keeps a schema while its version (bytes 40 to 43) stays the same. A primary that was restored, or made anew, can
+** come to the same version with another schema; so the version that a connection sees changes with each move of its own,
+** and with each replacement of the replica. Page 1 is read anew whenever the stamp changes.
+*/
+static void stampSchema(const LsFile *p, uint8_t *aOut, int iFrom, int n){
+  if( p->nSchema==0 || iFrom>40 || iFrom+n<44 ) return;
+  aOut[40-iFrom] ^= (uint8_t)(p->nSchema>>4);
+  aOut[41-iFrom] ^= (uint8_t)(p->nSchema<<4);
+}
+
 /* ------------------------------------------------------------------------------------------------- pinning */
 
 static void fileUnpin(LsFile *p){
@@ -248,6 +261,7 @@ static int pageRead(LsFile *p, LsView **ppView, uint32_t iPgno, int iFrom, int n
   LsRun *pRun;
   if( iPgno==1 && iFrom+n<=LS_HEAD_SIZE && atomic_load_explicit(&(*ppView)->eHead, memory_order_acquire)==2 ){
     memcpy(aOut, (*ppView)->aHead+iFrom, (size_t)n);
+    stampSchema(p, aOut, iFrom, n);
     return SQLITE_OK;
   }
   iFrame = lsViewFrame(*ppView, iPgno);
@@ -274,6 +288,7 @@ static int pageRead(LsFile *p, LsView **ppView, uint32_t iPgno, int iFrom, int n
       atomic_store_explicit(&pView->eHead, 2, memory_order_release);
     }
     stampHead(pView, aOut, iFrom, n);
+    stampSchema(p, aOut, iFrom, n);
   }
   lsUnpin(pRun);
   return SQLITE_OK;
@@ -296,6 +311,10 @@ static int fileBegin(LsFile *p){
   pPast = filePast(p);
   p->pView = pPast ? lsViewPin(pPast) : lsReplicaBegin(p->pReplica, zWhy);
   if( p->pView==NULL ) return fileError(p, SQLITE_IOERR, zWhy);
+  if( pPast==NULL && p->pView->iLineage!=p->iLineage ){
+    p->iLineage = p->pView->iLineage;
+    p->nSchema++;
+  }
   p->nTransaction++;
   return SQLITE_OK;
 }
@@ -493,6 +512,7 @@ static int fileMoment(LsFile *p, const char *zMoment, char *zWhy){
   if( p->pPast ) lsViewUnref(p->pPast);
   p->pPast = pPast;
   memcpy(p->zPast, zPast, sizeof(zPast));
+  p->nSchema++;
   return SQLITE_OK;
 }
 
@@ -569,11 +589,11 @@ static int pragmaSet(LsFile *p, char **az){
   if( pApi->stricmp(az[1], "litestream_time")==0 ){
     rc = fileMoment(p, az[2], z);
     if( rc ) az[0] = pApi->mprintf("%s", z);
-    return rc ? SQLITE_ERROR : SQLITE_OK;
+    return rc ? SQLITE_ERROR : SQLITE_NOTFOUND;
   }
   if( pApi->stricmp(az[1], "litestream_write_enabled")==0 ){
     int b = switchValue(pApi, az[2]);
-    if( b==0 ) return SQLITE_OK;
+    if( b==0 ) return SQLITE_NOTFOUND;
     az[0] = b<0 ? pApi->mprintf("Cannot set litestream_write_enabled: \"%s\", expected 0, 1, off, on, false or true", az[2])
                 : pApi->mprintf("Cannot set litestream_write_enabled: this replica is open for reading only");
     return SQLITE_ERROR;
@@ -818,14 +838,16 @@ static int openByUri(LsFile *p, char *aText, int nText){
 static int openByTicket(LsFile *p, const char *zName){
   int iTicket = atoi(zName+strlen(zSentinel));
   int iReplica = 0;
+  static const char zWhy[] = "ReplicaClosedError: Cannot open replica: it was closed, or its path was used twice, expected "
+    "one connection for each call of connect()";
   if( lsTicketTake(iTicket, &iReplica, &p->msTimeout, &p->pPast, p->zPast)==0 ) p->pReplica = lsReplicaUse(iReplica);
   if( p->pReplica==NULL || atomic_load(&p->pReplica->bClosed) ){
+    if( p->pReplica==NULL && (p->pReplica = lsReplicaUse(iReplica))!=NULL ) lsReplicaError(p->pReplica, zWhy);
     if( p->pReplica ) lsReplicaDone(p->pReplica);
     if( p->pPast ) lsViewUnref(p->pPast);
     p->pReplica = NULL;
     p->pPast = NULL;
-    return fileError(p, SQLITE_CANTOPEN, "ReplicaClosedError: Cannot open replica: it was closed, or its path was "
-      "used twice, expected one connection for each call of connect()");
+    return fileError(p, SQLITE_CANTOPEN, zWhy);
   }
   if( p->msTimeout<=0 ) p->msTimeout = p->pReplica->msTimeout;
   return SQLITE_OK;

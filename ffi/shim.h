@@ -92,6 +92,7 @@ LS_API int ls_replica_lag(int iReplica, uint64_t *aOut);
 LS_API int ls_replica_limit(int iReplica, int msStaleMax);
 LS_API int ls_replica_block(int iReplica, const char *zWhy);
 LS_API int ls_replica_nudge(int iReplica);
+LS_API int ls_replica_renew(int iReplica);
 LS_API int ls_replica_pins(int iReplica, uint64_t *aOut, int nOut);
 
 /* Objects: the frames of one LTX file. */
@@ -122,6 +123,7 @@ LS_API int ls_stamp(void);
 /* Buffer pool: decoded pages in runs of neighbouring frames. */
 LS_API int ls_run_load(int iObject, int iFrame, int nFrame, const uint8_t *aByte, int nByte);
 LS_API int ls_run_free(int iRun);
+LS_API int ls_run_move(int iRun, int iObject, int iFrame);
 LS_API int ls_run_touched(int iRun);
 LS_API int ls_pool_bytes(uint64_t *aOut);
 

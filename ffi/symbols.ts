@@ -76,6 +76,8 @@ export const symbols = {
   ls_replica_block: { parameters: ["i32", "buffer"], result: "i32" },
   // int ls_replica_nudge(int iReplica)
   ls_replica_nudge: { parameters: ["i32"], result: "i32" },
+  // int ls_replica_renew(int iReplica)
+  ls_replica_renew: { parameters: ["i32"], result: "i32" },
   // int ls_replica_pins(int iReplica, uint64_t *aOut, int nOut)
   ls_replica_pins: { parameters: ["i32", "buffer", "i32"], result: "i32" },
   // int ls_object_new(int iReplica, int szPage, uint32_t iCommit, int bSnapshot, uint64_t szFile)
@@ -124,6 +126,8 @@ export const symbols = {
   ls_run_load: { parameters: ["i32", "i32", "i32", "buffer", "i32"], result: "i32" },
   // int ls_run_free(int iRun)
   ls_run_free: { parameters: ["i32"], result: "i32" },
+  // int ls_run_move(int iRun, int iObject, int iFrame)
+  ls_run_move: { parameters: ["i32", "i32", "i32"], result: "i32" },
   // int ls_run_touched(int iRun)
   ls_run_touched: { parameters: ["i32"], result: "i32" },
   // int ls_pool_bytes(uint64_t *aOut)

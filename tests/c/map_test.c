@@ -573,6 +573,247 @@ static void published(void){
   CHECK_EMPTY();
 }
 
+/* ------------------------------------------------------------------------------------------- runs that move */
+
+#define MOVED_COMMIT 40
+
+static void fillNumber(void *pArg, uint32_t iPgno, uint8_t *aPage, uint32_t szPage){
+  (void)pArg;
+  memset(aPage, (int)(iPgno*7+1), szPage);
+}
+
+/* A file with pages iFirst … iLast but iSkip, whose frames can be decoded, and its object. */
+static LtxFile *filled(uint32_t szPage, uint32_t iFirst, uint32_t iLast, uint32_t iSkip, int *piObject){
+  uint32_t n;
+  uint32_t *a = range(iFirst, iLast, iSkip, &n);
+  LtxFile *p = ltxBuild(szPage, MOVED_COMMIT, 0, a, n, fillNumber, NULL, ENCODE_BLOCK);
+  *piObject = ltxObject(p, iReplica, 1000);
+  NEED(*piObject>0);
+  free(a);
+  return p;
+}
+
+static uint64_t poolBytes(void){
+  uint64_t n = 0;
+  ls_pool_bytes(&n);
+  return n;
+}
+
+/* Which of an object's frames are in the pool, as bits. */
+static uint64_t cached(int iObject){
+  uint32_t a[MOVED_COMMIT*4];
+  int i, n = ls_object_frames(iObject, 0, 0, MOVED_COMMIT, a);
+  uint64_t bits = 0;
+  for(i=0; i<n; i++) if( a[i*4+2] ) bits |= 1ull<<i;
+  return bits;
+}
+
+/* Whether a view has a page in the pool, with its own content. */
+static int pageOf(int iView, uint32_t iPgno){
+  uint8_t aPage[512], aWant[512];
+  int rc = ls_view_page(iView, iPgno, aPage, 512);
+  fillNumber(NULL, iPgno, aWant, 512);
+  if( rc==0 ) CHECK(memcmp(aPage, aWant, 512)==0);
+  return rc;
+}
+
+/* A view of pages 1 … MOVED_COMMIT in one object, or in a base under it. */
+static int movedView(int iBase, int iObject){
+  int iMap = ls_map_new(0, 512), iView;
+  if( iBase ) apply(iMap, iBase);
+  apply(iMap, iObject);
+  iView = viewOf(iMap, MOVED_COMMIT);
+  CHECK(iView>0);
+  return iView;
+}
+
+static LsObject *objectOf(int iView, uint32_t iPgno, uint32_t *pk){
+  LsView *p = lsViewById((uint32_t)iView);
+  uint32_t iFrame = lsViewFrame(p, iPgno);
+  LsObject *pObject = lsFrameObject(iFrame);
+  *pk = iFrame - pObject->iFirst;
+  lsViewUnref(p);
+  return pObject;
+}
+
+static void moving(void){
+  int iFrom, iTo, iViewFrom, iViewTo, iRun, i;
+  LtxFile *pFrom = filled(512, 1, MOVED_COMMIT, 0, &iFrom);
+  LtxFile *pTo = filled(512, 3, MOVED_COMMIT, 0, &iTo);      /* frame k is page k+3 */
+  iViewFrom = movedView(0, iFrom);
+  iViewTo = movedView(iFrom, iTo);
+  iRun = ltxLoad(pFrom, iFrom, 9, 5);                        /* pages 10 … 14 */
+  CHECK(iRun>0);
+  ls_run_touched(iRun);
+  CHECK_INT(ls_run_move(iRun, iTo, 7), 0);
+  CHECK_INT(cached(iFrom), 0);
+  CHECK_INT(cached(iTo), 0x1full<<7);
+  CHECK_INT(poolBytes(), 5*512);
+  CHECK_INT(census(2), 1);
+  for(i=10; i<15; i++){
+    CHECK_INT(pageOf(iViewFrom, (uint32_t)i), LS_BUSY);
+    CHECK_INT(pageOf(iViewTo, (uint32_t)i), 0);
+  }
+  CHECK_INT(pageOf(iViewTo, 9), LS_BUSY);
+  CHECK_INT(pageOf(iViewTo, 15), LS_BUSY);
+  CHECK_INT(ls_run_touched(iRun), 1);                        /* asked for where it is now */
+  CHECK_INT(ls_run_move(iRun, iFrom, 9), 0);                 /* and back */
+  CHECK_INT(cached(iFrom), 0x1full<<9);
+  CHECK_INT(cached(iTo), 0);
+  CHECK_INT(pageOf(iViewFrom, 12), 0);
+  CHECK_INT(ls_run_move(iRun, iTo, 7), 0);
+  CHECK_INT(ls_run_free(iRun), 0);
+  CHECK_INT(cached(iTo), 0);
+  CHECK_INT(poolBytes(), 0);
+  CHECK_INT(census(2), 0);
+  CHECK_INT(ls_run_move(iRun, iFrom, 9), LS_MISUSE);         /* freed */
+  iRun = ltxLoad(pFrom, iFrom, 9, 5);                        /* where it was before is free to load again */
+  CHECK(iRun>0);
+  CHECK_INT(ls_run_free(iRun), 0);
+  iRun = ltxLoad(pTo, iTo, MOVED_COMMIT-3, 1);               /* the last frame of both */
+  CHECK_INT(ls_run_move(iRun, iFrom, MOVED_COMMIT-1), 0);
+  CHECK_INT(pageOf(iViewFrom, MOVED_COMMIT), 0);
+  CHECK_INT(ls_run_free(iRun), 0);
+  ls_view_release(iViewFrom);
+  ls_view_release(iViewTo);
+  ls_object_free(iFrom);
+  ls_object_free(iTo);
+  ltxFree(pFrom);
+  ltxFree(pTo);
+  CHECK_EMPTY();
+}
+
+/* A reader that has the run pinned, at each of its frames: nothing moves, and its page stays what it was. */
+static void movingPinned(void){
+  int iFrom, iTo, iView, iRun;
+  LtxFile *pFrom = filled(512, 1, MOVED_COMMIT, 0, &iFrom);
+  LtxFile *pTo = filled(512, 1, MOVED_COMMIT, 0, &iTo);
+  LtxFile *pThird = filled(512, 2, MOVED_COMMIT, 0, &iRun);
+  int iThird = iRun;
+  uint32_t iPgno;
+  iView = movedView(0, iFrom);
+  iRun = ltxLoad(pFrom, iFrom, 9, 5);
+  for(iPgno=10; iPgno<15; iPgno++){
+    uint32_t k;
+    LsObject *pObject = objectOf(iView, iPgno, &k);
+    LsRun *pRun = lsPin(pObject, k);
+    uint8_t aWant[512];
+    NEED(pRun!=NULL);
+    fillNumber(NULL, iPgno, aWant, 512);
+    CHECK_INT(ls_run_move(iRun, iTo, 9), LS_BUSY);
+    CHECK_INT(cached(iFrom), 0x1full<<9);
+    CHECK_INT(cached(iTo), 0);
+    CHECK(memcmp(lsRunPage(pRun, k), aWant, 512)==0);
+    lsUnpin(pRun);
+    CHECK_INT(pageOf(iView, iPgno), 0);
+  }
+  /* One of the frames it would stand for is there already: at either end and in between. */
+  for(iPgno=10; iPgno<15; iPgno+=2){
+    int iOther = ltxLoad(pTo, iTo, (int)iPgno-1, 1);
+    CHECK(iOther>0);
+    CHECK_INT(ls_run_move(iRun, iTo, 9), LS_BUSY);
+    CHECK_INT(cached(iFrom), 0x1full<<9);
+    CHECK_INT(cached(iTo), 1ull<<(iPgno-1));
+    CHECK_INT(pageOf(iView, 12), 0);
+    CHECK_INT(poolBytes(), 6*512);
+    CHECK_INT(ls_run_free(iOther), 0);
+  }
+  CHECK_INT(ls_run_move(iRun, iTo, 9), 0);                   /* nothing of all that is left in the way */
+  CHECK_INT(ls_run_move(iRun, iThird, 8), 0);
+  CHECK_INT(cached(iTo), 0);
+  CHECK_INT(cached(iThird), 0x1full<<8);
+  ls_view_release(iView);
+  ls_object_free(iFrom);
+  ls_object_free(iTo);
+  CHECK_INT(poolBytes(), 5*512);
+  ls_object_free(iThird);                                    /* with all that has moved there */
+  ltxFree(pFrom);
+  ltxFree(pTo);
+  ltxFree(pThird);
+  CHECK_EMPTY();
+}
+
+static void movingRefused(void){
+  int iFrom, iTo, iHoles, iShort, iLarge, iOpen, iRun, iOther;
+  LtxFile *pFrom = filled(512, 1, MOVED_COMMIT, 0, &iFrom);
+  LtxFile *pTo = filled(512, 1, MOVED_COMMIT, 0, &iTo);
+  LtxFile *pHoles = filled(512, 1, MOVED_COMMIT, 12, &iHoles);   /* frame 11 is page 13 */
+  LtxFile *pShort = filled(512, 1, 12, 0, &iShort);
+  LtxFile *pLarge = filled(1024, 1, MOVED_COMMIT, 0, &iLarge);
+  iOpen = ls_object_new(iReplica, 512, MOVED_COMMIT, 0, pTo->nByte);
+  iOther = ltxObject(pTo, iReplica+1, 1000);
+  iRun = ltxLoad(pFrom, iFrom, 9, 5);
+  CHECK_INT(ls_run_move(iRun, iTo, 8), LS_MISUSE);           /* other pages */
+  CHECK_INT(ls_run_move(iRun, iTo, 10), LS_MISUSE);
+  CHECK_INT(ls_run_move(iRun, iHoles, 9), LS_MISUSE);        /* the same first page, not the same all along */
+  CHECK_INT(ls_run_move(iRun, iLarge, 9), LS_MISUSE);        /* another page size */
+  CHECK_INT(ls_run_move(iRun, iTo, -1), LS_MISUSE);          /* out of range */
+  CHECK_INT(ls_run_move(iRun, iShort, 9), LS_MISUSE);
+  CHECK_INT(ls_run_move(iRun, iTo, MOVED_COMMIT-4), LS_MISUSE);
+  CHECK_INT(ls_run_move(iRun, iTo, MOVED_COMMIT), LS_MISUSE);
+  CHECK_INT(ls_run_move(iRun, iTo, 0x7fffffff), LS_MISUSE);
+  CHECK_INT(ls_run_move(iRun, iFrom, 9), LS_MISUSE);         /* where it is */
+  CHECK_INT(ls_run_move(iRun, iOpen, 9), LS_MISUSE);         /* its index is not read */
+  CHECK_INT(ls_run_move(iRun, iOther, 9), LS_MISUSE);        /* another replica's */
+  CHECK_INT(ls_run_move(0, iTo, 9), LS_MISUSE);              /* no such handles */
+  CHECK_INT(ls_run_move(-1, iTo, 9), LS_MISUSE);
+  CHECK_INT(ls_run_move(iRun+1, iTo, 9), LS_MISUSE);
+  CHECK_INT(ls_run_move(0x7fffffff, iTo, 9), LS_MISUSE);
+  CHECK_INT(ls_run_move(iRun, 0, 9), LS_MISUSE);
+  CHECK_INT(ls_run_move(iRun, -1, 9), LS_MISUSE);
+  CHECK_INT(ls_run_move(iRun, 9999, 9), LS_MISUSE);
+  CHECK_INT(cached(iFrom), 0x1full<<9);
+  CHECK_INT(cached(iTo), 0);
+  CHECK_INT(cached(iHoles), 0);
+  CHECK_INT(cached(iShort), 0);
+  CHECK_INT(poolBytes(), 5*512);
+  CHECK_INT(ls_run_move(iRun, iTo, 9), 0);
+  ls_object_free(iFrom);
+  ls_object_free(iTo);
+  ls_object_free(iHoles);
+  ls_object_free(iShort);
+  ls_object_free(iLarge);
+  ls_object_free(iOpen);
+  ls_object_free(iOther);
+  ltxFree(pFrom);
+  ltxFree(pTo);
+  ltxFree(pHoles);
+  ltxFree(pShort);
+  ltxFree(pLarge);
+  CHECK_EMPTY();
+}
+
+/* The object it came from goes, handle and frame ids are used again, and the pages stay with the new one. */
+static void movingOut(void){
+  int iFrom, iTo, iAgain, iView, i, aRun[3];
+  LtxFile *pFrom = filled(512, 1, MOVED_COMMIT, 0, &iFrom);
+  LtxFile *pTo = filled(512, 1, MOVED_COMMIT, 0, &iTo);
+  for(i=0; i<3; i++) aRun[i] = ltxLoad(pFrom, iFrom, i*8, 8);
+  CHECK_INT(ls_run_move(aRun[0], iTo, 0), 0);
+  CHECK_INT(ls_run_move(aRun[2], iTo, 16), 0);
+  CHECK_INT(poolBytes(), 24*512);
+  CHECK_INT(ls_object_free(iFrom), 0);                       /* with the run in the middle */
+  CHECK_INT(poolBytes(), 16*512);
+  CHECK_INT(census(2), 2);
+  ltxFree(pFrom);
+  pFrom = filled(512, 1, MOVED_COMMIT, 0, &iAgain);
+  CHECK_INT(iAgain, iFrom);
+  CHECK_INT(cached(iAgain), 0);
+  CHECK_INT(cached(iTo), 0xff00ffull);
+  iView = movedView(0, iTo);
+  for(i=1; i<=24; i++) CHECK_INT(pageOf(iView, (uint32_t)i), i>8 && i<=16 ? LS_BUSY : 0);
+  CHECK_INT(ls_object_free(iTo), 0);                         /* the view has it still */
+  CHECK_INT(pageOf(iView, 20), 0);
+  CHECK_INT(poolBytes(), 16*512);
+  ls_view_release(iView);
+  CHECK_INT(poolBytes(), 0);
+  CHECK_INT(census(2), 0);
+  ls_object_free(iAgain);
+  ltxFree(pFrom);
+  ltxFree(pTo);
+  CHECK_EMPTY();
+}
+
 int main(void){
   iCore = ls_core_start();
   iReplica = ls_replica_new(iCore, 1000);
@@ -595,6 +836,10 @@ int main(void){
   RUN("ls_view_changed() tells the pages at other places, and no others", difference);
   RUN("ls_view_changed() and ls_view_page() know the lock page", differenceAtLockPage);
   RUN("ls_replica_pins() knows a state that was the newest wherever it lies", published);
+  RUN("ls_run_move() has pages stand for another object's frames", moving);
+  RUN("ls_run_move() leaves all as it was while a reader copies or a frame is there already", movingPinned);
+  RUN("ls_run_move() refuses other pages, page sizes, replicas and handles", movingRefused);
+  RUN("ls_run_move() leaves nothing behind: pages go with the object they moved to", movingOut);
   RUN("R11: a million pages take at most 16 bytes each", memory);
   return finish();
 }

@@ -2,7 +2,8 @@
 ** Readers copy pages out of a pool of 16 buffers while the core evicts, publishes and relocates.
 **
 ** Every page is filled from (page, version), and which version a page has at a TXID is a formula, so a reader can check
-** whatever it reads against the TXID that its view has. ROUNDS: transactions of each reader.
+** whatever it reads against the TXID that its view has. ROUNDS: transactions of each reader; 250 times as many steps of
+** the core where runs are moved.
 */
 #include "harness.h"
 
@@ -20,7 +21,7 @@ static uint32_t iStamp;
 static int aObject[OBJECTS_MAX];         /* live ones */
 static int nObject;
 static LtxFile *apLtx[CORE_OBJECTS];     /* by object */
-static int nPublish, nRelocate, nIdle;
+static int nPublish, nRelocate, nIdle, nCarried;
 static atomic_int nLost;                 /* transactions whose files were gone */
 
 /* Whether TXID t changed a page, and the last one up to t that did. */
@@ -96,6 +97,24 @@ static void step(void){
   nPublish++;
 }
 
+/* What of the newest view is in memory stands for the same pages of an object that has them all; runs are of one page. */
+static void carry(int iObject){
+  LsView *pView = lsViewById((uint32_t)iView);
+  uint32_t iPgno;
+  NEED(pView!=NULL);
+  for(iPgno=1; iPgno<=COMMIT; iPgno++){
+    uint32_t iFrame = lsViewFrame(pView, iPgno);
+    LsObject *pFrom = lsFrameObject(iFrame);
+    int iRun = (int)atomic_load(&pFrom->aRun[iFrame-pFrom->iFirst]);
+    int rc = iRun ? ls_run_move(iRun, iObject, (int)iPgno-1) : LS_BUSY;
+    int i;
+    if( rc ) CHECK_INT(rc, LS_BUSY);
+    for(i=0; i<core.nRun && rc==0; i++) if( core.aRun[i]==iRun ) core.aRunObject[i] = iObject;
+    nCarried += rc==0;
+  }
+  lsViewUnref(pView);
+}
+
 /*
 ** The same content in one new file: what compaction does. Every other time the old files are gone for good: readers of
 ** this TXID are led to the new one, those of earlier ones must fail.
@@ -108,6 +127,7 @@ static void relocate(void){
   iMap = ls_map_new(0, PAGE_SIZE);
   NEED(iMap>0 && ls_map_apply(iMap, iObject, 0, COMMIT)==0);
   for(i=0; nRelocate%2 && (int)i<nObject-1; i++) core.apFile[aObject[i]] = NULL;
+  carry(iObject);
   publish(iMap);
   nRelocate++;
 }
@@ -225,13 +245,13 @@ static void readersBesideEviction(void){
   pthread_mutex_lock(&core.mu);
   core.xIdle = NULL;
   CHECK(ls_replica_stats(iReplica, aStat, LS_STAT_COUNT)==LS_STAT_COUNT);
-  printf("# %llu hits, %llu misses, %llu transactions, %d evicted, %d passed over, %d published, %d relocated, %d lost\n",
+  printf("# %llu hits, %llu misses, %llu transactions, %d evicted, %d passed over, %d published, %d relocated, %d carried over, %d lost\n",
     (unsigned long long)aStat[0], (unsigned long long)aStat[1], (unsigned long long)aStat[2], core.nEvicted,
-    core.nBusy, nPublish, nRelocate, atomic_load(&nLost));
+    core.nBusy, nPublish, nRelocate, nCarried, atomic_load(&nLost));
   CHECK_INT(aStat[2], READERS*setting("ROUNDS", 400));
   CHECK(core.nRun<=POOL+READERS);
   CHECK(atomic_load(&nLost)<READERS*setting("ROUNDS", 400)/4);
-  CHECK(core.nEvicted>POOL && nPublish>2 && nRelocate>0);
+  CHECK(core.nEvicted>POOL && nPublish>2 && nRelocate>0 && nCarried>0);
   sweep();
   while( nObject>0 ){
     LtxFile *p = apLtx[aObject[--nObject]];
@@ -245,9 +265,169 @@ static void readersBesideEviction(void){
   CHECK_EMPTY();
 }
 
+/* ------------------------------------------------------------------------- runs that move under their readers */
+
+#define MOVE_COMMIT  96
+#define MOVE_READERS 4
+#define MOVE_RUNS    24
+#define MOVE_PAGES   48                  /* pages of a run at most */
+
+/* One of two objects with the same pages, and a view that has them there. */
+typedef struct Side {
+  LtxFile *pFile;
+  uint32_t iFirst;                       /* the page of frame 0 */
+  int iObject;
+  int iView;
+} Side;
+
+typedef struct MovedRun { int iRun; int iSide; uint32_t iPgno; } MovedRun;
+
+static Side aSide[2];
+static int iHead;                        /* an object with page 1 alone, for the side that lacks it */
+static MovedRun aMoved[MOVE_RUNS];
+static int nMoved;
+static atomic_int aSeen[2];              /* the sides' views */
+static atomic_int bMoveStop;
+static atomic_int nMoveRead;
+
+static void fillMoved(void *pArg, uint32_t iPgno, uint8_t *aPage, uint32_t szPage){
+  uint32_t i;
+  (void)pArg;
+  for(i=0; i<szPage/8; i++){
+    uint64_t w = word(1, iPgno, i);
+    memcpy(aPage+i*8, &w, 8);
+  }
+}
+
+static LtxFile *moveFile(uint32_t iFirst, uint32_t iLast){
+  uint32_t aPgno[MOVE_COMMIT], n = 0, i;
+  for(i=iFirst; i<=iLast; i++) aPgno[n++] = i;
+  return ltxBuild(PAGE_SIZE, MOVE_COMMIT, 0, aPgno, n, fillMoved, NULL, ENCODE_BLOCK);
+}
+
+static void sideMake(int iSide){
+  Side *p = &aSide[iSide];
+  int iMap = ls_map_new(0, PAGE_SIZE);
+  p->iObject = ltxObject(p->pFile, iReplica, 1000);
+  NEED(p->iObject>0 && iMap>0);
+  if( p->iFirst>1 ) CHECK_INT(ls_map_apply(iMap, iHead, 0, MOVE_COMMIT), 0);
+  CHECK_INT(ls_map_apply(iMap, p->iObject, 0, MOVE_COMMIT), 0);
+  p->iView = ls_map_view(iMap, iReplica, 1, MOVE_COMMIT, 1, 0);
+  NEED(p->iView>0);
+  atomic_store(&aSeen[iSide], p->iView);
+}
+
+static int moveOne(MovedRun *p){
+  Side *pTo = &aSide[!p->iSide];
+  int rc = ls_run_move(p->iRun, pTo->iObject, (int)p->iPgno-(int)pTo->iFirst);
+  if( p->iPgno<pTo->iFirst ) CHECK_INT(rc, LS_MISUSE);
+  else if( rc ) CHECK_INT(rc, LS_BUSY);
+  if( rc==0 ) p->iSide = !p->iSide;
+  return rc;
+}
+
+/* Gives up one side: its runs go over, or go; one that is being copied from goes with the object. */
+static void sideDrop(int iSide){
+  int i, n = 0;
+  for(i=0; i<nMoved; i++){
+    int bStays = aMoved[i].iSide!=iSide || moveOne(&aMoved[i])==0;
+    if( bStays ) aMoved[n++] = aMoved[i];
+    else ls_run_free(aMoved[i].iRun);
+  }
+  nMoved = n;
+  atomic_store(&aSeen[iSide], 0);
+  CHECK_INT(ls_view_release(aSide[iSide].iView), 0);
+  CHECK_INT(ls_object_free(aSide[iSide].iObject), 0);
+}
+
+static void *moveReader(void *pArg){
+  uint64_t seed = (uint64_t)(size_t)pArg*104729+1;
+  uint8_t aOut[PAGE_SIZE], aWant[PAGE_SIZE];
+  while( !atomic_load(&bMoveStop) ){
+    uint32_t iPgno = 1+randomBelow(&seed, MOVE_COMMIT);
+    int rc = ls_view_page(atomic_load(&aSeen[randomBelow(&seed, 2)]), iPgno, aOut, PAGE_SIZE);
+    if( rc==0 ){
+      fillMoved(NULL, iPgno, aWant, PAGE_SIZE);
+      if( memcmp(aOut, aWant, PAGE_SIZE)!=0 ) checkFailed(__FILE__, __LINE__, "page %u differs", iPgno);
+      atomic_fetch_add_explicit(&nMoveRead, 1, memory_order_relaxed);
+    }else{
+      CHECK(rc==LS_BUSY || rc==LS_MISUSE);       /* not in memory here, or given up a moment ago */
+    }
+  }
+  return NULL;
+}
+
+static void readersBesideMoves(void){
+  pthread_t aThread[MOVE_READERS];
+  uint64_t seed = 4711, nByte = 0;
+  LtxFile *pHead = moveFile(1, 1);
+  int nStep = setting("ROUNDS", 400)*250, nTaken = 0, nPinned = 0, nFreed = 0, nDropped = 0;
+  int iStep;
+  size_t i;
+  iHead = ltxObject(pHead, iReplica, 1000);
+  for(i=0; i<2; i++){
+    aSide[i].iFirst = (uint32_t)i+1;
+    aSide[i].pFile = moveFile(aSide[i].iFirst, MOVE_COMMIT);
+    sideMake((int)i);
+  }
+  for(i=0; i<MOVE_READERS; i++) NEED(pthread_create(&aThread[i], NULL, moveReader, (void*)(i+1))==0);
+  for(iStep=0; iStep<nStep || atomic_load(&nMoveRead)<1000; iStep++){
+    uint32_t eKind = randomBelow(&seed, 40);
+    int iRun = (int)randomBelow(&seed, (uint32_t)nMoved);
+    if( iStep%1000==999 ){
+      int iSide = (int)randomBelow(&seed, 2);
+      sideDrop(iSide);
+      sideMake(iSide);
+      nDropped++;
+    }else if( nMoved<MOVE_RUNS && (eKind<3 || nMoved==0) ){
+      MovedRun *p = &aMoved[nMoved];
+      uint32_t nPage = 1+randomBelow(&seed, MOVE_PAGES);
+      Side *pSide;
+      p->iSide = (int)randomBelow(&seed, 2);
+      pSide = &aSide[p->iSide];
+      p->iPgno = pSide->iFirst+randomBelow(&seed, MOVE_COMMIT-MOVE_PAGES);
+      p->iRun = ltxLoad(pSide->pFile, pSide->iObject, (int)(p->iPgno-pSide->iFirst), (int)nPage);
+      if( p->iRun>0 ) nMoved++;
+      else CHECK_INT(p->iRun, LS_MISUSE);        /* one of these pages is there already */
+    }else if( eKind==3 ){
+      int rc = ls_run_free(aMoved[iRun].iRun);
+      if( rc ) CHECK_INT(rc, LS_BUSY);
+      else aMoved[iRun] = aMoved[--nMoved];
+      nFreed += rc==0;
+    }else{
+      int rc = moveOne(&aMoved[iRun]);
+      nTaken += rc==0;
+      nPinned += rc==LS_BUSY;
+    }
+  }
+  atomic_store(&bMoveStop, 1);
+  for(i=0; i<MOVE_READERS; i++) pthread_join(aThread[i], NULL);
+  printf("# %d moved, %d left as they were, %d freed, %d objects given up, %d pages read\n", nTaken, nPinned, nFreed,
+    nDropped, atomic_load(&nMoveRead));
+  CHECK(nTaken>1000 && nFreed>10 && nDropped>10);
+  for(i=0; i<(size_t)nMoved; i++){
+    uint64_t nBefore, nAfter;
+    ls_pool_bytes(&nBefore);
+    CHECK_INT(ls_run_free(aMoved[i].iRun), 0);   /* nobody has a pin left */
+    ls_pool_bytes(&nAfter);
+    CHECK(nAfter<nBefore && (nBefore-nAfter)%PAGE_SIZE==0);
+  }
+  nMoved = 0;
+  ls_pool_bytes(&nByte);
+  CHECK_INT(nByte, 0);
+  for(i=0; i<2; i++){
+    sideDrop((int)i);
+    ltxFree(aSide[i].pFile);
+  }
+  CHECK_INT(ls_object_free(iHead), 0);
+  ltxFree(pHead);
+  CHECK_EMPTY();
+}
+
 int main(void){
   NEED(hostLoad()>0);
   NEED(ls_sentinel("/sentinel/")==1);
   RUN("ls_run_free() never takes a page from under a reader, and nothing is left", readersBesideEviction);
+  RUN("ls_run_move() never moves a page from under a reader, and nothing is left", readersBesideMoves);
   return finish();
 }
