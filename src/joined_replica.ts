@@ -5,7 +5,7 @@
  */
 import { type Native, readText } from "../ffi/native.ts";
 import { decodeError } from "./bridge/error_text.ts";
-import { DeadlineError, ReplicaClosedError, ReplicaError } from "./errors.ts";
+import { DeadlineError, ReplacedError, ReplicaClosedError, ReplicaError } from "./errors.ts";
 import { readCounters } from "./pages/counters.ts";
 
 /** How often the shim is looked at, in ms. */
@@ -31,7 +31,11 @@ export async function waitFromAfar(native: Native, awaited: AwaitedTxid, now: ()
     const reached = now();
     if (reached === 0n) throw closed();
     if (reached >= txid) return reached;
-    if (step % (NUDGE_MS / STEP_MS) === 0) native.calls.ls_replica_nudge(replicaId);
+    if (step % (NUDGE_MS / STEP_MS) === 0) {
+      const error = lastError(native, replicaId);
+      if (error instanceof ReplacedError) throw error;
+      native.calls.ls_replica_nudge(replicaId);
+    }
     await pause();
     signal.throwIfAborted();
   }

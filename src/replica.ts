@@ -127,8 +127,8 @@ export interface SharedReplica {
   readonly name: string;
 }
 
-/** The longest text that names a moment. */
-const MOMENT_LENGTH_MAX = 200;
+/** The longest text that names a moment, in bytes of UTF-8; the shim takes 255. */
+const MOMENT_BYTES_MAX = 200;
 
 /** How long is waited for a transaction where nothing is said, in ms. */
 const WAIT_MS = 60_000;
@@ -187,7 +187,7 @@ export class Replica implements AsyncDisposable {
    * @throws {ReplicaClosedError} the replica was closed
    * @throws {ReplicaError} it cannot be opened at the moment asked for; `cause` says why
    * @throws {ShimError} the driver cannot load the shim
-   * @throws {TypeError} the class is of no driver known here
+   * @throws {TypeError} the class is of no driver known here, or `asOf` is no moment
    */
   connect(options?: ConnectOptions): ReplicaDatabase;
   /** Opens a connection of the runtime's own driver. */
@@ -341,7 +341,9 @@ export class Replica implements AsyncDisposable {
    * Tells which tables and rows differ between two moments, rows by their primary key; reads only pages that differ,
    * and those that lead there.
    *
-   * @throws {ReplicaError} a moment cannot be understood or reached; `cause` says why
+   * @throws {TypeError} a moment cannot be understood
+   * @throws {RestorePlanError} the replica does not reach back to it
+   * @throws {ReplicaError} a page is damaged, or cannot be had
    */
   async *diff(
     from: AsOf,
@@ -457,9 +459,12 @@ export class Replica implements AsyncDisposable {
 
 /** A moment as the core reads it. */
 function momentText(asOf: AsOf): string {
+  if (asOf === 0n) throw new RangeError("Cannot use asOf: TXID 0, expected one from 1 on");
   if (typeof asOf === "bigint") return `txid:${formatTxid(asOf)}`;
   const text = asOf instanceof Date && Number.isFinite(asOf.getTime()) ? asOf.toISOString() : asOf;
-  if (typeof text === "string" && text !== "" && text.length <= MOMENT_LENGTH_MAX) return text;
+  if (typeof text === "string" && text !== "" && new TextEncoder().encode(text).length <= MOMENT_BYTES_MAX) {
+    return text;
+  }
   throw new TypeError(
     `Cannot use asOf: "${String(asOf).slice(0, 100)}", expected a valid Date, a TXID or a time as text`,
   );

@@ -187,7 +187,11 @@ export class CoreClient {
     const renewsCredentials = this.#listeners.get(id)?.onExpired !== undefined;
     this.use();
     try {
-      return await this.call({ kind: "open", config, environment: { ...process.env }, renewsCredentials }, signal, id);
+      return await this.call(
+        { kind: "open", config, environment: { ...process.env }, renewsCredentials },
+        signal,
+        id,
+      );
     } catch (error) {
       this.release();
       throw error;

@@ -19,7 +19,10 @@ const { shimPath } = workerData as CoreStart;
 /** Calls that can be cancelled. */
 const running = new Map<number, AbortController>();
 /** Comparisons under way, by the call that began them. */
-const diffs = new Map<number, AsyncGenerator<Change>>();
+const diffs = new Map<
+  number,
+  { readonly changes: AsyncGenerator<Change>; readonly abort: AbortController }
+>();
 /** Open replicas by the call that opened them. */
 const opened = new Map<number, number>();
 /** Changes told at once, and how long they are gathered, in ms. */
@@ -76,7 +79,7 @@ async function nextChanges(of: number): Promise<Change[] | null> {
   const diff = diffs.get(of);
   const untilMs = performance.now() + CHANGES_MS;
   while (diff && changes.length < CHANGES_MAX && (changes.length === 0 || performance.now() < untilMs)) {
-    const { done, value } = await diff.next();
+    const { done, value } = await diff.changes.next();
     if (done) break;
     changes.push(value);
   }
@@ -114,16 +117,17 @@ async function perform(core: Core, call: Call): Promise<unknown> {
         };
         return core.replica(call.replicaId).points({ exact: exact ?? false, range, signal });
       });
-    case "diff":
-      diffs.set(
-        call.id,
-        core.replica(call.replicaId).diff(call.from, call.to, call.tables && { tables: call.tables }),
-      );
+    case "diff": {
+      const abort = new AbortController();
+      const options = { signal: abort.signal, ...(call.tables && { tables: call.tables }) };
+      diffs.set(call.id, { changes: core.replica(call.replicaId).diff(call.from, call.to, options), abort });
       return 0;
+    }
     case "diff-next":
       return await nextChanges(call.of);
     case "diff-end":
-      await diffs.get(call.of)?.return(undefined);
+      diffs.get(call.of)?.abort.abort(); // what goes on for it ends
+      await diffs.get(call.of)?.changes.return(undefined);
       diffs.delete(call.of);
       return 0;
     case "cancel":

@@ -29,7 +29,7 @@ export class CredentialsRenewal {
   readonly #source: CredentialsFunction;
   readonly #options: RenewalOptions;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  #askedMs = Date.now();
+  #askedMs = performance.now();
   #asking = false;
   #failures = 0;
   #stopped = false;
@@ -43,7 +43,7 @@ export class CredentialsRenewal {
 
   /** The keys in use have expired, whatever they say themselves: asks now. */
   renew(): void {
-    if (!this.#asking) this.#schedule(this.#askedMs + GAP_MS);
+    if (!this.#asking) this.#scheduleIn(this.#askedMs + GAP_MS - performance.now());
   }
 
   /** Asks no more. */
@@ -53,20 +53,28 @@ export class CredentialsRenewal {
   }
 
   #expectEnd({ expiration }: StaticCredentials): void {
-    if (expiration) this.#schedule(renewalTimeMs({ nowMs: Date.now(), expiresMs: expiration.getTime() }));
+    if (!expiration) return;
+    const atMs = renewalTimeMs({ nowMs: Date.now(), expiresMs: expiration.getTime() });
+    this.#schedule(() => atMs - Date.now());
   }
 
-  #schedule(atMs: number): void {
+  /** Pauses are measured: the wall clock, which ends keys, may be set back by hours. */
+  #scheduleIn(ms: number): void {
+    const atMs = performance.now() + ms;
+    this.#schedule(() => atMs - performance.now());
+  }
+
+  #schedule(leftMs: () => number): void {
     clearTimeout(this.#timer);
     if (this.#stopped) return;
-    const again = () => Date.now() < atMs ? this.#schedule(atMs) : void this.#ask();
-    this.#timer = setTimeout(again, Math.min(Math.max(0, atMs - Date.now()), MS_MAX));
+    const again = () => leftMs() > 0 ? this.#schedule(leftMs) : void this.#ask();
+    this.#timer = setTimeout(again, Math.min(Math.max(0, leftMs()), MS_MAX));
     (this.#timer as unknown as { unref?(): void }).unref?.();
   }
 
   async #ask(): Promise<void> {
     this.#asking = true;
-    this.#askedMs = Date.now();
+    this.#askedMs = performance.now();
     try {
       const next = await askCredentials(this.#source, { timeoutMs: ANSWER_MS_MAX });
       if (next.expiration && next.expiration.getTime() <= Date.now()) {
@@ -80,7 +88,7 @@ export class CredentialsRenewal {
       if (this.#stopped) return;
       const found = cause instanceof Error ? cause.message : String(cause);
       this.#options.fail(new ReplicaError(`Cannot renew credentials: ${found}`, { cause }));
-      this.#schedule(Date.now() + renewalPauseMs(++this.#failures));
+      this.#scheduleIn(renewalPauseMs(++this.#failures));
     } finally {
       this.#asking = false;
     }

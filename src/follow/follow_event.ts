@@ -6,6 +6,7 @@
 
 /** A state became the newest one. */
 export interface CommitEvent {
+  /** Tells events apart. */
   readonly type: "commit";
   /** The TXID that the next transaction sees. */
   readonly txid: bigint;
@@ -17,6 +18,7 @@ export interface CommitEvent {
 
 /** Transactions are missing between the newest state and what the replica has: it stays until they come. */
 export interface GapEvent {
+  /** Tells events apart. */
   readonly type: "gap";
   /** The TXID that is seen. */
   readonly txid: bigint;
@@ -26,6 +28,7 @@ export interface GapEvent {
 
 /** The replica could not be seen for a while. */
 export interface StaleEvent {
+  /** Tells events apart. */
   readonly type: "stale";
   /** Time since it was last seen, in ms. */
   readonly lagMs: number;
@@ -33,7 +36,9 @@ export interface StaleEvent {
 
 /** A transaction is still open on a state that was followed by others long ago; its files may be deleted. */
 export interface StalePinEvent {
+  /** Tells events apart. */
   readonly type: "stale-pin";
+  /** The TXID that it sees. */
   readonly txid: bigint;
   /** How long the state has not been the newest, in ms. */
   readonly heldMs: number;
@@ -41,6 +46,7 @@ export interface StalePinEvent {
 
 /** Another database has taken the replica's place. */
 export interface ReplacedEvent {
+  /** Tells events apart. */
   readonly type: "replaced";
   /** The TXID that was seen. */
   readonly txid: bigint;
@@ -50,7 +56,9 @@ export interface ReplacedEvent {
 
 /** A look at the replica failed; told once for each different reason. */
 export interface ErrorEvent {
+  /** Tells events apart. */
   readonly type: "error";
+  /** Why it failed. */
   readonly error: Error;
 }
 

@@ -4,6 +4,7 @@
  * @module
  */
 import {
+  DeadlineError,
   LtxFormatError,
   ObjectGoneError,
   ReplacedError,
@@ -12,28 +13,21 @@ import {
   StorageError,
 } from "../errors.ts";
 import { decodeHeader, HEADER_SIZE } from "../ltx/header.ts";
-import { formatLtxFileName, formatTxid } from "../ltx/txid.ts";
-import { ltxKey } from "../storage/layout.ts";
-import {
-  anyObject,
-  type LayoutName,
-  type ObjectStore,
-  type RequestOptions,
-} from "../storage/object_store.ts";
-import { LEVELS, listLevel } from "../view/listing.ts";
-import { type PlanFile, WHOLE_FILE_SIZE_MAX } from "../view/plan_file.ts";
-import { makeRestorePlan, type ReplicaFile, SNAPSHOT_LEVEL } from "../view/restore_plan.ts";
-import { Catalog } from "./catalog.ts";
+import { formatTxid } from "../ltx/txid.ts";
+import type { LayoutName, ObjectStore } from "../storage/object_store.ts";
+import { LEVELS } from "../view/listing.ts";
+import type { PlanFile } from "../view/plan_file.ts";
+import { makeRestorePlan, type ReplicaFile } from "../view/restore_plan.ts";
+import type { Catalog } from "./catalog.ts";
 import { compareFiles, continuesWal, isSameObject } from "./continuity.ts";
 import type { FollowEvent } from "./follow_event.ts";
 import { followStep } from "./follow_step.ts";
+import { Lookout, type NextFile, nextKey, ONCE } from "./lookout.ts";
 import { rebasePlan } from "./rebase.ts";
+import { Waiters } from "./waiters.ts";
 
 /** How often the replica is listed, in ms: whether it is still the same, and what names alone do not tell. */
 const LOOK_MS = 30_000;
-
-/** Listings without news after which only the least is listed: by then level 0 has been compacted. */
-const QUIET_LOOKS = 10;
 
 /** Transactions fetched by name, one after the other, before the replica is listed to fetch the rest at once. */
 const BY_NAME_MAX = 3;
@@ -64,9 +58,6 @@ const TURNOVER_MS = 60_000;
 
 /** A look that somebody on another thread asks for lists the replica when it was listed longer ago than this, in ms. */
 const NUDGED_LOOK_MS = 1_000;
-
-/** One attempt, which fails when nothing comes for 3 s: the next look is its retry. */
-const ONCE: RequestOptions = { attemptsMax: 1, attemptTimeoutMs: 3_000, timeoutMs: 9_000 };
 
 /** The states a follower leads on. */
 export interface Followed {
@@ -102,31 +93,18 @@ export interface FollowerOptions {
   readonly lookMs?: number | undefined;
 }
 
-/** Somebody who waits for a transaction. */
-interface Waiter {
-  readonly txid: bigint;
-  readonly settle: (error?: Error) => void;
-}
-
 /** A file that breaks the format, and how. */
 interface Damage {
   readonly file: ReplicaFile;
   readonly error: LtxFormatError;
 }
 
-/** What listing a level told: all that sorts after a key. */
-interface LevelListing {
-  readonly level: number;
-  readonly after: string;
-  readonly files: ReplicaFile[];
-}
-
 /** Follows one replica. */
 export class Follower {
   readonly #options: FollowerOptions;
-  readonly #catalog = new Catalog();
+  readonly #lookout: Lookout;
   readonly #stopping = new AbortController();
-  readonly #waiters = new Set<Waiter>();
+  readonly #waiters = new Waiters();
   /** Files that break the format, by key: something else must lead past them. */
   readonly #damaged = new Map<string, Damage>();
   #polling: Promise<void> | undefined;
@@ -134,14 +112,13 @@ export class Follower {
   #isNudged = false;
   #isRunning = false;
   #wantsLook = false;
-  #absentIsForbidden = false;
+  /** The last look failed. */
+  #isAway = false;
   #lookedMs = performance.now();
   /** When the files that were known were last seen; -Infinity once the replica was found empty. */
   #sameDate = Date.now();
   #listsAll = false;
-  #rotation = 0;
-  #quietLooks = 0;
-  #lookedAt = 0n;
+  #looksWide = false;
   #gapLooks = 0;
   /** Looks in a row that failed or found a gap. */
   #vainLooks = 0;
@@ -150,7 +127,7 @@ export class Follower {
 
   constructor(options: FollowerOptions) {
     this.#options = options;
-    this.#learn(options.listed);
+    this.#lookout = new Lookout({ ...options, signal: this.#stopping.signal });
   }
 
   /** Looks from now on. */
@@ -167,7 +144,7 @@ export class Follower {
   #end(reason: Error): void {
     this.#ended ??= reason;
     this.#wake?.();
-    for (const { settle } of [...this.#waiters]) settle(reason);
+    this.#waiters.fail(reason);
   }
 
   /** Looks now, in the background. */
@@ -186,7 +163,7 @@ export class Follower {
   /** Lists the replica and applies all there is. */
   async refresh(): Promise<void> {
     await this.#polling?.catch(() => {});
-    this.#wantsLook = true;
+    this.#wantsLook = this.#looksWide = true;
     await this.poll();
   }
 
@@ -198,30 +175,18 @@ export class Follower {
   waitFor(txid: bigint, signal: AbortSignal): Promise<void> {
     if (this.#options.followed.position >= txid) return Promise.resolve();
     if (this.#ended) return Promise.reject(this.#ended);
-    signal.throwIfAborted();
-    return new Promise((resolve, reject) => {
-      const onAbort = () => waiter.settle(signal.reason);
-      const waiter: Waiter = {
-        txid,
-        settle: (error) => {
-          this.#waiters.delete(waiter);
-          signal.removeEventListener("abort", onAbort);
-          if (error) reject(error);
-          else resolve();
-        },
-      };
-      signal.addEventListener("abort", onAbort, { once: true });
-      this.#waiters.add(waiter);
-      this.nudge();
-      void this.#run();
-    });
+    if (signal.aborted) return Promise.reject(signal.reason);
+    const wait = this.#waiters.wait(txid, signal);
+    this.nudge();
+    void this.#run();
+    return wait;
   }
 
   /** Looks at intervals, or, where there are none, while somebody waits. */
   async #run(): Promise<void> {
     if (this.#isRunning) return;
     this.#isRunning = true;
-    while (!this.#ended && (this.#options.intervalMs > 0 || this.#waiters.size > 0)) {
+    while (!this.#ended && (this.#options.intervalMs > 0 || this.#waiters.count > 0)) {
       await this.#pause();
       if (!this.#ended) await this.poll().catch(() => {}); // onLooked() has heard of it
     }
@@ -234,13 +199,13 @@ export class Follower {
       const grownMs = intervalMs * 2 ** (this.#vainLooks - GAP_LOOKS_MAX);
       return Math.max(intervalMs, Math.min(GAP_INTERVAL_MAX_MS, grownMs));
     }
-    return this.#waiters.size > 0 ? Math.min(intervalMs, AWAITED_INTERVAL_MS) : intervalMs;
+    return this.#waiters.count > 0 ? Math.min(intervalMs, AWAITED_INTERVAL_MS) : intervalMs;
   }
 
   /** Waits for the next look. Whoever slept much longer lists the replica: much may have happened. */
   async #pause(): Promise<void> {
     const ms = this.#isNudged ? 0 : this.#intervalMs();
-    const [startMs, startDate] = [performance.now(), Date.now()];
+    const tookMs = stopwatch();
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, ms);
       this.#wake = () => {
@@ -250,8 +215,7 @@ export class Follower {
     });
     this.#wake = undefined;
     this.#isNudged = false;
-    const tookMs = Math.max(performance.now() - startMs, Date.now() - startDate);
-    if (tookMs > ms + PAUSE_MS) this.#wantsLook = this.#listsAll = true;
+    if (tookMs() > ms + PAUSE_MS) this.#wantsLook = this.#listsAll = true;
   }
 
   /** Looks once; whoever asks while a look is under way shares it. */
@@ -261,20 +225,28 @@ export class Follower {
   }
 
   async #poll(): Promise<void> {
-    if (this.#ended) throw this.#ended;
+    if (this.#ended) {
+      // A thread that joined the replica counts looks to learn what came of the one it asked for.
+      if (!this.#stopping.signal.aborted) this.#options.onLooked(this.#ended);
+      throw this.#ended;
+    }
     try {
       const isDue = performance.now() - this.#lookedMs > (this.#options.lookMs ?? LOOK_MS);
       if (this.#wantsLook || isDue || !await this.#fetchByName()) await this.#look();
       this.#vainLooks = this.#gapLooks > 0 ? this.#vainLooks + 1 : 0;
       this.#toldError = "";
+      this.#isAway = false;
       this.#options.onLooked(undefined);
     } catch (thrown) {
       const error = thrown instanceof Error ? thrown : new ReplicaError(String(thrown));
-      if (this.#ended && error !== this.#ended) throw this.#ended;
-      if (!(error instanceof StorageError)) this.#vainLooks++; // what was seen will be the same in a moment
+      if (this.#ended && (error !== this.#ended || this.#stopping.signal.aborted)) throw this.#ended;
+      const isOutage = error instanceof StorageError || error instanceof DeadlineError;
+      if (!isOutage) this.#vainLooks++; // what was seen will be the same in a moment
+      this.#isAway = true;
       this.#options.onLooked(error);
-      if (error.message !== this.#toldError) this.#options.onEvent({ type: "error", error });
-      this.#toldError = error.message;
+      const reason = reasonOf(error);
+      if (reason !== this.#toldError) this.#options.onEvent({ type: "error", error });
+      this.#toldError = reason;
       throw error;
     } finally {
       this.#settleWaiters();
@@ -282,8 +254,7 @@ export class Follower {
   }
 
   #settleWaiters(): void {
-    const { position } = this.#options.followed;
-    for (const { txid, settle } of [...this.#waiters]) if (position >= txid) settle();
+    this.#waiters.reached(this.#options.followed.position);
   }
 
   // ------------------------------------------------------------------------------------------------- by name
@@ -291,75 +262,38 @@ export class Follower {
   /** Fetches the next transactions by their names; false when the replica must be listed to go on. */
   async #fetchByName(): Promise<boolean> {
     for (let count = 0; count < BY_NAME_MAX; count++) {
-      const next = await this.#readNext();
-      if (next === undefined) return true;
+      const tookMs = stopwatch();
+      const { followed, layout } = this.#options;
+      if (this.#damaged.has(nextKey(layout, followed.position + 1n))) return false;
+      const next = await this.#lookout.next({ txid: followed.position, file: followed.files.at(-1)!.file });
+      // Whoever was away or asleep may have missed the files of level 0 that led on from here.
+      if (next === undefined) return !this.#isAway && tookMs() <= ONCE.attemptTimeoutMs + PAUSE_MS;
       if (next === "doubt") return false;
       try {
         if (!await this.#follows(next)) {
           this.#listsAll = true;
           return false;
         }
-        await this.#options.followed.advance([next.file], next.head);
+        await followed.advance([next.file], next.head);
       } catch (error) {
         if (!(error instanceof ObjectGoneError) && !this.#isDamage(error, next.file)) throw error;
         return false;
       }
       this.#sameDate = Date.now();
-      this.#catalog.add(next.file);
+      this.#lookout.catalog.add(next.file);
       this.#settleWaiters();
     }
     return false;
   }
 
-  /** The file of the next transaction with its first bytes; undefined when there is none. */
-  async #readNext(): Promise<{ file: ReplicaFile; head: Uint8Array } | "doubt" | undefined> {
-    const { store, layout, followed } = this.#options;
-    const txid = followed.position + 1n;
-    const key = ltxKey(layout, 0, formatLtxFileName({ minTxid: txid, maxTxid: txid }));
-    if (this.#damaged.has(key)) return "doubt";
-    try {
-      const range = { offset: 0, size: WHOLE_FILE_SIZE_MAX };
-      const { bytes, etag, objectSize } = await store.read(anyObject(key), range, this.#once());
-      const file = {
-        key,
-        etag,
-        size: objectSize,
-        modifiedMs: Date.now(),
-        level: 0,
-        minTxid: txid,
-        maxTxid: txid,
-      };
-      return { file, head: bytes };
-    } catch (error) {
-      if (error instanceof ObjectGoneError) return undefined;
-      if (!mayMeanAbsent(error)) throw error;
-      return this.#absentIsForbidden ? undefined : "doubt";
-    }
-  }
-
   /** Whether a file is the next transaction of the database that is followed, not of another in its place. */
-  async #follows({ file, head }: { file: ReplicaFile; head: Uint8Array }): Promise<boolean> {
+  async #follows({ file, head }: NextFile): Promise<boolean> {
     const last = this.#options.followed.files.at(-1)!;
     if (head.length < HEADER_SIZE) return true; // its opening says what is wrong
     const header = decodeHeader(head.subarray(0, HEADER_SIZE), { key: file.key });
     if (last.file.level === 0 && continuesWal(last.header, header)) return true;
     // The files of another database were written before this one: ours under its name tells that it is not so.
-    return await this.#isThere(last.file);
-  }
-
-  /** Whether an object is still there as it was. */
-  async #isThere(file: ReplicaFile): Promise<boolean> {
-    try {
-      await this.#options.store.read(file, { offset: 0, size: 1 }, this.#once());
-      return true;
-    } catch (error) {
-      if (error instanceof ObjectGoneError || this.#absentIsForbidden && mayMeanAbsent(error)) return false;
-      throw error;
-    }
-  }
-
-  #once(): RequestOptions {
-    return { ...ONCE, signal: this.#stopping.signal };
+    return await this.#lookout.isThere(last.file);
   }
 
   // ------------------------------------------------------------------------------------------------ by listing
@@ -377,14 +311,14 @@ export class Follower {
       }
     }
     this.#wantsLook = this.#gapLooks > 0;
-    this.#listsAll = false;
+    this.#listsAll = this.#looksWide = false;
     this.#lookedMs = performance.now();
     this.#tellDamage();
   }
 
   #fileOf(error: unknown): ReplicaFile | undefined {
     if (!(error instanceof LtxFormatError)) return undefined;
-    return this.#catalog.files().find(({ key }) => key === error.key);
+    return this.#lookout.catalog.files().find(({ key }) => key === error.key);
   }
 
   /** Notes a file that breaks the format; false when that is nothing new. */
@@ -409,10 +343,15 @@ export class Follower {
 
   async #lookOnce(isSecond: boolean): Promise<void> {
     const listsAll = this.#listsAll;
-    const levels = listsAll ? await this.#listAll(isSecond) : await this.#listDue();
+    const levels = listsAll
+      ? await this.#lookout.listAll(isSecond)
+      : await this.#lookout.listDue(this.#options.followed.position, this.#looksWide);
     const listed = levels.flatMap(({ files }) => files);
-    this.#absentIsForbidden = true; // the store answers listings, so a refusal by name means no such file
-    const { isSame: isThere, changed } = compareFiles(this.#known(), listed);
+    this.#lookout.listed();
+    const { isSame: isThere, changed } = compareFiles(
+      known(this.#options.followed, this.#lookout.catalog),
+      listed,
+    );
     let isSame = isThere;
     for (const { known, listed: now } of changed) {
       const isRewritten = await this.#options.followed.isRewritten(known, now);
@@ -425,9 +364,9 @@ export class Follower {
     }
     if (isSame) this.#sameDate = Date.now();
     else if (this.#isOther(listed)) return await this.#behind(isSecond);
-    for (const { level, after, files } of levels) this.#catalog.extend(level, after, files);
+    for (const { level, after, files } of levels) this.#lookout.catalog.extend(level, after, files);
     await this.#step(isSame, listsAll && isSecond);
-    this.#dropCovered();
+    this.#lookout.dropCovered(this.#options.followed.position);
   }
 
   /** Whether files of which none was known can be no later ones of the same replica. */
@@ -437,15 +376,9 @@ export class Follower {
     return Date.now() - this.#sameDate < TURNOVER_MS && listed.every(({ maxTxid }) => maxTxid <= position);
   }
 
-  /** All that is known of the replica's files. */
-  *#known(): Generator<ReplicaFile> {
-    for (const { file } of this.#options.followed.files) yield file;
-    for (const level of LEVELS) yield* this.#catalog.level(level);
-  }
-
   async #step(isSame: boolean, isSure: boolean): Promise<void> {
     const { followed } = this.#options;
-    const files = this.#catalog.files().filter((file) => {
+    const files = this.#lookout.catalog.files().filter((file) => {
       const damage = this.#damaged.get(file.key);
       return damage === undefined || !isSameObject(damage.file, file);
     });
@@ -484,7 +417,7 @@ export class Follower {
       return await this.#lookOnce(true);
     }
     const { files } = this.#options.followed;
-    for (const { file } of [files.at(-1)!, files[0]!]) if (await this.#isThere(file)) return;
+    for (const { file } of [files.at(-1)!, files[0]!]) if (await this.#lookout.isThere(file)) return;
     await this.#replaced();
   }
 
@@ -499,7 +432,7 @@ export class Follower {
 
   async #replaced(): Promise<void> {
     const { followed, onEvent, onReplaced, store } = this.#options;
-    const all = (await this.#listAll(true)).flatMap(({ files }) => files);
+    const all = (await this.#lookout.listAll(true)).flatMap(({ files }) => files);
     const [txid, nowTxid] = [
       followed.position,
       all.reduce((max, { maxTxid }) => maxTxid > max ? maxTxid : max, 0n),
@@ -508,7 +441,9 @@ export class Follower {
       // Deleted, or moved away for a while. What comes in its place, if not ours, is another one.
       this.#sameDate = -Infinity;
       throw new RestorePlanError(
-        `Cannot follow ${store.name}: there are no LTX files any more, expected those up to TXID ${formatTxid(txid)}`,
+        `Cannot follow ${store.name}: there are no LTX files any more, expected those up to TXID ${
+          formatTxid(txid)
+        }`,
         "empty",
       );
     }
@@ -523,55 +458,24 @@ export class Follower {
     }
     await followed.rebuild(makeRestorePlan(all), true);
     this.#sameDate = Date.now();
-    this.#learn(all);
+    this.#lookout.learn(all);
     onEvent({ type: "replaced", txid, nowTxid });
-  }
-
-  // -------------------------------------------------------------------------------------------------- listings
-
-  #learn(files: readonly ReplicaFile[]): void {
-    for (const level of LEVELS) this.#catalog.replace(level, files.filter((file) => file.level === level));
-  }
-
-  /** Lists everything: all levels at once, or, to be sure of what is missing, each after the ones below it. */
-  async #listAll(inOrder: boolean): Promise<LevelListing[]> {
-    if (!inOrder) return await Promise.all(LEVELS.map((level) => this.#list(level, "")));
-    const levels: LevelListing[] = [];
-    for (const level of LEVELS) levels.push(await this.#list(level, ""));
-    return levels;
-  }
-
-  /** Lists what is new where it is likely: level 0 from our own position on, snapshots, level 1, and one more in turn. */
-  async #listDue(): Promise<LevelListing[]> {
-    const { position } = this.#options.followed;
-    this.#quietLooks = position === this.#lookedAt ? this.#quietLooks + 1 : 0;
-    this.#lookedAt = position;
-    this.#rotation = this.#rotation % (SNAPSHOT_LEVEL - 2) + 1;
-    const others = this.#quietLooks > QUIET_LOOKS
-      ? [SNAPSHOT_LEVEL]
-      : [1, SNAPSHOT_LEVEL, 1 + this.#rotation];
-    return await Promise.all([
-      this.#list(0, this.#catalog.markBelow(0, position)),
-      ...others.map((level) => this.#list(level, this.#catalog.mark(level))),
-    ]);
-  }
-
-  async #list(level: number, after: string): Promise<LevelListing> {
-    const { store, layout } = this.#options;
-    const options = { ...this.#once(), ...(after !== "" && { after }) };
-    return { level, after, files: (await listLevel(store, layout, level, options)).files };
-  }
-
-  /** Forgets level-0 files that a compacted one has: no plan wants them any more, and they would add up. */
-  #dropCovered(): void {
-    const { position } = this.#options.followed;
-    const covered = this.#catalog.level(1).at(-1)?.maxTxid ?? 0n;
-    const kept = this.#catalog.level(0).filter(({ maxTxid }) => maxTxid > covered || maxTxid >= position);
-    this.#catalog.replace(0, kept);
   }
 }
 
-/** Whether a store may answer so where there is nothing: some do without the right to list. */
-function mayMeanAbsent(error: unknown): boolean {
-  return error instanceof StorageError && error.status === 403 && error.code === "AccessDenied";
+/** A failure's message without what differs from look to look: times, and names of files. */
+function reasonOf({ message }: Error): string {
+  return message.replaceAll(/[\d.]+/g, "0");
+}
+
+/** Tells the ms since it was made, those that the machine slept too. */
+function stopwatch(): () => number {
+  const [startMs, startDate] = [performance.now(), Date.now()];
+  return () => Math.max(performance.now() - startMs, Date.now() - startDate);
+}
+
+/** All that is known of the replica's files. */
+function* known({ files }: Followed, catalog: Catalog): Generator<ReplicaFile> {
+  for (const { file } of files) yield file;
+  for (const level of LEVELS) yield* catalog.level(level);
 }

@@ -32,6 +32,7 @@ import { type Point, points, type PointsOptions } from "../time/points.ts";
 import { FileSet, identity } from "./file_set.ts";
 import { PastStates } from "./past_states.ts";
 import { PinWatch } from "./pin_watch.ts";
+import { StaleWatch } from "./stale_watch.ts";
 import { type State, States, type ViewInfo } from "./states.ts";
 import { ViewPages } from "./view_pages.ts";
 
@@ -47,7 +48,7 @@ const EMPTY_RETRY_MS = 500;
 /** Connections whose chains of requests are remembered; the oldest are forgotten. */
 const CHAINS_MAX = 4096;
 
-/** A replica that was not seen for this long is told of where the user sets no bound, in ms. */
+/** A replica that is followed and was not seen for this long is told of where the user sets no bound, in ms. */
 const STALE_MS = 10_000;
 
 /** What {@link LiveReplica.open} needs to know. */
@@ -64,6 +65,8 @@ export interface LiveReplicaOptions {
   readonly maxStaleMs: number;
   /** What to do when another database has taken the replica's place. */
   readonly onReplaced: "error" | "follow";
+  /** How long a transaction may see a state that is not the newest before it is told of, in ms; a minute unless given. */
+  readonly stalePinMs?: number | undefined;
 }
 
 /** Where a replica lies, and who hears of it. */
@@ -103,14 +106,13 @@ export class LiveReplica implements Followed {
   readonly #states: States;
   readonly #past: PastStates;
   readonly #pins: PinWatch;
+  readonly #stale: StaleWatch;
   readonly #chains = new Map<number, number>();
   readonly #replans = new Map<number, Promise<void>>();
   readonly #gone = new Map<number, StateGoneError>();
   #follower: Follower | undefined;
   #publishing: Promise<unknown> = Promise.resolve();
   #longestChain = 0;
-  #seenMs = performance.now();
-  #isStale = false;
   #closed = false;
 
   /** Opens a replica: lists it, plans, reads the plan's indexes, publishes the first state, follows it from there. */
@@ -154,7 +156,10 @@ export class LiveReplica implements Followed {
     this.#states = new States(native, this.id, store.name);
     const { onNotice } = source;
     this.#past = new PastStates({ store, layout, files: this.#files, states: this.#states, onNotice });
-    this.#pins = new PinWatch(native, this.id);
+    this.#pins = new PinWatch(native, this.id, options.stalePinMs);
+    const boundMs = options.maxStaleMs || (options.pollIntervalMs > 0 ? STALE_MS : Infinity);
+    const tellStale = (lagMs: number) => source.onEvent({ type: "stale", lagMs });
+    this.#stale = new StaleWatch(native, this.id, boundMs, tellStale);
   }
 
   /** The place the replica lies, without secrets. */
@@ -227,6 +232,7 @@ export class LiveReplica implements Followed {
       onLooked: (error) => this.#looked(error),
     });
     native.calls.ls_replica_polled(this.id, cString("")); // the opening has seen it
+    this.#stale.seen();
     this.#follower.start();
   }
 
@@ -238,11 +244,8 @@ export class LiveReplica implements Followed {
     native.calls.ls_replica_polled(this.id, cString(error ? textOf(error) : ""));
     if (error instanceof ReplacedError) native.calls.ls_replica_block(this.id, cString(textOf(error)));
     this.#meter.carry(this.id);
-    if (!error) this.#seenMs = performance.now();
-    const lagMs = Math.round(performance.now() - this.#seenMs);
-    const isStale = lagMs > (this.#options.maxStaleMs || STALE_MS);
-    if (isStale && !this.#isStale) onEvent({ type: "stale", lagMs });
-    this.#isStale = isStale;
+    if (error) this.#stale.check();
+    else this.#stale.seen();
     for (const pin of this.#pins.check(this.#states.newest?.stamp ?? 0)) {
       onEvent({ type: "stale-pin", ...pin });
     }
@@ -306,7 +309,10 @@ export class LiveReplica implements Followed {
       const newest = this.#states.newest!;
       if (plan.at(-1)!.maxTxid !== newest.txid) return;
       await this.#files.use(plan, this.#request(), async (files) => {
-        this.#publish(await this.#states.make(files, newest.stamp));
+        const state = await this.#states.make(files, newest.stamp);
+        const left = newest.files.filter((file) => !files.includes(file));
+        await this.#loader.carryOver(left, newest.viewId, state.viewId);
+        this.#publish(state);
       });
     });
   }
@@ -398,7 +404,9 @@ export class LiveReplica implements Followed {
    */
   async #goneOf(error: unknown, { file }: PlanFile): Promise<ObjectGoneError> {
     if (error instanceof ObjectGoneError) return error;
-    if (!(error instanceof StorageError) || error.status !== 403 || error.code !== "AccessDenied") throw error;
+    if (!(error instanceof StorageError) || error.status !== 403 || error.code !== "AccessDenied") {
+      throw error;
+    }
     const { store, layout } = this.#source;
     const { files } = await listLevel(store, layout, file.level, this.#request()).catch(() => {
       throw error;
@@ -566,6 +574,7 @@ export class LiveReplica implements Followed {
     if (this.#closed) return;
     this.#closed = true;
     this.#follower?.stop(this.#closedError());
+    this.#stale.stop();
     this.#loader.close(this.#closedError());
     this.#past.close();
     this.#files.close();

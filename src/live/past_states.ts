@@ -87,8 +87,11 @@ export class PastStates {
     request: RequestOptions,
     take: Take<T>,
   ): Promise<{ value: T } | undefined> {
-    const known = this.#known(plan, listed);
-    if (known) return { value: take(known.viewId, moment.text) };
+    if (this.#known(plan, listed)) {
+      if (!await this.#isBefore(plan, moment, request)) return undefined;
+      const known = this.#known(plan, listed); // it may have been given up meanwhile
+      if (known) return { value: take(known.viewId, moment.text) };
+    }
     return await this.#source.files.use(plan, request, async (files) => {
       for (const { file, header } of files) this.times.remember(file, header.timestampMs);
       const limitMs = moment.ms ?? Infinity;
@@ -101,6 +104,14 @@ export class PastStates {
         this.#keep(txid, state);
       }
     });
+  }
+
+  /** Whether all files of a plan were created before a moment; asks for no header that an open file has told. */
+  async #isBefore(plan: ReplicaFile[], { ms }: Moment, request: RequestOptions): Promise<boolean> {
+    if (ms === undefined) return true;
+    for (const { file, header } of this.#source.files.all()) this.times.remember(file, header.timestampMs);
+    const times = await Promise.all(plan.map((file) => this.times.createdAt(file, request)));
+    return times.every((time) => time < ms);
   }
 
   /**

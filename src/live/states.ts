@@ -71,6 +71,7 @@ export class States {
 
   /** From `stamp` on equal TXIDs mean nothing: another database has taken the replica's place, or may have. */
   renew(txid: bigint, stamp: number): void {
+    this.#native.calls.ls_replica_renew(this.#replicaId);
     this.#stamps.clear();
     this.#stamps.set(txid, stamp);
     this.#oldestStamp = stamp;

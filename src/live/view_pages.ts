@@ -9,6 +9,7 @@ import type { PageSource } from "../diff/page_source.ts";
 import { ReplicaError, StateGoneError } from "../errors.ts";
 import type { PageRequest } from "./live_replica.ts";
 import { nextTurn } from "../view/plan_file.ts";
+import { locate } from "../view/view_map.ts";
 import type { ReplicaFile } from "../view/restore_plan.ts";
 
 /** How often a page is loaded anew because it was evicted, or its file gave way to another, before it was read. */
@@ -66,15 +67,8 @@ export class ViewPages implements PageSource {
   }
 
   async #load(pgno: number): Promise<void> {
-    const place = this.#locate(pgno);
+    const place = locate(this.#native, this.viewId, pgno);
     if (place) await this.#serve({ ...place, viewId: this.viewId, connection: 0 });
-  }
-
-  #locate(pgno: number): { objectId: number; frame: number } | undefined {
-    const place = new Uint8Array(12);
-    if (this.#native.calls.ls_view_locate(this.viewId, pgno, place) < 0) return undefined;
-    const words = new DataView(place.buffer);
-    return { objectId: words.getUint32(0, true), frame: words.getUint32(4, true) };
   }
 
   /** Of these pages, those that may have been written after `txid`: a file that ends earlier has what they were then. */
@@ -86,7 +80,7 @@ export class ViewPages implements PageSource {
     const written: number[] = [];
     for (const [i, pgno] of pgnos.entries()) {
       if (i % LOCATED_A_SLICE === LOCATED_A_SLICE - 1) await nextTurn();
-      const place = this.#locate(pgno);
+      const place = locate(this.#native, this.viewId, pgno);
       const file = place && fileOf(place.objectId);
       if (file === undefined || file.maxTxid > txid) written.push(pgno);
     }

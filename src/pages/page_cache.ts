@@ -10,6 +10,8 @@ import { LS } from "../../ffi/symbols.ts";
 /** A run of neighbouring frames of one object, as it stands in the pool. */
 export interface CachedRun {
   readonly objectId: number;
+  /** Its first frame. */
+  readonly frame: number;
   readonly pageCount: number;
   /** Bytes of its decoded pages. */
   readonly size: number;
@@ -51,11 +53,15 @@ export class PageCache {
   /** Enters a run that was just loaded; returns how many pages went for it. */
   add(runId: number, run: CachedRun): number {
     const evicted = this.#makeRoom(run.size);
+    this.#enter(runId, run);
+    return evicted;
+  }
+
+  #enter(runId: number, run: CachedRun): void {
     this.#runs.set(runId, run);
     const siblings = this.#runsOf.get(run.objectId);
     if (siblings) siblings.add(runId);
     else this.#runsOf.set(run.objectId, new Set([runId]));
-    return evicted;
   }
 
   #makeRoom(size: number): number {
@@ -82,6 +88,25 @@ export class PageCache {
     const siblings = this.#runsOf.get(objectId);
     siblings?.delete(runId);
     if (siblings?.size === 0) this.#runsOf.delete(objectId);
+  }
+
+  /** The runs of an object, as they are now. */
+  runsOf(objectId: number): [runId: number, run: CachedRun][] {
+    return [...this.#runsOf.get(objectId) ?? []].map((runId) => [runId, this.#runs.peek(runId)!]);
+  }
+
+  /** Whether a run is still the one that {@link runsOf} told: its handle may have been freed and given to another. */
+  has(runId: number, run: CachedRun): boolean {
+    return this.#runs.peek(runId) === run;
+  }
+
+  /** Has a run stand for the same pages in another object; false when it stays where it is. */
+  move(runId: number, to: { readonly objectId: number; readonly frame: number }): boolean {
+    if (this.#native.calls.ls_run_move(runId, to.objectId, to.frame) !== 0) return false;
+    const run = this.#runs.peek(runId)!;
+    this.#forget(runId);
+    this.#enter(runId, { ...run, ...to });
+    return true;
   }
 
   /** Frees all runs of an object; those being copied from right now go with the object's last view. */

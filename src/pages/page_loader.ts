@@ -6,16 +6,20 @@
 import type { Native } from "../../ffi/native.ts";
 import { LtxFormatError } from "../errors.ts";
 import type { ObjectStore } from "../storage/object_store.ts";
-import { checkShim, type PlanFile } from "../view/plan_file.ts";
+import { checkShim, nextTurn, type PlanFile } from "../view/plan_file.ts";
+import { locate } from "../view/view_map.ts";
 import { addTo } from "./counters.ts";
 import { type FrameRange, type FrameState, neighbourhood } from "./neighbourhood.ts";
-import type { PageCache } from "./page_cache.ts";
+import type { CachedRun, PageCache } from "./page_cache.ts";
 
 /** What a first miss fetches at most, the wanted page and its neighbours, in bytes as stored. */
 const NEIGHBOURHOOD_BYTES = 16 * 1024;
 
 /** Frames looked at on either side of a wanted one. */
 const NEIGHBOURHOOD_FRAMES = 64;
+
+/** Runs taken over to other files before the loop may turn: about 2 ms. */
+const CARRIED_A_SLICE = 500;
 
 /** Words of one frame as the shim tells it. */
 const FRAME_WORDS = 4;
@@ -104,6 +108,33 @@ export class PageLoader {
       loaded += range.count * file.header.pageSize;
     }
     return loaded;
+  }
+
+  /**
+   * Takes the pages of files that a view no longer lies in over to those it lies in now: the same content at other
+   * places, so that nothing in memory is fetched again.
+   */
+  async carryOver(files: readonly PlanFile[], fromViewId: number, toViewId: number): Promise<void> {
+    let count = 0;
+    for (const file of files) {
+      for (const [runId, run] of this.#cache.runsOf(file.objectId)) {
+        // Other states may be read from it, and it may be gone from storage: what they have, they keep.
+        if (file.closed || this.#native.calls.ls_object_refs(file.objectId) > 2) break;
+        if (this.#cache.has(runId, run)) this.#carry(file, runId, run, fromViewId, toViewId);
+        if (++count % CARRIED_A_SLICE === 0) await nextTurn();
+      }
+    }
+  }
+
+  /** Frames that are not current, here or there, hold another version of their page, which others may want to see. */
+  #carry(file: PlanFile, runId: number, run: CachedRun, fromViewId: number, toViewId: number): void {
+    const frames = this.#frames(file, run.frame, run.pageCount, fromViewId);
+    if (!frames.every(({ current }) => current)) return;
+    const places = frames.map(({ pgno }) => locate(this.#native, toViewId, pgno));
+    const to = places[0];
+    if (to === undefined || to.objectId === file.objectId) return;
+    const isRun = places.every((place, i) => place?.objectId === to.objectId && place.frame === to.frame + i);
+    if (isRun) this.#cache.move(runId, to);
   }
 
   /** The wanted frames that were fetched whole with a file's index, as runs of neighbours. */
@@ -214,7 +245,12 @@ export class PageLoader {
     const act = result < 0 ? `decode ${this.#pagesOf(file, range)} of` : "";
     const runId = checkShim(this.#native, result, act, file.file.key);
     const size = range.count * file.header.pageSize;
-    const evicted = this.#cache.add(runId, { objectId: file.objectId, pageCount: range.count, size });
+    const evicted = this.#cache.add(runId, {
+      objectId: file.objectId,
+      frame: range.first,
+      pageCount: range.count,
+      size,
+    });
     addTo(this.#native, this.#replicaId, "pagesLoaded", range.count);
     addTo(this.#native, this.#replicaId, "pagesEvicted", evicted);
   }

@@ -35,7 +35,7 @@ export interface RetryPolicy {
 
 /** Time and chance, so that tests can own them. */
 export interface RetryClock {
-  /** Milliseconds since the Unix epoch. */
+  /** Milliseconds since whenever, by a clock that nobody sets. */
   now(): number;
   /** From 0 up to 1. */
   random(): number;
@@ -74,7 +74,7 @@ export const RETRY_DEFAULTS: RetryPolicy = Object.freeze({
 const SLOWEST_BYTES_PER_SECOND = 256 * 1024;
 
 /** The runtime's own time and chance. */
-const SYSTEM_CLOCK: RetryClock = { now: Date.now, random: Math.random, sleep };
+const SYSTEM_CLOCK: RetryClock = { now: () => performance.now(), random: Math.random, sleep };
 
 /** A {@link StorageError} whose server said when to come again. */
 export class RetryAfterError extends StorageError {
@@ -86,6 +86,11 @@ export class RetryAfterError extends StorageError {
     super(message, details);
     this.retryAfterMs = details.retryAfterMs;
   }
+}
+
+/** An attempt that the end of the total time cut short. */
+class CutShortError extends StorageError {
+  override name = "StorageError";
 }
 
 /**
@@ -106,6 +111,7 @@ export async function withRetries<T>(
   const limits: RetryPolicy & RetryClock & RetryOptions = { ...RETRY_DEFAULTS, ...SYSTEM_CLOCK, ...given };
   const startMs = limits.now();
   const endMs = startMs + limits.totalTimeoutMs;
+  let reason: StorageError | undefined;
   for (let number = 1;; number++) {
     options.signal?.throwIfAborted();
     const outcome = await settle(runAttempt(what, operation, { number, endMs, limits }));
@@ -113,10 +119,11 @@ export async function withRetries<T>(
     const error = outcome.error;
     options.signal?.throwIfAborted();
     if (!(error instanceof StorageError) || !error.retryable) throw error;
+    if (!(error instanceof CutShortError)) reason = error; // that one says nothing: the failure before it does
     if (number >= limits.attemptsMax && limits.now() < endMs) throw error;
     const delayMs = delayAfter(error, number, limits);
     if (limits.now() + delayMs >= endMs) {
-      throw deadlineError(what, { number, tookMs: limits.now() - startMs, delayMs, limits }, error);
+      throw deadlineError(what, { number, tookMs: limits.now() - startMs, delayMs, limits }, reason ?? error);
     }
     await limits.sleep(delayMs, options.signal ?? new AbortController().signal);
     options.onRetry?.(error);
@@ -202,11 +209,11 @@ async function runAttempt<T>(
 }
 
 function stalledError(what: string, quietMs: number, limits: Limits): StorageError {
-  const found = quietMs < limits.attemptTimeoutMs
-    ? "the time was over"
-    : `nothing arrived for ${seconds(quietMs)}`;
+  const isCutShort = quietMs < limits.attemptTimeoutMs;
+  const found = isCutShort ? "the time was over" : `nothing arrived for ${seconds(quietMs)}`;
   const details = { key: "", status: 0, code: "Timeout", retryable: true };
-  return new StorageError(`Cannot ${what}: ${found}, expected a whole answer`, details);
+  const Thrown = isCutShort ? CutShortError : StorageError;
+  return new Thrown(`Cannot ${what}: ${found}, expected a whole answer`, details);
 }
 
 function sleep(ms: number, signal: AbortSignal): Promise<void> {

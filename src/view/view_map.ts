@@ -50,6 +50,18 @@ export async function makeView(native: Native, source: ViewSource): Promise<numb
   }
 }
 
+/** Where a view has a page; undefined when it has none, or nobody holds it. */
+export function locate(
+  native: Native,
+  viewId: number,
+  pgno: number,
+): { objectId: number; frame: number } | undefined {
+  const place = new Uint8Array(12);
+  if (native.calls.ls_view_locate(viewId, pgno, place) < 0) return undefined;
+  const words = new DataView(place.buffer);
+  return { objectId: words.getUint32(0, true), frame: words.getUint32(4, true) };
+}
+
 /** A view that grows keeps the page size of the files it was made of first: the shim refuses another. */
 function checkPageSizes({ name, files }: ViewSource): void {
   const last = files.at(-1)!;

@@ -1,0 +1,53 @@
+/**
+ * Tells when a replica has not been seen for too long.
+ *
+ * @module
+ */
+import type { Native } from "../../ffi/native.ts";
+
+/** The longest time that a timer keeps. */
+const TIMER_MS_MAX = 2 ** 31 - 1;
+
+/** Watches the lag of one replica. */
+export class StaleWatch {
+  readonly #native: Native;
+  readonly #replicaId: number;
+  readonly #boundMs: number;
+  readonly #tell: (lagMs: number) => void;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #isTold = false;
+
+  /** `tell` is called once each time the lag exceeds `boundMs`. */
+  constructor(native: Native, replicaId: number, boundMs: number, tell: (lagMs: number) => void) {
+    this.#native = native;
+    this.#replicaId = replicaId;
+    this.#boundMs = boundMs;
+    this.#tell = tell;
+  }
+
+  /** The replica was seen just now. */
+  seen(): void {
+    this.#isTold = false;
+    this.#wait(this.#boundMs);
+  }
+
+  /** Looks at the lag: it grows while a look hangs, and while the machine sleeps. */
+  check(): void {
+    const buffer = new Uint8Array(8);
+    if (this.#isTold || this.#native.calls.ls_replica_lag(this.#replicaId, buffer) < 0) return;
+    const lagMs = Number(new DataView(buffer.buffer).getBigUint64(0, true));
+    if (lagMs <= this.#boundMs) return this.#wait(this.#boundMs - lagMs);
+    this.#isTold = true;
+    this.#tell(lagMs);
+  }
+
+  #wait(ms: number): void {
+    clearTimeout(this.#timer);
+    if (ms < Infinity) this.#timer = setTimeout(() => this.check(), Math.min(ms + 1, TIMER_MS_MAX));
+  }
+
+  /** Ends it. */
+  stop(): void {
+    clearTimeout(this.#timer);
+  }
+}
