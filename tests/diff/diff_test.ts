@@ -299,7 +299,7 @@ test("diffDatabases() ends with the signal's reason, and lets timers run meanwhi
     }, 1);
     assert.equal((await diff(from, to)).length, 20_001);
     clearInterval(timer);
-    assert.ok(longestMs < 150, `${longestMs} ms without a turn`);
+    assert.ok(longestMs < 500, `${longestMs} ms without a turn`);
     const controller = new AbortController();
     setTimeout(() => controller.abort(new Error("enough")), 5);
     await assert.rejects(diff(from, to, { signal: controller.signal }), /enough/);

@@ -30,7 +30,7 @@ class FakePool {
 
   readonly native = {
     calls: {
-      ls_object_frames: (_object: number, first: number, max: number, out: Uint8Array) => {
+      ls_object_frames: (_object: number, _view: number, first: number, max: number, out: Uint8Array) => {
         const words = new Uint32Array(out.buffer);
         const count = Math.max(0, Math.min(max, FRAME_COUNT - first));
         for (let i = 0; i < count; i++) {
@@ -104,7 +104,7 @@ const turn = () => new Promise((resolve) => setTimeout(resolve, 0));
 
 test("PageLoader fetches a neighbourhood, and those who need pages of it share the flight", async () => {
   const { pool, held, loader, file } = setUp();
-  const loads = [50, 51, 60, 50].map((frame) => loader.load(file, frame, 2));
+  const loads = [50, 51, 60, 50].map((frame) => loader.load(file, frame, { viewId: 0, depth: 2 }));
   assert.deepEqual(held.frames, [[50, 16]]);
   held.reads[0]!.answer();
   assert.deepEqual(await Promise.all(loads), [3, 3, 3, 3]);
@@ -113,12 +113,12 @@ test("PageLoader fetches a neighbourhood, and those who need pages of it share t
 
 test("PageLoader plans around flights and cached pages, and loads nothing twice", async () => {
   const { pool, held, loader, file } = setUp();
-  const loads = [50, 45, 70].map((frame) => loader.load(file, frame, 0));
+  const loads = [50, 45, 70].map((frame) => loader.load(file, frame, { viewId: 0, depth: 0 }));
   assert.deepEqual(held.frames, [[50, 16], [34, 16], [70, 16]]);
   held.reads.forEach(({ answer }) => answer());
   await Promise.all(loads);
-  assert.equal(await loader.load(file, 55, 7), 7);
-  const between = loader.load(file, 67, 0);
+  assert.equal(await loader.load(file, 55, { viewId: 0, depth: 7 }), 7);
+  const between = loader.load(file, 67, { viewId: 0, depth: 0 });
   assert.deepEqual(held.frames[3], [66, 4]);
   held.reads[3]!.answer();
   await between;
@@ -128,17 +128,17 @@ test("PageLoader plans around flights and cached pages, and loads nothing twice"
 test("PageLoader leaves out frames that hold older versions", () => {
   const { pool, held, loader, file } = setUp();
   pool.old.add(53);
-  void loader.load(file, 51, 0);
+  void loader.load(file, 51, { viewId: 0, depth: 0 });
   assert.deepEqual(held.frames[0], [51 - 14, 16]);
   pool.old.add(100);
-  void loader.load(file, 100, 0);
+  void loader.load(file, 100, { viewId: 0, depth: 0 });
   assert.equal(held.frames[1]![0]! + held.frames[1]![1]! > 100, true);
 });
 
 test("PageLoader counts a chain by the flight a reader joined", async () => {
   const { held, loader, file } = setUp();
-  const first = loader.load(file, 10, 0);
-  const behind = loader.load(file, 12, 5);
+  const first = loader.load(file, 10, { viewId: 0, depth: 0 });
+  const behind = loader.load(file, 12, { viewId: 0, depth: 5 });
   held.reads[0]!.answer();
   assert.deepEqual([await first, await behind], [1, 5]);
 });
@@ -146,7 +146,7 @@ test("PageLoader counts a chain by the flight a reader joined", async () => {
 test("PageLoader loads a page alone when a neighbour is damaged, once for all who wait", async () => {
   const { pool, held, loader, file } = setUp();
   pool.damaged.add(52);
-  const loads = [50, 50, 51, 50].map((frame) => loader.load(file, frame, 0));
+  const loads = [50, 50, 51, 50].map((frame) => loader.load(file, frame, { viewId: 0, depth: 0 }));
   held.reads[0]!.answer();
   await turn();
   assert.deepEqual(held.frames.slice(1), [[50, 1], [51, 1]]);
@@ -157,7 +157,7 @@ test("PageLoader loads a page alone when a neighbour is damaged, once for all wh
 test("PageLoader tells a damaged page by its number", async () => {
   const { pool, held, loader, file } = setUp();
   pool.damaged.add(52);
-  const load = loader.load(file, 52, 0);
+  const load = loader.load(file, 52, { viewId: 0, depth: 0 });
   held.reads[0]!.answer();
   await turn();
   held.reads[1]!.answer();
@@ -172,10 +172,13 @@ test("PageLoader tells a damaged page by its number", async () => {
 test("PageLoader does not keep a failure: the next load asks again", async () => {
   const { pool, held, loader, file } = setUp();
   const fault = new StorageError("Cannot read: down", { key: "k", status: 503, retryable: true });
-  const loads = [loader.load(file, 50, 0), loader.load(file, 51, 0)];
+  const loads = [
+    loader.load(file, 50, { viewId: 0, depth: 0 }),
+    loader.load(file, 51, { viewId: 0, depth: 0 }),
+  ];
   held.reads[0]!.answer(fault);
   for (const load of loads) await assert.rejects(load, fault);
-  const again = loader.load(file, 50, 0);
+  const again = loader.load(file, 50, { viewId: 0, depth: 0 });
   held.reads[1]!.answer();
   await again;
   assert.ok(pool.has(50));
@@ -183,7 +186,7 @@ test("PageLoader does not keep a failure: the next load asks again", async () =>
 
 test("PageLoader drops bytes of a file that was given up meanwhile", async () => {
   const { pool, held, loader, file } = setUp();
-  const load = loader.load(file, 50, 0);
+  const load = loader.load(file, 50, { viewId: 0, depth: 0 });
   file.closed = true;
   held.reads[0]!.answer();
   await load;
@@ -192,7 +195,7 @@ test("PageLoader drops bytes of a file that was given up meanwhile", async () =>
 
 test("PageLoader.close() ends what is under way with its reason", async () => {
   const { held, loader, file } = setUp();
-  const load = loader.load(file, 50, 0);
+  const load = loader.load(file, 50, { viewId: 0, depth: 0 });
   const reason = new ReplicaError("Cannot read: closed");
   loader.close(reason);
   await assert.rejects(load, reason);

@@ -1,7 +1,15 @@
 /** Files that vanish or change under an open replica. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { LtxFormatError, ObjectGoneError, openReplica, ReplicaError } from "../../mod.ts";
+import {
+  LtxFormatError,
+  ObjectGoneError,
+  openReplica,
+  ReplacedError,
+  type Replica,
+  ReplicaError,
+  StateGoneError,
+} from "../../mod.ts";
 import { withReplicaFolder } from "../support/replica_folder.ts";
 import { assertSame, NOISE_SUM, noiseSql, rowsOf, thrownBy, valueOf, withConnection } from "./drivers.ts";
 
@@ -106,37 +114,59 @@ test("R4: when nothing can be planned any more, each read says why, and works ag
     });
   }));
 
-test("A replica made anew under the same names is never mixed with the old one", async () => {
-  await withReplicaFolder({}, (old) =>
-    withReplicaFolder({}, async (fresh) => {
-      for (const [folder, text] of [[old, "old"], [fresh, "new"]] as const) {
-        folder.record(`${noiseSql(1200)}; CREATE TABLE tag (a); INSERT INTO tag VALUES ('${text}')`);
-        folder.record(`UPDATE n SET x = '${text}' || randomblob(890)`);
-        folder.snapshot();
-        folder.step("UPDATE n SET x = x WHERE id = 5");
-      }
-      await using replica = await openReplica(old.url, POOL);
-      withConnection(replica, undefined, (db) => {
-        const parts = "SELECT DISTINCT substr(x, 1, 3) AS part FROM n";
-        db.exec("BEGIN");
-        assert.equal(valueOf(db, "SELECT CAST(substr(x, 1, 3) AS TEXT) FROM n WHERE id = 1"), "old");
-        old.replaceBy(fresh);
-        // Same TXID, same names, other content: the transaction must not see a page of it.
-        thrownBy(() => rowsOf(db, parts));
-        assert.match(
-          replica.lastError!.message,
-          /^Cannot read TXID 0000000000000003 of .*: the replica was made anew/,
-        );
-        assertSame(db, fresh);
-        assert.equal(valueOf(db, "SELECT a FROM tag"), "new");
-      });
-      await using again = await openReplica(old.url);
-      withConnection(again, undefined, (db) => {
-        assert.equal(valueOf(db, "SELECT a FROM tag"), "new");
-        assertSame(db, fresh);
-      });
-    }));
-});
+/** Asserts that the newest state is refused for good, by words that a caller can act on. */
+function assertReplaced(replica: Replica): void {
+  withConnection(replica, undefined, (db) => {
+    for (let again = 0; again < 2; again++) {
+      thrownBy(() => rowsOf(db, "SELECT count(*) FROM sqlite_schema"));
+      assert.ok(replica.lastError instanceof ReplacedError, String(replica.lastError));
+      assert.match(
+        replica.lastError.message,
+        /^Cannot follow .*: another database has taken its place: .*, expected /,
+      );
+    }
+  });
+}
+
+for (const onReplaced of ["error", "follow"] as const) {
+  test(`A replica made anew under the same names is never mixed with the old one (onReplaced: ${onReplaced})`, async () => {
+    await withReplicaFolder({}, (old) =>
+      withReplicaFolder({}, async (fresh) => {
+        for (const [folder, text] of [[old, "old"], [fresh, "new"]] as const) {
+          folder.record(`${noiseSql(1200)}; CREATE TABLE tag (a); INSERT INTO tag VALUES ('${text}')`);
+          folder.record(`UPDATE n SET x = '${text}' || randomblob(890)`);
+          folder.snapshot();
+          folder.step("UPDATE n SET x = x WHERE id = 5");
+        }
+        await using replica = await openReplica(old.url, { ...POOL, onReplaced });
+        withConnection(replica, undefined, (db) => {
+          const parts = "SELECT DISTINCT substr(x, 1, 3) AS part FROM n";
+          db.exec("BEGIN");
+          assert.equal(valueOf(db, "SELECT CAST(substr(x, 1, 3) AS TEXT) FROM n WHERE id = 1"), "old");
+          old.replaceBy(fresh);
+          // Same TXID, same names, other content: the transaction must not see a page of it.
+          thrownBy(() => rowsOf(db, parts));
+          const { lastError } = replica;
+          if (onReplaced === "error") {
+            assert.ok(lastError instanceof ReplacedError, String(lastError));
+            return assertReplaced(replica);
+          }
+          assert.ok(lastError instanceof StateGoneError, String(lastError));
+          assert.match(
+            lastError.message,
+            /^Cannot read TXID 0000000000000003 of .*: the replica was made anew/,
+          );
+          assertSame(db, fresh);
+          assert.equal(valueOf(db, "SELECT a FROM tag"), "new");
+        });
+        await using again = await openReplica(old.url);
+        withConnection(again, undefined, (db) => {
+          assert.equal(valueOf(db, "SELECT a FROM tag"), "new");
+          assertSame(db, fresh);
+        });
+      }));
+  });
+}
 
 test("A replica made anew that ends earlier is refused with words", () =>
   withReplicaFolder({}, (old) =>
@@ -149,9 +179,29 @@ test("A replica made anew that ends earlier is refused with words", () =>
       withConnection(replica, undefined, (db) => {
         old.replaceBy(fresh);
         thrownBy(() => rowsOf(db, NOISE_SUM));
-        assert.match(replica.lastError!.message, /replaced/);
+        assert.match(
+          replica.lastError!.message,
+          /another database has taken its place: .* ends at TXID 0+1, expected/,
+        );
       });
+      assertReplaced(replica);
       assert.equal(replica.txid, 2n);
+    })));
+
+test("A replica made anew that ends earlier is seen with onReplaced: follow", () =>
+  withReplicaFolder({}, (old) =>
+    withReplicaFolder({}, async (fresh) => {
+      for (const folder of [old, fresh]) folder.record(noiseSql(1200));
+      old.record("UPDATE n SET x = randomblob(900)");
+      old.snapshot();
+      fresh.snapshot();
+      await using replica = await openReplica(old.url, { onReplaced: "follow" });
+      withConnection(replica, undefined, (db) => {
+        old.replaceBy(fresh);
+        thrownBy(() => rowsOf(db, NOISE_SUM));
+        assertSame(db, fresh);
+      });
+      assert.equal(replica.txid, 1n);
     })));
 
 test("A file that another takes the place of is not read under the old index", () =>

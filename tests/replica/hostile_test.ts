@@ -9,6 +9,7 @@ import {
   joinReplica,
   loadablePath,
   openReplica,
+  ReplacedError,
   type Replica,
   ReplicaClosedError,
   type ReplicaDatabase,
@@ -110,24 +111,37 @@ test("a thread that is terminated takes its replica along: readers elsewhere are
     withConnection(own, undefined, (db) => assert.equal(rowsOf(db, NOISE_SUM)[0]!.n, 1000));
   }));
 
-test("another replica with other files and another size, though with the same last TXID, is told apart", () =>
-  withReplicaFolder({}, (folder) =>
-    withReplicaFolder({}, async (other) => {
-      folder.record(noiseSql(1000));
-      folder.record("UPDATE n SET x = zeroblob(900) WHERE id = 1");
-      folder.snapshot();
-      other.step(noiseSql(1500));
-      other.step("UPDATE n SET x = zeroblob(900) WHERE id = 2");
-      await using replica = await openReplica(folder.url);
-      const db = replica.connect();
-      assert.equal(valueOf(db, "SELECT count(*) FROM sqlite_schema"), 1);
-      folder.replaceBy(other);
-      thrownBy(() => rowsOf(db, NOISE_SUM));
-      assert.match(replica.lastError!.message, /made anew/);
-      assert.deepEqual(rowsOf(db, "PRAGMA integrity_check"), [{ integrity_check: "ok" }]);
-      assert.deepEqual(rowsOf(db, NOISE_SUM), other.rows(NOISE_SUM));
-      db.close();
-    })));
+for (const onReplaced of ["error", "follow"] as const) {
+  test(`another replica with other files and another size, though with the same last TXID, is told apart (onReplaced: ${onReplaced})`, () =>
+    withReplicaFolder({}, (folder) =>
+      withReplicaFolder({}, async (other) => {
+        folder.record(noiseSql(1000));
+        folder.record("UPDATE n SET x = zeroblob(900) WHERE id = 1");
+        folder.snapshot();
+        other.step(noiseSql(1500));
+        other.step("UPDATE n SET x = zeroblob(900) WHERE id = 2");
+        await using replica = await openReplica(folder.url, { onReplaced });
+        const db = replica.connect();
+        assert.equal(valueOf(db, "SELECT count(*) FROM sqlite_schema"), 1);
+        folder.replaceBy(other);
+        thrownBy(() => rowsOf(db, NOISE_SUM));
+        if (onReplaced === "error") {
+          for (let again = 0; again < 2; again++) {
+            assert.ok(replica.lastError instanceof ReplacedError, String(replica.lastError));
+            assert.match(replica.lastError.message, /another database has taken its place/);
+            thrownBy(() => rowsOf(db, NOISE_SUM));
+          }
+        } else {
+          assert.match(
+            replica.lastError!.message,
+            /nothing tells that what is there now is the same database/,
+          );
+          assert.deepEqual(rowsOf(db, "PRAGMA integrity_check"), [{ integrity_check: "ok" }]);
+          assert.deepEqual(rowsOf(db, NOISE_SUM), other.rows(NOISE_SUM));
+        }
+        db.close();
+      })));
+}
 
 test("two copies of the shim in one process keep to themselves", () =>
   withReplicaFolder({}, async (folder) => {

@@ -57,6 +57,7 @@ function text(pointer: unknown): string {
 export class StandInStatement {
   readonly #database: Database;
   readonly #handle: unknown;
+  #finalized = false;
 
   constructor(database: Database, handle: unknown) {
     this.#database = database;
@@ -97,8 +98,10 @@ export class StandInStatement {
     return row;
   }
 
-  /** Frees the statement. */
+  /** Frees the statement; a second time does nothing. */
   finalize(): void {
+    if (this.#finalized) return;
+    this.#finalized = true;
     library.sqlite3_finalize(this.#handle);
   }
 }

@@ -2,12 +2,14 @@
  * The thread of a proxy between a replica's reader and its S3 server that goes wrong when it is told to.
  *
  * A thread of its own, so that a query may block the one that tests. It is told a {@link ProxyFault} in a message and
- * answers with its port once that holds. Requests are passed on as they came, so their signatures hold.
+ * answers with its port once that holds. Requests are passed on as they came, so their signatures hold, but for those
+ * with a session token.
  *
  * @module
  */
 import { createServer, type Server, Socket } from "node:net";
 import { parentPort, workerData } from "node:worker_threads";
+import { AwsV4Signer } from "aws4fetch";
 
 /** How all requests go wrong. */
 export type ProxyFault =
@@ -32,8 +34,12 @@ export type ProxyFault =
 
 /** How a proxy begins. */
 export interface ProxyStart {
-  /** Port of the server on 127.0.0.1. */
-  readonly upstreamPort: number;
+  /** Origin of the server. */
+  readonly endpoint: string;
+  /** Its keys and region: it knows no session tokens, so requests that carry one are signed anew without. */
+  readonly accessKeyId: string;
+  readonly secretAccessKey: string;
+  readonly region: string;
 }
 
 /** What a proxy answers to each message. */
@@ -44,7 +50,8 @@ export interface ProxyState {
 }
 
 const HEAD_END = "\r\n\r\n";
-const { upstreamPort } = workerData as ProxyStart;
+const { endpoint, ...keys } = workerData as ProxyStart;
+const upstream = new URL(endpoint);
 const sockets = new Set<Socket>();
 let fault: ProxyFault = { kind: "none" };
 let server: Server | undefined;
@@ -119,25 +126,44 @@ function send(socket: Socket, answer: Uint8Array): void {
 
 /** Fetches the answer whole over a connection of its own, and lets the client keep its own one. */
 async function passOn(head: string): Promise<Buffer> {
-  const upstream = new Socket();
+  const connection = new Socket();
   const parts: Buffer[] = [];
-  const [first, ...headers] = head.split("\r\n");
+  const isSignedAnew = headerOf(head, "x-amz-security-token") !== "";
+  const [first, ...headers] = isSignedAnew ? await signedAnew(head) : head.split("\r\n");
   const own = headers.filter((line) => !/^(connection|keep-alive):/i.test(line));
   await new Promise<void>((resolve, reject) => {
-    upstream.on("data", (data: Buffer) => parts.push(data));
-    upstream.on("end", resolve);
-    upstream.on("error", reject);
-    upstream.on("close", () => resolve());
-    upstream.connect(upstreamPort, "127.0.0.1", () => {
-      upstream.write([first, ...own, "Connection: close"].join("\r\n") + HEAD_END, "latin1");
+    connection.on("data", (data: Buffer) => parts.push(data));
+    connection.on("end", resolve);
+    connection.on("error", reject);
+    connection.on("close", () => resolve());
+    connection.connect(Number(upstream.port), upstream.hostname, () => {
+      connection.write([first, ...own, "Connection: close"].join("\r\n") + HEAD_END, "latin1");
     });
   });
-  upstream.destroy();
+  connection.destroy();
   const given = Buffer.concat(parts);
   const end = given.indexOf(HEAD_END);
   if (end < 0) throw new Error("Cannot pass on request: the server gave no answer");
   const givenHead = given.toString("latin1", 0, end).replace(/\r\nconnection: *close/i, "");
   return Buffer.concat([Buffer.from(givenHead, "latin1"), given.subarray(end)]);
+}
+
+/** The lines of a request's head as the server's own keys sign it. */
+async function signedAnew(head: string): Promise<string[]> {
+  const [first = ""] = head.split("\r\n");
+  const headers: Record<string, string> = { "x-amz-content-sha256": "UNSIGNED-PAYLOAD" };
+  for (const name of ["range", "if-match"]) {
+    const value = headerOf(head, name);
+    if (value !== "") headers[name] = value;
+  }
+  const url = endpoint + first.split(" ")[1];
+  const signer = new AwsV4Signer({ ...keys, method: "GET", url, headers, service: "s3" });
+  const signed = await signer.sign();
+  return [
+    first,
+    `host: ${upstream.host}`,
+    ...[...signed.headers].map(([name, value]) => `${name}: ${value}`),
+  ];
 }
 
 function headerOf(head: string, name: string): string {
@@ -146,8 +172,13 @@ function headerOf(head: string, name: string): string {
 }
 
 function errorAnswer(status: number, code: string, message: string): Buffer {
-  const body = `<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>${code}</Code><Message>${message}</Message></Error>`;
-  const head = [`HTTP/1.1 ${status} Error`, "Content-Type: application/xml", `Content-Length: ${body.length}`];
+  const body =
+    `<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>${code}</Code><Message>${message}</Message></Error>`;
+  const head = [
+    `HTTP/1.1 ${status} Error`,
+    "Content-Type: application/xml",
+    `Content-Length: ${body.length}`,
+  ];
   return Buffer.from(head.join("\r\n") + HEAD_END + body, "latin1");
 }
 

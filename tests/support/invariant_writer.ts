@@ -54,10 +54,10 @@ const BULK_ROWS_MAX = 1500;
 
 /** The writer's turns: for so long, with so long between two transactions; both in ms. */
 const PACE: readonly { readonly forMs: number; readonly pauseMs: number }[] = [
-  { forMs: 4_000, pauseMs: 1_000 },
+  { forMs: 4_000, pauseMs: 500 },
   { forMs: 6_000, pauseMs: 250 },
   { forMs: 4_000, pauseMs: 80 },
-  { forMs: 3_000, pauseMs: 3_000 },
+  { forMs: 2_000, pauseMs: 2_000 },
 ];
 
 /** How long to wait before the next transaction, that long after the beginning; in ms. */
