@@ -62,7 +62,8 @@ export interface OpenOptions {
   pollIntervalMs?: number;
   /**
    * No transaction begins on the newest state when the replica was last seen longer ago than this: its statements fail
-   * with a {@link StaleError}. 0: any age will do. Default 0.
+   * with a {@link StaleError}. At least twice `pollIntervalMs`, or looks that succeed would be too old. 0: any age will
+   * do. Default 0.
    */
   maxStaleMs?: number;
   /**
@@ -205,6 +206,7 @@ export function makeConfig(
   const location = parseReplicaUrl(completeUrl(url ?? environmentUrl(environment), options), {
     endpoint: environment.LITESTREAM_S3_ENDPOINT,
   });
+  checkStaleness(options);
   return Object.freeze({
     location,
     credentials: typeof options.credentials === "function"
@@ -230,6 +232,14 @@ export function makeConfig(
     maxStaleMs: wholeNumber("maxStaleMs", options.maxStaleMs, DEFAULTS.maxStaleMs, 0),
     onReplaced: oneOf("onReplaced", options.onReplaced, ["error", "follow"], DEFAULTS.onReplaced),
   });
+}
+
+/** A bound below the pause between looks would fail transactions while all is well. */
+function checkStaleness({ maxStaleMs = 0, pollIntervalMs = DEFAULTS.pollIntervalMs }: OpenOptions): void {
+  if (maxStaleMs === 0 || maxStaleMs >= 2 * pollIntervalMs) return;
+  throw new RangeError(
+    `Cannot use option maxStaleMs: ${maxStaleMs}, expected 0 or at least twice pollIntervalMs (${pollIntervalMs})`,
+  );
 }
 
 /** Credentials as plain data. */

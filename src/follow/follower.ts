@@ -41,6 +41,9 @@ const LOOK_ATTEMPTS_MAX = 5;
 /** A wait that took this much longer than it should, in ms: the process or the machine was asleep. */
 const PAUSE_MS = 2_000;
 
+/** How often the replica is listed for a transaction that somebody waits for, in ms: its name may be gone already. */
+const AWAITED_LOOK_MS = 1_000;
+
 /** How often it is looked for a transaction that somebody waits for, in ms. */
 const AWAITED_INTERVAL_MS = 100;
 
@@ -112,8 +115,10 @@ export class Follower {
   #isNudged = false;
   #isRunning = false;
   #wantsLook = false;
-  /** The last look failed. */
-  #isAway = false;
+  /** What the last look failed with. */
+  #away: Error | undefined;
+  /** When listings were last begun. */
+  #triedMs = -Infinity;
   #lookedMs = performance.now();
   /** When the files that were known were last seen; -Infinity once the replica was found empty. */
   #sameDate = Date.now();
@@ -164,6 +169,7 @@ export class Follower {
   async refresh(): Promise<void> {
     await this.#polling?.catch(() => {});
     this.#wantsLook = this.#looksWide = true;
+    this.#vainLooks = 0;
     await this.poll();
   }
 
@@ -195,11 +201,25 @@ export class Follower {
 
   #intervalMs(): number {
     const intervalMs = this.#options.intervalMs || AWAITED_INTERVAL_MS;
-    if (this.#vainLooks > GAP_LOOKS_MAX) {
-      const grownMs = intervalMs * 2 ** (this.#vainLooks - GAP_LOOKS_MAX);
-      return Math.max(intervalMs, Math.min(GAP_INTERVAL_MAX_MS, grownMs));
-    }
     return this.#waiters.count > 0 ? Math.min(intervalMs, AWAITED_INTERVAL_MS) : intervalMs;
+  }
+
+  /** Pause between listings while they lead nowhere; the next file's name is asked for all the while. */
+  #vainPauseMs(): number {
+    if (this.#vainLooks <= GAP_LOOKS_MAX) return 0;
+    const intervalMs = this.#options.intervalMs || AWAITED_INTERVAL_MS;
+    return Math.min(GAP_INTERVAL_MAX_MS, intervalMs * 2 ** (this.#vainLooks - GAP_LOOKS_MAX));
+  }
+
+  get #mayList(): boolean {
+    return performance.now() - this.#triedMs >= this.#vainPauseMs();
+  }
+
+  /** Whether names alone may not tell what is new. */
+  get #wantsListing(): boolean {
+    const sinceMs = performance.now() - this.#lookedMs;
+    const isAwaited = this.#waiters.count > 0 && sinceMs > AWAITED_LOOK_MS;
+    return this.#wantsLook || isAwaited || this.#gapLooks > 0 || sinceMs > (this.#options.lookMs ?? LOOK_MS);
   }
 
   /** Waits for the next look. Whoever slept much longer lists the replica: much may have happened. */
@@ -230,19 +250,21 @@ export class Follower {
       if (!this.#stopping.signal.aborted) this.#options.onLooked(this.#ended);
       throw this.#ended;
     }
+    const startMs = performance.now();
     try {
-      const isDue = performance.now() - this.#lookedMs > (this.#options.lookMs ?? LOOK_MS);
-      if (this.#wantsLook || isDue || !await this.#fetchByName()) await this.#look();
-      this.#vainLooks = this.#gapLooks > 0 ? this.#vainLooks + 1 : 0;
+      if (this.#away && !this.#mayList) throw this.#away;
+      if (this.#wantsListing && this.#mayList || !await this.#fetchByName()) await this.#look();
+      if (this.#gapLooks === 0) this.#vainLooks = 0;
+      else if (this.#triedMs >= startMs) this.#vainLooks++;
       this.#toldError = "";
-      this.#isAway = false;
+      this.#away = undefined;
       this.#options.onLooked(undefined);
     } catch (thrown) {
       const error = thrown instanceof Error ? thrown : new ReplicaError(String(thrown));
       if (this.#ended && (error !== this.#ended || this.#stopping.signal.aborted)) throw this.#ended;
       const isOutage = error instanceof StorageError || error instanceof DeadlineError;
-      if (!isOutage) this.#vainLooks++; // what was seen will be the same in a moment
-      this.#isAway = true;
+      if (!isOutage && this.#triedMs >= startMs) this.#vainLooks++; // what was seen will be the same in a moment
+      this.#away = error;
       this.#options.onLooked(error);
       const reason = reasonOf(error);
       if (reason !== this.#toldError) this.#options.onEvent({ type: "error", error });
@@ -267,7 +289,7 @@ export class Follower {
       if (this.#damaged.has(nextKey(layout, followed.position + 1n))) return false;
       const next = await this.#lookout.next({ txid: followed.position, file: followed.files.at(-1)!.file });
       // Whoever was away or asleep may have missed the files of level 0 that led on from here.
-      if (next === undefined) return !this.#isAway && tookMs() <= ONCE.attemptTimeoutMs + PAUSE_MS;
+      if (next === undefined) return this.#away === undefined && tookMs() <= ONCE.attemptTimeoutMs + PAUSE_MS;
       if (next === "doubt") return false;
       try {
         if (!await this.#follows(next)) {
@@ -300,6 +322,7 @@ export class Follower {
 
   /** Lists what may be new and applies it; begins anew when files vanish meanwhile. */
   async #look(): Promise<void> {
+    this.#triedMs = performance.now();
     for (let attempt = 1;; attempt++) {
       try {
         await this.#lookOnce(attempt > 1);
@@ -310,7 +333,7 @@ export class Follower {
         if (isOver && !this.#isDamage(error, this.#fileOf(error))) throw error;
       }
     }
-    this.#wantsLook = this.#gapLooks > 0;
+    this.#wantsLook = false;
     this.#listsAll = this.#looksWide = false;
     this.#lookedMs = performance.now();
     this.#tellDamage();

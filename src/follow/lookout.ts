@@ -189,11 +189,21 @@ export class Lookout {
     return { level, after, files: (await listLevel(store, layout, level, options)).files };
   }
 
-  /** Forgets level-0 files that a compacted one has: no plan wants them any more, and they would add up. */
+  /**
+   * Forgets files that higher levels cover: no plan wants them any more, many are deleted, and they would add up. The last
+   * of each level stays, for what comes next on it.
+   */
   dropCovered(position: bigint): void {
-    const covered = this.catalog.level(1).at(-1)?.maxTxid ?? 0n;
-    const kept = this.catalog.level(0).filter(({ maxTxid }) => maxTxid > covered || maxTxid >= position);
-    this.catalog.replace(0, kept);
+    let covered = 0n;
+    for (const level of [...LEVELS].reverse()) {
+      const files = this.catalog.level(level);
+      const isKept = ({ maxTxid }: ReplicaFile, i: number) =>
+        i === files.length - 1 || maxTxid > covered || maxTxid >= position;
+      const kept = files.filter(isKept);
+      if (kept.length < files.length) this.catalog.replace(level, kept);
+      const last = files.at(-1)?.maxTxid ?? 0n;
+      if (last > covered && last <= position) covered = last;
+    }
   }
 }
 

@@ -378,6 +378,7 @@ export class LiveReplica implements Followed {
    * @throws {ReplicaError} the page cannot be had; the message says why
    */
   async serve(request: PageRequest): Promise<"loaded" | "moved"> {
+    if (this.#closed) throw this.#closedError();
     const file = this.#files.get(request.objectId);
     if (file === undefined) return "moved";
     try {

@@ -190,7 +190,11 @@ test("Follower: a gap is told once, bridged later, and told again when there is 
   assert.equal(followed.done.at(-1), "rebuild 1-19 20-20");
 });
 
-test("Follower: looks at a gap come less and less often", async () => {
+/** How often a whole listing was taken: each lists level 8 once. */
+const listings = ({ asked }: { readonly asked: readonly string[] }) =>
+  asked.filter((ask) => ask === "LIST 8").length;
+
+test("Follower: a gap is listed less and less often, and the next file asked for all the while", async () => {
   const store = replica(7);
   const { follower, looked } = follow(store, { intervalMs: 10 });
   store.put(0, 10, 10);
@@ -198,8 +202,14 @@ test("Follower: looks at a gap come less and less often", async () => {
   follower.start();
   await refreshed;
   await pause(1500);
+  const taken = listings(store);
+  assert.ok(taken >= 5 && taken <= 14, `${taken} listings`); // 10, 10, 10, 20, 40 … ms
+  assert.ok(looked.length > 2 * taken, `${looked.length} looks`);
+  assert.ok(looked.every((error) => error === undefined)); // what is there is seen
+  store.put(0, 8, 8);
+  store.put(0, 9, 9);
+  await follower.waitFor(10n, AbortSignal.timeout(1_000));
   follower.stop(new Error("end"));
-  assert.ok(looked.length >= 5 && looked.length <= 14, `${looked.length} looks`); // 10, 10, 10, 20, 40 … ms
 });
 
 test("Follower: a gap that only torn listings show is none", async () => {
@@ -458,13 +468,14 @@ test("Follower with intervalMs 0 does not spin at a gap", async () => {
   const { follower, looked } = follow(store);
   store.put(0, 10, 10);
   for (let i = 0; i < 5; i++) await follower.refresh();
-  looked.length = 0;
+  looked.length = store.asked.length = 0;
   const abort = new AbortController();
   const waiting = assert.rejects(follower.waitFor(10n, abort.signal));
   await pause(500);
   abort.abort(new Error("enough"));
   await waiting;
-  assert.ok(looked.length <= 3, `${looked.length} looks`);
+  assert.ok(looked.length <= 7, `${looked.length} looks`); // one each 100 ms
+  assert.ok(listings(store) <= 5, `${listings(store)} listings`);
   follower.stop(new Error("end"));
 });
 

@@ -66,7 +66,7 @@ function depthOf(log: readonly LoggedRequest[]): number {
 
 const isListing = ({ key }: LoggedRequest) => key === "";
 
-test("A moment among 10,000 objects takes few requests, in few rounds", { timeout: 300_000 }, async () => {
+test("R14: a moment among 10,000 files takes few requests", { timeout: 300_000 }, async () => {
   await using s3 = await FakeS3.start({ verify: false });
   const files = await fill(s3);
   assert.ok(files.length >= 10_000, `${files.length} objects`);
