@@ -1,8 +1,9 @@
 /**
  * The databases of the benches, made once and kept in `.tools/bench/`: a plain file, and the LTX files of its replica.
  *
- * `orders(id, customer, region, amount, note, payload)`: rows are inserted in an order that scatters neighbours of the
- * B-tree over the file; one index is scattered (`customer`), one clustered (`region`, which rises with the id).
+ * `small`, `medium`, `many`, `large`: `orders(id, customer, region, amount, note, payload)`; rows come in sixteen rising passes,
+ * then one index that is scattered (`customer`) and one that is clustered (`region`, which rises with the id).
+ * `orders`, `orders-many`: several tables, scattered over the file; see `orders_database.ts`.
  *
  * @module
  */
@@ -14,21 +15,29 @@ import { encodeFile, type LtxPage } from "../../src/ltx/encoder.ts";
 import { formatLtxFileName } from "../../src/ltx/txid.ts";
 import { openLocal } from "../../tests/support/local_database.ts";
 import { nativeLz4 } from "../../tests/support/native_lz4.ts";
+import { makeOrdersDatabase } from "./orders_database.ts";
 
 const FOLDER = fileURLToPath(new URL("../../.tools/bench/", import.meta.url));
-const PAGE_SIZE = 4096;
+/** Bytes of a page of all of them. */
+export const PAGE_SIZE = 4096;
+
+/** `"plain"`: one table, its rows nearly in order. `"scattered"`: several, as `orders_database.ts` makes them. */
+export type Shape = "plain" | "scattered";
 
 /** A database of the benches. */
 export interface BenchDatabase {
   readonly name: string;
   /** The plain file. */
   readonly path: string;
+  /** Rows of its table `orders`, with ids from 1 on. */
   readonly rows: number;
+  /** Which tables it has; see the top of this file. */
+  readonly shape: Shape;
   /** Objects of its replica by key below the replica's path, in the S3 layout. */
   readonly objects: ReadonlyMap<string, string>;
 }
 
-async function makeOrders(path: string, rows: number): Promise<void> {
+async function makePlain(path: string, rows: number): Promise<void> {
   await rm(path, { force: true });
   const database = await openLocal(path);
   database.exec(`PRAGMA page_size=${PAGE_SIZE}; PRAGMA journal_mode=off; PRAGMA synchronous=off;
@@ -63,13 +72,34 @@ function somePages(bytes: Uint8Array, count: number, seed: number): LtxPage[] {
   }));
 }
 
+const NAMED: Readonly<Record<string, { rows: number; incrementals?: number; shape?: Shape }>> = {
+  small: { rows: 60_000 },
+  medium: { rows: 1_200_000 },
+  many: { rows: 1_200_000, incrementals: 300 },
+  large: { rows: 6_000_000 },
+  orders: { rows: 1_200_000, shape: "scattered" },
+  "orders-many": { rows: 1_200_000, incrementals: 300, shape: "scattered" },
+};
+
+/** One of the databases that have a name. */
+export async function namedDatabase(name: string): Promise<BenchDatabase> {
+  const found = NAMED[name];
+  if (!found) throw new Error(`Cannot use data "${name}": expected ${Object.keys(NAMED).join(", ")}`);
+  return await benchDatabase(name, found.rows, found.incrementals, found.shape);
+}
+
 /** Makes a database with its replica, or finds the one made before. `incrementals`: a third at level 1, the rest at 0. */
-export async function benchDatabase(name: string, rows: number, incrementals = 0): Promise<BenchDatabase> {
-  const path = join(FOLDER, `orders-${rows}.db`);
-  const folder = join(FOLDER, name);
+export async function benchDatabase(
+  name: string,
+  rows: number,
+  incrementals = 0,
+  shape: Shape = "plain",
+): Promise<BenchDatabase> {
+  const path = join(FOLDER, `${shape === "plain" ? "orders" : shape}-${rows}.db`);
+  const folder = path.replace(/\.db$/, `-replica-${incrementals}`);
   await mkdir(FOLDER, { recursive: true });
   if (!existsSync(path)) {
-    await makeOrders(`${path}.tmp`, rows);
+    await (shape === "plain" ? makePlain : makeOrdersDatabase)(`${path}.tmp`, rows);
     await rename(`${path}.tmp`, path);
   }
   const lz4 = await nativeLz4();
@@ -94,5 +124,5 @@ export async function benchDatabase(name: string, rows: number, incrementals = 0
     await write(i < atLevel1 ? 1 : 0, txid, last, () => somePages(bytes, 10, i + 1));
     txid = last + 1n;
   }
-  return { name, path, rows, objects };
+  return { name, path, rows, shape, objects };
 }

@@ -28,12 +28,22 @@ export function medians(runs: Figures[]): Figures {
   );
 }
 
-/** Runs a script in a fresh process of a runtime; it prints one line of JSON last. */
+/** A measurement took longer than it may. */
+export class OverTimeError extends Error {
+  override readonly name = "OverTimeError";
+}
+
+/**
+ * Runs a script in a fresh process of a runtime; it prints one line of JSON last.
+ *
+ * @throws {OverTimeError} it had not ended after `timeoutMs`, where that is not 0, and was killed
+ */
 export function measure(
   runtime: "bun" | "deno",
   script: string,
   argument: unknown,
   env: Record<string, string> = {},
+  timeoutMs = 0,
 ): Promise<Figures> {
   const before = runtime === "deno" ? ["run", "-A"] : [];
   const child = spawn(root(`node_modules/.bin/${runtime}`), [
@@ -48,8 +58,16 @@ export function measure(
   let complaints = "";
   child.stdout.on("data", (data) => printed += data);
   child.stderr.on("data", (data) => complaints += data);
+  let late = false;
+  const kill = () => {
+    late = true;
+    child.kill("SIGKILL");
+  };
+  const timer = timeoutMs > 0 ? setTimeout(kill, timeoutMs) : undefined;
   return new Promise((resolve, reject) => {
     child.on("close", (code) => {
+      clearTimeout(timer);
+      if (late) return reject(new OverTimeError(`${runtime} ${script} was killed after ${timeoutMs} ms`));
       const line = printed.trim().split("\n").at(-1) ?? "";
       if (code === 0 && line.startsWith("{")) resolve(JSON.parse(line));
       else reject(new Error(`${runtime} ${script} ended with ${code}: ${printed}${complaints}`));
