@@ -507,6 +507,42 @@ uint32_t lsViewFrame(const LsView *p, uint32_t iPgno){
   return p->apChunk[i>>LS_CHUNK_BITS]->aFrame[i & (LS_CHUNK_SIZE-1)];
 }
 
+static void put32(uint8_t *a, uint32_t v){
+  a[0] = (uint8_t)(v>>24);
+  a[1] = (uint8_t)(v>>16);
+  a[2] = (uint8_t)(v>>8);
+  a[3] = (uint8_t)v;
+}
+
+/*
+** What depends on the view is stamped on the way out, never on the cached page, which other views share: rollback
+** journal instead of WAL (18, 19), size in pages (28), change counter (24) and its copy (92).
+*/
+void lsHeadStamp(const LsView *pView, uint8_t *aOut, int iFrom, int n){
+  uint8_t aWord[12];
+  int i;
+  static const uint8_t aPlace[][2] = {{24,0},{28,4},{92,8}};
+  put32(aWord, pView->iStamp);
+  put32(aWord+4, pView->iCommit);
+  put32(aWord+8, pView->iStamp);
+  for(i=18; i<20; i++) if( i>=iFrom && i<iFrom+n ) aOut[i-iFrom] = 1;
+  for(i=0; i<12; i++){
+    int at = aPlace[i/4][0]+(i & 3);
+    if( at>=iFrom && at<iFrom+n ) aOut[at-iFrom] = aWord[aPlace[i/4][1]+(i & 3)];
+  }
+}
+
+/* Keeps page 1's head, stamped, unless another reader is at it. */
+void lsHeadKeep(LsView *p, const uint8_t *aPage){
+  int e = 0;
+  if( !atomic_compare_exchange_strong(&p->eHead, &e, 1) ) return;
+  memcpy(p->aHead, aPage, LS_HEAD_SIZE);
+  lsHeadStamp(p, p->aHead, 0, LS_HEAD_SIZE);
+  atomic_store_explicit(&p->eHead, 2, memory_order_release);
+}
+
+int lsHeadKnown(LsView *p){ return atomic_load_explicit(&p->eHead, memory_order_acquire)==2; }
+
 /* Follows every relocation at once: a view pinned for long has been relocated many times. */
 LsView *lsViewMoved(LsView *p){
   LsView *pEnd = NULL;

@@ -89,6 +89,9 @@ LsView *lsViewPin(LsView *p);              /* counts a transaction of whoever ha
 void lsViewUnpin(LsView *p);               /* gives both up */
 LsView *lsViewById(uint32_t iId);          /* adds a reference; NULL when there is none */
 LsView *lsViewMoved(LsView *p);            /* the place its content lies now, with a reference; NULL: here */
+void lsHeadStamp(const LsView *p, uint8_t *aOut, int iFrom, int n);
+void lsHeadKeep(LsView *p, const uint8_t *aPage);
+int lsHeadKnown(LsView *p);                /* whether aHead can be copied */
 uint32_t lsViewFrame(const LsView *p, uint32_t iPgno);
 void lsViewWords(const LsView *p, uint64_t *aOut);
 LsObject *lsFrameObject(uint32_t iFrame);

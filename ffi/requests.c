@@ -23,6 +23,7 @@
 #define SLOT_MAX     4096
 #define REPLICA_MAX  65536
 #define CORE_TURNS   8192              /* handles of one place; SLOT_MAX*CORE_MAX*CORE_TURNS is 2^31 */
+#define RELOCATE_MAX 8
 #define UNTAKEN_MAX  10                /* seconds a request may lie untaken before its core counts as gone */
 
 enum { SLOT_FREE, SLOT_QUEUED, SLOT_TAKEN, SLOT_ANSWERED };
@@ -56,9 +57,8 @@ typedef struct LsCore {
 } LsCore;
 
 typedef struct LsTicket {
-  int iId, iReplica, msTimeout;
-  LsView *pPast;                       /* NULL: the newest state, and on */
-  char zPast[LS_MOMENT_SIZE];
+  int iId;
+  LsOpening opening;
   struct LsTicket *pNext;
 } LsTicket;
 
@@ -72,8 +72,18 @@ static LsTicket *pTickets;
 static int iTicketLast;
 static atomic_int iCoreDefault;
 
+static atomic_uint iConnectionLast;
+static _Thread_local char zOpenError[LS_ERROR_SIZE];
+
 static void copyText(char *zOut, const char *zText){
   snprintf(zOut, LS_ERROR_SIZE, "%s", zText ? zText : "");
+}
+
+static int textOut(const char *z, uint8_t *aOut, int nOut){
+  int n = (int)strlen(z);
+  if( n>nOut ) n = nOut;
+  if( n>0 ) memcpy(aOut, z, (size_t)n);
+  return n;
 }
 
 /* ---------------------------------------------------------------------------------------------- replicas */
@@ -203,9 +213,7 @@ int ls_replica_error(int iReplica, uint8_t *aOut, int nOut){
   int n;
   if( p==NULL ) return LS_MISUSE;
   pthread_mutex_lock(&p->mu);
-  n = (int)strlen(p->zError);
-  if( n>nOut ) n = nOut;
-  memcpy(aOut, p->zError, (size_t)n);
+  n = textOut(p->zError, aOut, nOut);
   pthread_mutex_unlock(&p->mu);
   lsReplicaDone(p);
   return n;
@@ -283,16 +291,40 @@ int ls_replica_limit(int iReplica, int msStaleMax){
   return 0;
 }
 
-/* From now on no transaction begins on the newest state; an empty zWhy ends that. */
-int ls_replica_block(int iReplica, const char *zWhy){
-  LsReplica *p = lsReplicaUse(iReplica);
-  if( p==NULL ) return LS_MISUSE;
-  pthread_mutex_lock(&p->mu);
+/* Caller holds the replica's mutex. */
+static void block(LsReplica *p, const char *zWhy){
   copyText(p->zBlocked, zWhy);
   if( zWhy[0] ) copyText(p->zError, zWhy);
+}
+
+/* From now on no transaction begins on the newest state; an empty zWhy ends that. LS_GONE: its core has ended. */
+int ls_replica_block(int iReplica, const char *zWhy){
+  LsReplica *p = lsReplicaUse(iReplica);
+  int bEnded;
+  if( p==NULL ) return LS_MISUSE;
+  pthread_mutex_lock(&p->mu);
+  bEnded = p->bEnded;
+  if( !bEnded ) block(p, zWhy);
   pthread_mutex_unlock(&p->mu);
   lsReplicaDone(p);
-  return 0;
+  return bEnded ? LS_GONE : 0;
+}
+
+/* Nobody follows the replicas of a core that has ended: what they show would grow old in silence. */
+static void replicasEnd(int iCore, const char *zWhy){
+  int i, n;
+  pthread_mutex_lock(&tableLock);
+  for(i=1, n=nReplicaLive; i<REPLICA_MAX && n>0; i++){
+    LsReplica *p = apReplica[i];
+    if( p==NULL ) continue;
+    n--;
+    if( p->iCore!=iCore ) continue;
+    pthread_mutex_lock(&p->mu);
+    if( !p->bEnded ) block(p, zWhy[0] ? zWhy : "ReplicaClosedError: Cannot read: the replica's core has ended");
+    p->bEnded = 1;
+    pthread_mutex_unlock(&p->mu);
+  }
+  pthread_mutex_unlock(&tableLock);
 }
 
 /* Whether a transaction may begin on the newest state; zWhy says why not. Caller holds the replica's mutex. */
@@ -330,32 +362,103 @@ LsView *lsReplicaBegin(LsReplica *p, char *zWhy){
 
 /* ------------------------------------------------------------------------------------------------ tickets */
 
+void lsOpenError(const char *zText){ copyText(zOpenError, zText); }
+
+/* Why ls_replica_ticket() refused last on this thread, or what has failed here since; empty since ls_host_begin(). */
+int ls_open_error(uint8_t *aOut, int nOut){ return textOut(zOpenError, aOut, nOut); }
+
+uint32_t lsConnectionNew(void){ return atomic_fetch_add(&iConnectionLast, 1)+1; }
+
+/* Puts page 1's head into the ticket, waiting for it if need be. *ppView may become the same content at other places. */
+static int ticketHead(LsReplica *pReplica, LsOpening *p, LsView **ppView, int msTimeout, char *zWhy){
+  LsWait wait;
+  uint32_t k;
+  if( !lsHeadKnown(*ppView) ){
+    uint32_t iFrame = lsViewFrame(*ppView, 1);
+    LsObject *pObject = iFrame ? lsFrameObject(iFrame) : NULL;
+    if( pObject==NULL ){
+      copyText(zWhy, "ReplicaError: Cannot read page: the state has no page 1");
+      return SQLITE_IOERR_READ;
+    }
+    k = iFrame-pObject->iFirst;
+    wait.pRun = lsPin(pObject, k);
+    if( wait.pRun==NULL ){
+      int rc;
+      wait.pReplica = pReplica;
+      wait.iPgno = 1;
+      wait.iConnection = p->iConnection;
+      wait.msTimeout = msTimeout;
+      atomic_fetch_add_explicit(&pReplica->aStat[LS_STAT_MISS], 1, memory_order_relaxed);
+      rc = lsPageWait(&wait, ppView, 0, &k);
+      if( rc ){
+        copyText(zWhy, wait.zError);
+        return rc;
+      }
+    }else{
+      atomic_fetch_add_explicit(&pReplica->aStat[LS_STAT_HIT], 1, memory_order_relaxed);
+    }
+    memcpy(p->aHead, lsRunPage(wait.pRun, k), LS_HEAD_SIZE);
+    lsHeadKeep(*ppView, p->aHead);
+    lsHeadStamp(*ppView, p->aHead, 0, LS_HEAD_SIZE);
+    lsUnpin(wait.pRun);
+  }else{
+    memcpy(p->aHead, (*ppView)->aHead, LS_HEAD_SIZE);
+  }
+  return SQLITE_OK;
+}
+
+/* Fills in what a connection will need, waiting for it; words in zWhy when the result is not 0. */
+static int ticketFill(LsReplica *pReplica, LsOpening *p, const char *zMoment, char *zWhy){
+  int msTimeout = p->msTimeout>0 ? p->msTimeout : pReplica->msTimeout;
+  LsView *pNewest;
+  int bEnded, rc = SQLITE_OK;
+  pthread_mutex_lock(&pReplica->mu);
+  bEnded = pReplica->bEnded;
+  if( bEnded ) copyText(zWhy, pReplica->zBlocked);
+  pthread_mutex_unlock(&pReplica->mu);
+  if( bEnded ) return SQLITE_IOERR;
+  if( zMoment[0] ) rc = lsMomentAsk(pReplica, zMoment, msTimeout, &p->pPast, p->zPast, zWhy);
+  if( rc ) return rc;
+  if( p->pPast ) return ticketHead(pReplica, p, &p->pPast, msTimeout, zWhy);
+  pNewest = lsReplicaSeen(pReplica);   /* whether a transaction may begin there or not */
+  if( pNewest==NULL ){
+    copyText(zWhy, "ReplicaClosedError: Cannot open replica: it has no view");
+    return SQLITE_IOERR;
+  }
+  rc = ticketHead(pReplica, p, &pNewest, msTimeout, zWhy);
+  lsViewUnref(pNewest);
+  return rc;
+}
+
 /*
-** A number that lets one connection open the replica by sentinel path, once. With a moment, which the core is asked for
-** here and now, it opens there; LS_REFUSED when there is no such moment.
+** A number that lets one connection open the replica by sentinel path, once. All that may take time is done here, so that
+** nobody waits for others in the open, where they wait for it: the core is asked for the moment, and for page 1, whose head
+** SQLite reads as it opens. LS_REFUSED when that fails.
 */
 int ls_replica_ticket(int iReplica, int msTimeout, const char *zMoment){
   LsReplica *pReplica;
   LsTicket *p;
   char zWhy[LS_ERROR_SIZE];
   int iId;
+  lsOpenError("");
   if( strlen(zMoment)>=LS_MOMENT_SIZE ) return LS_LIMIT;
   pReplica = lsReplicaUse(iReplica);
   if( pReplica==NULL ) return LS_MISUSE;
   p = calloc(1, sizeof(*p));
   iId = p ? 0 : LS_NOMEM;
-  if( p && zMoment[0] ){
-    int ms = msTimeout>0 ? msTimeout : pReplica->msTimeout;
-    if( lsMomentAsk(pReplica, zMoment, ms, &p->pPast, p->zPast, zWhy) ){
+  if( p ){
+    p->opening.iReplica = iReplica;
+    p->opening.msTimeout = msTimeout;
+    p->opening.iConnection = lsConnectionNew();
+    if( !atomic_load(&pReplica->bClosed) && ticketFill(pReplica, &p->opening, zMoment, zWhy) ){
       lsReplicaError(pReplica, zWhy);
+      lsOpenError(zWhy);
       iId = LS_REFUSED;
     }
   }
   pthread_mutex_lock(&tableLock);
   if( iId==0 && !atomic_load(&pReplica->bClosed) && iTicketLast<0x7ffffffe ){
     iId = p->iId = ++iTicketLast;
-    p->iReplica = iReplica;
-    p->msTimeout = msTimeout;
     p->pNext = pTickets;
     pTickets = p;
   }else if( iId==0 ){
@@ -363,7 +466,7 @@ int ls_replica_ticket(int iReplica, int msTimeout, const char *zMoment){
   }
   pthread_mutex_unlock(&tableLock);
   if( iId<0 && p ){
-    if( p->pPast ) lsViewUnref(p->pPast);
+    if( p->opening.pPast ) lsViewUnref(p->opening.pPast);
     free(p);
   }
   lsReplicaDone(pReplica);
@@ -375,7 +478,7 @@ static void ticketsDrop(int iReplica){
   LsTicket **pp, *p, *pDropped = NULL;
   pthread_mutex_lock(&tableLock);
   for(pp=&pTickets; (p = *pp)!=NULL; ){
-    if( p->iReplica==iReplica ){
+    if( p->opening.iReplica==iReplica ){
       *pp = p->pNext;
       p->pNext = pDropped;
       pDropped = p;
@@ -386,7 +489,7 @@ static void ticketsDrop(int iReplica){
   pthread_mutex_unlock(&tableLock);
   while( (p = pDropped)!=NULL ){
     pDropped = p->pNext;
-    if( p->pPast ) lsViewUnref(p->pPast);
+    if( p->opening.pPast ) lsViewUnref(p->opening.pPast);
     free(p);
   }
 }
@@ -394,18 +497,17 @@ static void ticketsDrop(int iReplica){
 /* Tickets taken last, so that a second use can be told of; guarded by tableLock. */
 static struct { int iTicket, iReplica; } aTaken[64];
 
-int lsTicketTake(int iTicket, int *piReplica, int *pmsTimeout, LsView **ppPast, char *zPast){
+int lsTicketTake(int iTicket, LsOpening *pOpening){
   LsTicket **pp, *p;
   int rc = LS_GONE;
+  memset(pOpening, 0, sizeof(*pOpening));
   pthread_mutex_lock(&tableLock);
-  if( iTicket>0 && aTaken[iTicket%64].iTicket==iTicket ) *piReplica = aTaken[iTicket%64].iReplica;
+  if( iTicket>0 && aTaken[iTicket%64].iTicket==iTicket ) pOpening->iReplica = aTaken[iTicket%64].iReplica;
   for(pp=&pTickets; (p = *pp)!=NULL; pp=&p->pNext){
     if( p->iId!=iTicket ) continue;
+    *pOpening = p->opening;            /* the reference to pPast goes along */
     aTaken[iTicket%64].iTicket = iTicket;
-    aTaken[iTicket%64].iReplica = *piReplica = p->iReplica;
-    *pmsTimeout = p->msTimeout;
-    *ppPast = p->pPast;                /* its reference goes along */
-    memcpy(zPast, p->zPast, LS_MOMENT_SIZE);
+    aTaken[iTicket%64].iReplica = p->opening.iReplica;
     *pp = p->pNext;
     free(p);
     rc = 0;
@@ -426,7 +528,7 @@ static LsCore *coreById(int iCore){
   return p;
 }
 
-static void condInit(pthread_cond_t *pCond){
+void lsCondInit(pthread_cond_t *pCond){
   pthread_condattr_t attr;
   pthread_condattr_init(&attr);
   pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -434,7 +536,7 @@ static void condInit(pthread_cond_t *pCond){
   pthread_condattr_destroy(&attr);
 }
 
-static struct timespec monotonicIn(int ms){
+struct timespec lsMonotonicIn(int ms){
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
   if( ms<0 ) ms = 0;
@@ -475,7 +577,7 @@ int ls_core_start(void){
       p = calloc(1, sizeof(*p));
       if( p==NULL ) break;
       pthread_mutex_init(&p->mu, NULL);
-      condInit(&p->cond);
+      lsCondInit(&p->cond);
       p->iId = i - CORE_MAX;
       apCore[i] = p;
     }
@@ -516,7 +618,7 @@ int lsDefaultCore(void){ return atomic_load(&iCoreDefault); }
 */
 int ls_core_wait(int iCore, int iSeen, int msTimeout){
   LsCore *p = coreById(iCore);
-  struct timespec t = monotonicIn(msTimeout);
+  struct timespec t = lsMonotonicIn(msTimeout);
   int rc = 0;
   if( p==NULL ) return LS_MISUSE;
   pthread_mutex_lock(&p->mu);
@@ -675,6 +777,7 @@ static void slotsEnd(LsCore *pCore, int iReplica, int rc, const char *zName, con
   }
 }
 
+/* Ends a core: its replicas' waits, and all that would begin on their newest states. */
 int ls_core_stop(int iCore, const char *zWhy){
   LsCore *p = coreById(iCore);
   if( p==NULL ) return LS_MISUSE;
@@ -690,6 +793,7 @@ int ls_core_stop(int iCore, const char *zWhy){
   p->pLast = NULL;
   pthread_cond_broadcast(&p->cond);
   pthread_mutex_unlock(&p->mu);
+  replicasEnd(iCore, zWhy);
   return 0;
 }
 
@@ -742,7 +846,7 @@ static LsSlot *slotTake(LsCore *pCore){
   if( pCore->nSlot==SLOT_MAX ) return NULL;
   p = calloc(1, sizeof(*p));
   if( p==NULL ) return NULL;
-  condInit(&p->cond);
+  lsCondInit(&p->cond);
   p->iIndex = pCore->nSlot;
   pCore->apSlot[pCore->nSlot++] = p;
   return p;
@@ -773,7 +877,7 @@ static void slotWait(LsCore *pCore, LsSlot *p, int msTimeout){
       failText(zError, "ReplicaClosedError", p->eKind, "the replica's core does not answer");
       break;
     }
-    t = monotonicIn(msLeft<1000 ? (int)msLeft : 1000);
+    t = lsMonotonicIn(msLeft<1000 ? (int)msLeft : 1000);
     if( pthread_cond_timedwait(&p->cond, &pCore->mu, &t)==ETIMEDOUT && p->eState==SLOT_QUEUED ) nUntaken++;
   }
   if( p->eState==SLOT_ANSWERED ) return;
@@ -839,6 +943,34 @@ int lsWaitFor(int iCore, LsWait *pWait){
   return rc;
 }
 
+int lsPageWait(LsWait *p, LsView **ppView, int bPinned, uint32_t *pk){
+  int i, rc;
+  p->eKind = LS_REQUEST_PAGE;
+  for(i=0; i<RELOCATE_MAX; i++){
+    LsView *pMoved = lsViewMoved(*ppView);
+    if( pMoved ){
+      if( bPinned ) lsViewPin(pMoved); /* seen from outside the transaction is never gone */
+      if( bPinned ) lsViewUnpin(*ppView); else lsViewUnref(*ppView);
+      *ppView = pMoved;
+    }else if( i>0 ){
+      break;                           /* told to look again, and nothing has moved */
+    }
+    p->pView = *ppView;
+    rc = lsWaitFor(p->pReplica->iCore, p);
+    if( rc ){
+      if( p->pRun ) lsUnpin(p->pRun);
+      return rc;
+    }
+    if( p->pRun ){
+      uint32_t iFrame = lsViewFrame(*ppView, p->iPgno);
+      *pk = iFrame - lsFrameObject(iFrame)->iFirst;
+      return SQLITE_OK;
+    }
+  }
+  copyText(p->zError, "ReplicaError: Cannot read page: its place keeps changing");
+  return SQLITE_IOERR_READ;
+}
+
 int lsMomentAsk(LsReplica *p, const char *zMoment, int msTimeout, LsView **ppPast, char *zPast, char *zWhy){
   LsWait wait;
   int rc;
@@ -855,16 +987,21 @@ int lsMomentAsk(LsReplica *p, const char *zMoment, int msTimeout, LsView **ppPas
   return rc;
 }
 
-/* Queues a request for whose answer nobody waits. One nudge that lies untaken is enough: more would take readers' slots. */
-static void notify(int iCore, int iReplica, int eKind){
+/*
+** Queues a request for whose answer nobody waits. One nudge that lies untaken is enough: more would take readers' slots.
+** LS_GONE when the core has ended.
+*/
+static int notify(int iCore, int iReplica, int eKind){
   LsCore *pCore = coreById(iCore);
   LsSlot *p = NULL, *pSame = NULL;
-  if( pCore==NULL ) return;
+  int bAttached;
+  if( pCore==NULL ) return LS_GONE;
   pthread_mutex_lock(&pCore->mu);
   if( eKind==LS_REQUEST_NUDGE ){
     for(pSame=pCore->pFirst; pSame && (pSame->eKind!=eKind || pSame->iReplica!=iReplica); pSame=pSame->pNext){}
   }
-  if( pCore->bAttached && pSame==NULL ) p = slotTake(pCore);
+  bAttached = pCore->bAttached;
+  if( bAttached && pSame==NULL ) p = slotTake(pCore);
   if( p ){
     p->pWait = NULL;
     p->pObject = NULL;
@@ -873,6 +1010,7 @@ static void notify(int iCore, int iReplica, int eKind){
     slotQueue(pCore, p);
   }
   pthread_mutex_unlock(&pCore->mu);
+  return bAttached ? 0 : LS_GONE;
 }
 
 /* Tells the core that a file opened by URI was closed. */
@@ -880,13 +1018,14 @@ void lsNotifyClosed(int iCore, int iReplica){
   notify(iCore, iReplica, LS_REQUEST_CLOSED);
 }
 
-/* Asks for a look at the replica now. */
+/* Asks for a look at the replica now; LS_GONE when its core has ended. */
 int ls_replica_nudge(int iReplica){
   LsReplica *p = lsReplicaUse(iReplica);
+  int rc;
   if( p==NULL ) return LS_MISUSE;
-  notify(p->iCore, iReplica, LS_REQUEST_NUDGE);
+  rc = notify(p->iCore, iReplica, LS_REQUEST_NUDGE);
   lsReplicaDone(p);
-  return 0;
+  return rc;
 }
 
 void lsRequestsCensus(uint32_t *aOut){

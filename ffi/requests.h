@@ -4,6 +4,7 @@
 #ifndef LITESTREAM_REQUESTS_H
 #define LITESTREAM_REQUESTS_H
 
+#include <time.h>
 #include "pages.h"
 
 #define LS_ERROR_SIZE  1024
@@ -24,6 +25,7 @@ typedef struct LsReplica {
   char zError[LS_ERROR_SIZE];       /* what failed last, a read or a look */
   char zPoll[LS_ERROR_SIZE];        /* why the follower cannot see right now; empty when it can */
   char zBlocked[LS_ERROR_SIZE];     /* why no transaction begins; empty: they do */
+  int bEnded;                       /* its core has ended: it stays blocked */
   _Atomic uint64_t aStat[LS_STAT_COUNT];
 } LsReplica;
 
@@ -43,18 +45,35 @@ typedef struct LsWait {
   char zError[LS_ERROR_SIZE];       /* out, when the result is not 0; else the moment as it is to be shown */
 } LsWait;
 
+/* What a ticket lets a connection open. */
+typedef struct LsOpening {
+  int iReplica;
+  int msTimeout;                    /* 0: the replica's */
+  uint32_t iConnection;
+  LsView *pPast;                    /* counted; NULL: the newest state, and on */
+  char zPast[LS_MOMENT_SIZE];       /* what is shown of the moment */
+  uint8_t aHead[LS_HEAD_SIZE];      /* page 1's head, stamped: what SQLite reads while it opens */
+} LsOpening;
+
 LsReplica *lsReplicaUse(int iReplica);        /* for a file; NULL when there is none */
 void lsReplicaDone(LsReplica *p);
 LsView *lsReplicaSeen(LsReplica *p);          /* its newest view with a reference, or NULL */
 LsView *lsReplicaBegin(LsReplica *p, char *zWhy); /* the same, pinned; or NULL, and LS_ERROR_SIZE bytes say why */
 void lsReplicaError(LsReplica *p, const char *zText);
 int64_t lsClock(void);                        /* ms; goes on while the machine sleeps */
-int lsTicketTake(int iTicket, int *piReplica, int *pmsTimeout, LsView **ppPast, char *zPast);
+void lsOpenError(const char *zText);          /* why an open fails, for ls_open_error() on this thread */
+uint32_t lsConnectionNew(void);               /* a number that no other connection has had for long */
+int lsTicketTake(int iTicket, LsOpening *p);  /* LS_GONE: no such ticket; iReplica is 0 or whose it was */
 /* The view of a moment, with a reference, or NULL for the newest, and what is shown of it (LS_MOMENT_SIZE bytes); an
 ** SQLite result code, with words in zWhy (LS_ERROR_SIZE bytes) when it is not 0. */
 int lsMomentAsk(LsReplica *p, const char *zMoment, int msTimeout, LsView **ppPast, char *zPast, char *zWhy);
 int lsDefaultCore(void);
 int lsWaitFor(int iCore, LsWait *p);          /* an SQLite result code */
+/* Waits for page p->iPgno of *ppView, which may become the same content at other places; counted, or pinned where bPinned.
+** p->pRun has the page as frame *pk. Of p the caller fills pReplica, iPgno, iConnection and msTimeout. */
+int lsPageWait(LsWait *p, LsView **ppView, int bPinned, uint32_t *pk);
+void lsCondInit(pthread_cond_t *p);           /* for the clock of lsMonotonicIn() */
+struct timespec lsMonotonicIn(int ms);
 void lsNotifyClosed(int iCore, int iReplica);
 void lsRequestsCensus(uint32_t *aOut);
 

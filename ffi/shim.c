@@ -14,6 +14,7 @@
 **           xOpen itself fails, pMethods stays 0.
 ** LEFT OUT  Writing, WAL, shared memory, memory mapping.
 */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,15 +26,14 @@
 #define HOST_MAX      16
 #define HIDDEN_MIN    1024         /* places in the table of hidden names; a power of two */
 #define MIN_VERSION   3032000
+#define WINDOW_WAIT   30000        /* ms; no open takes that long, for what it reads came with its ticket */
 #define OPEN_TIMEOUT  120000       /* ms; the core has shorter deadlines of its own */
-#define RELOCATE_MAX  8
 #define JOURNAL_SUFFIX 8           /* strlen("-journal") */
 
 /* One SQLite copy. Never freed. */
 typedef struct LsHost {
   const sqlite3_api_routines *pApi;
   sqlite3_vfs *pBase;              /* the default VFS at registration; all that is not ours goes there */
-  sqlite3_vfs *pBefore;            /* the default VFS to put back at the end of a window */
   sqlite3_vfs vfs;
   atomic_int nDefault;             /* times it was made default for good; then "file:…?vfs=litestream" is a name too */
 } LsHost;
@@ -55,6 +55,8 @@ typedef struct LsFile {
   uint32_t nSchema;                /* how often equal schema versions ceased to mean equal schemas; see stampSchema() */
   uint32_t nHit, nMiss, nTransaction;  /* not yet added to the replica's counters */
   const char *aHidden[2];          /* names of journal and WAL, which do not exist */
+  int bHead;                       /* aHead came with the ticket, and no transaction has begun yet */
+  uint8_t aHead[LS_HEAD_SIZE];
   char *zError;                    /* last error, LS_ERROR_SIZE bytes, or NULL */
 } LsFile;
 
@@ -64,8 +66,17 @@ static const char **aHidden;                  /* likewise: open addressing by ad
 static unsigned nHiddenAlloc, nHidden;        /* likewise; nHiddenAlloc is a power of two, or 0 */
 static char zSentinel[512];                   /* written once, under globalLock, before bSentinel */
 static atomic_int bSentinel;
-static atomic_uint iConnectionLast;
+
+/* The window in which a host's default VFS is ours: one in the process at a time, of one thread. */
 static pthread_mutex_t windowLock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t windowCond;             /* it was closed */
+static LsHost *pWindow;                       /* whose it is, NULL: none is open; guarded by windowLock, as are the next two */
+static sqlite3_vfs *pWindowBefore;            /* the default VFS to put back */
+static pthread_t windowThread;
+static pthread_key_t windowKey;               /* not NULL on the window's thread */
+static pthread_once_t windowOnce = PTHREAD_ONCE_INIT;
+static int rcWindow;                          /* of making the key */
+
 static _Thread_local int iHostLast;
 
 static const sqlite3_io_methods fileMethods;
@@ -144,35 +155,11 @@ static int fileError(LsFile *p, int rc, const char *zText){
   if( p->zError==NULL ) p->zError = malloc(LS_ERROR_SIZE);
   if( p->zError ) snprintf(p->zError, LS_ERROR_SIZE, "%s", zText);
   if( p->pReplica ) lsReplicaError(p->pReplica, zText);
+  lsOpenError(zText);
   return rc;
 }
 
 /* ------------------------------------------------------------------------------------------------- page 1 */
-
-static void put32(uint8_t *a, uint32_t v){
-  a[0] = (uint8_t)(v>>24);
-  a[1] = (uint8_t)(v>>16);
-  a[2] = (uint8_t)(v>>8);
-  a[3] = (uint8_t)v;
-}
-
-/*
-** What depends on the view is stamped on the way out, never on the cached page, which other views share: rollback
-** journal instead of WAL (18, 19), size in pages (28), change counter (24) and its copy (92).
-*/
-static void stampHead(const LsView *pView, uint8_t *aOut, int iFrom, int n){
-  uint8_t aWord[12];
-  int i;
-  static const uint8_t aPlace[][2] = {{24,0},{28,4},{92,8}};
-  put32(aWord, pView->iStamp);
-  put32(aWord+4, pView->iCommit);
-  put32(aWord+8, pView->iStamp);
-  for(i=18; i<20; i++) if( i>=iFrom && i<iFrom+n ) aOut[i-iFrom] = 1;
-  for(i=0; i<12; i++){
-    int at = aPlace[i/4][0]+(i & 3);
-    if( at>=iFrom && at<iFrom+n ) aOut[at-iFrom] = aWord[aPlace[i/4][1]+(i & 3)];
-  }
-}
 
 /*
 ** SQLite keeps a schema while its version (bytes 40 to 43) stays the same. A primary that was restored, or made anew, can
@@ -190,17 +177,6 @@ static void stampSchema(const LsFile *p, uint8_t *aOut, int iFrom, int n){
 static void fileUnpin(LsFile *p){
   lsViewUnpin(p->pView);
   p->pView = NULL;
-}
-
-/* The content of a view lies elsewhere now; both counted. Seen from outside the transaction is never gone. */
-static void fileMoved(LsFile *p, LsView **ppView, LsView *pMoved){
-  if( p->pView==*ppView ){
-    p->pView = lsViewPin(pMoved);
-    lsViewUnpin(*ppView);
-  }else{
-    lsViewUnref(*ppView);
-  }
-  *ppView = pMoved;
 }
 
 /* The view of the connection's moment with a reference, or NULL when it has none. */
@@ -224,34 +200,18 @@ static LsView *fileNext(LsFile *p){
 /* Waits for a page that the pool lacks. *ppView may become the same content at other places. */
 static int pageWait(LsFile *p, LsView **ppView, uint32_t iPgno, LsRun **ppRun, uint32_t *pk){
   LsWait wait;
-  int i, rc;
+  int bPinned = p->pView==*ppView;
+  int rc;
   p->nMiss++;
-  for(i=0; i<RELOCATE_MAX; i++){
-    LsView *pMoved = lsViewMoved(*ppView);
-    if( pMoved ){
-      fileMoved(p, ppView, pMoved);
-    }else if( i>0 ){
-      break;                       /* told to look again, and nothing has moved */
-    }
-    wait.eKind = LS_REQUEST_PAGE;
-    wait.pReplica = p->pReplica;
-    wait.pView = *ppView;
-    wait.iPgno = iPgno;
-    wait.iConnection = p->iConnection;
-    wait.msTimeout = p->msTimeout;
-    rc = lsWaitFor(p->pReplica->iCore, &wait);
-    if( rc ){
-      if( wait.pRun ) lsUnpin(wait.pRun);
-      return fileError(p, rc, wait.zError);
-    }
-    if( wait.pRun ){
-      uint32_t iFrame = lsViewFrame(*ppView, iPgno);
-      *pk = iFrame - lsFrameObject(iFrame)->iFirst;
-      *ppRun = wait.pRun;
-      return SQLITE_OK;
-    }
-  }
-  return fileError(p, SQLITE_IOERR_READ, "ReplicaError: Cannot read page: its place keeps changing");
+  wait.pReplica = p->pReplica;
+  wait.iPgno = iPgno;
+  wait.iConnection = p->iConnection;
+  wait.msTimeout = p->msTimeout;
+  rc = lsPageWait(&wait, ppView, bPinned, pk);
+  if( bPinned ) p->pView = *ppView;
+  if( rc ) return fileError(p, rc, wait.zError);
+  *ppRun = wait.pRun;
+  return SQLITE_OK;
 }
 
 /* Copies n bytes from byte iFrom of a page. */
@@ -259,7 +219,7 @@ static int pageRead(LsFile *p, LsView **ppView, uint32_t iPgno, int iFrom, int n
   uint32_t iFrame, k;
   LsObject *pObject;
   LsRun *pRun;
-  if( iPgno==1 && iFrom+n<=LS_HEAD_SIZE && atomic_load_explicit(&(*ppView)->eHead, memory_order_acquire)==2 ){
+  if( iPgno==1 && iFrom+n<=LS_HEAD_SIZE && lsHeadKnown(*ppView) ){
     memcpy(aOut, (*ppView)->aHead+iFrom, (size_t)n);
     stampSchema(p, aOut, iFrom, n);
     return SQLITE_OK;
@@ -280,14 +240,8 @@ static int pageRead(LsFile *p, LsView **ppView, uint32_t iPgno, int iFrom, int n
   }
   memcpy(aOut, lsRunPage(pRun, k)+iFrom, (size_t)n);
   if( iPgno==1 ){
-    int e = 0;
-    LsView *pView = *ppView;
-    if( atomic_compare_exchange_strong(&pView->eHead, &e, 1) ){
-      memcpy(pView->aHead, lsRunPage(pRun, k), LS_HEAD_SIZE);
-      stampHead(pView, pView->aHead, 0, LS_HEAD_SIZE);
-      atomic_store_explicit(&pView->eHead, 2, memory_order_release);
-    }
-    stampHead(pView, aOut, iFrom, n);
+    lsHeadKeep(*ppView, lsRunPage(pRun, k));
+    lsHeadStamp(*ppView, aOut, iFrom, n);
     stampSchema(p, aOut, iFrom, n);
   }
   lsUnpin(pRun);
@@ -315,6 +269,7 @@ static int fileBegin(LsFile *p){
     p->iLineage = p->pView->iLineage;
     p->nSchema++;
   }
+  p->bHead = 0;
   p->nTransaction++;
   return SQLITE_OK;
 }
@@ -342,6 +297,11 @@ static int fileRead(sqlite3_file *pFile, void *pBuf, int nByte, sqlite3_int64 iO
     if( iOfst!=0 || nByte>LS_HEAD_SIZE ) return SQLITE_CANTOPEN;
     memset(pBuf, 0, (size_t)nByte);        /* so that the open goes on to where the reason can be told */
     return SQLITE_IOERR_SHORT_READ;
+  }
+  if( p->bHead && iOfst>=0 && iOfst+nByte<=LS_HEAD_SIZE ){
+    rc = fileUsable(p);
+    if( rc==SQLITE_OK ) memcpy(pBuf, p->aHead+iOfst, (size_t)nByte);   /* while a driver opens, nothing may wait */
+    return rc;
   }
   rc = fileView(p, &pView, iOfst>=0 && iOfst+nByte<=LS_HEAD_SIZE);
   if( rc ) return rc;
@@ -836,20 +796,26 @@ static int openByUri(LsFile *p, char *aText, int nText){
 }
 
 static int openByTicket(LsFile *p, const char *zName){
-  int iTicket = atoi(zName+strlen(zSentinel));
-  int iReplica = 0;
+  LsOpening opening;
   static const char zWhy[] = "ReplicaClosedError: Cannot open replica: it was closed, or its path was used twice, expected "
     "one connection for each call of connect()";
-  if( lsTicketTake(iTicket, &iReplica, &p->msTimeout, &p->pPast, p->zPast)==0 ) p->pReplica = lsReplicaUse(iReplica);
-  if( p->pReplica==NULL || atomic_load(&p->pReplica->bClosed) ){
-    if( p->pReplica==NULL && (p->pReplica = lsReplicaUse(iReplica))!=NULL ) lsReplicaError(p->pReplica, zWhy);
-    if( p->pReplica ) lsReplicaDone(p->pReplica);
-    if( p->pPast ) lsViewUnref(p->pPast);
-    p->pReplica = NULL;
-    p->pPast = NULL;
+  int rc = lsTicketTake(atoi(zName+strlen(zSentinel)), &opening);
+  LsReplica *pReplica = lsReplicaUse(opening.iReplica);
+  if( rc || pReplica==NULL || atomic_load(&pReplica->bClosed) ){
+    if( pReplica ){
+      lsReplicaError(pReplica, zWhy);
+      lsReplicaDone(pReplica);
+    }
+    if( opening.pPast ) lsViewUnref(opening.pPast);
     return fileError(p, SQLITE_CANTOPEN, zWhy);
   }
-  if( p->msTimeout<=0 ) p->msTimeout = p->pReplica->msTimeout;
+  p->pReplica = pReplica;
+  p->pPast = opening.pPast;
+  memcpy(p->zPast, opening.zPast, sizeof(p->zPast));
+  p->bHead = 1;
+  memcpy(p->aHead, opening.aHead, sizeof(p->aHead));
+  p->iConnection = opening.iConnection;
+  p->msTimeout = opening.msTimeout>0 ? opening.msTimeout : pReplica->msTimeout;
   return SQLITE_OK;
 }
 
@@ -878,10 +844,10 @@ static int replicaOpen(LsHost *pHost, const char *zName, LsFile *p, int flags, i
   int i;
   memset(p, 0, sizeof(*p));
   p->pHost = pHost;
-  p->iConnection = atomic_fetch_add(&iConnectionLast, 1)+1;
   if( eKind==1 ){
     openByTicket(p, zName);
   }else{
+    p->iConnection = lsConnectionNew();
     aText = malloc(8192);
     if( aText==NULL ) return SQLITE_NOMEM;
     openByUri(p, aText, eKind==2 ? parseUri(pApi, zName, aText, 8192) : parseLiteral(literalUri(zName), aText, 8192));
@@ -1059,39 +1025,79 @@ int ls_abi(void){ return LS_ABI_VERSION; }
 /* The host whose SQLite loaded the shim last on this thread. */
 int ls_host_last(void){ return iHostLast; }
 
-/* Opens the window in which this VFS is its host's default: one in the process at a time. */
+/* Closes the window when it is the calling thread's. */
+static int windowClose(void){
+  int b;
+  pthread_mutex_lock(&windowLock);
+  b = pWindow!=NULL && pthread_equal(windowThread, pthread_self());
+  if( b ){
+    if( pWindowBefore!=&pWindow->vfs ) pWindow->pApi->vfs_register(pWindowBefore, 1);
+    pWindow = NULL;
+    pthread_cond_signal(&windowCond);
+  }
+  pthread_mutex_unlock(&windowLock);
+  return b;
+}
+
+/* A thread ends in its window: a worker that is terminated runs no more JavaScript, not even what would close it. */
+static void windowThreadEnded(void *p){
+  (void)p;
+  windowClose();
+}
+
+static void windowMake(void){
+  lsCondInit(&windowCond);
+  rcWindow = pthread_key_create(&windowKey, windowThreadEnded);
+}
+
+/*
+** Opens the window in which this VFS is its host's default, and forgets what ls_open_error() tells. LS_BUSY: another
+** thread's stays open; LS_MISUSE: this thread has one open.
+*/
 int ls_host_begin(int iHost){
   LsHost *p = hostById(iHost);
-  struct timespec t;
+  struct timespec t = lsMonotonicIn(WINDOW_WAIT);
+  int rc = 0;
   if( p==NULL ) return LS_MISUSE;
-  clock_gettime(CLOCK_REALTIME, &t);
-  t.tv_sec += 30;
-  if( pthread_mutex_timedlock(&windowLock, &t)!=0 ) return LS_BUSY;
-  p->pBefore = p->pApi->vfs_find(NULL);
-  p->pApi->vfs_register(&p->vfs, 1);
-  return 0;
+  pthread_once(&windowOnce, windowMake);
+  if( rcWindow ) return LS_LIMIT;
+  pthread_mutex_lock(&windowLock);
+  if( pWindow && pthread_equal(windowThread, pthread_self()) ) rc = LS_MISUSE;
+  while( rc==0 && pWindow ) if( pthread_cond_timedwait(&windowCond, &windowLock, &t)==ETIMEDOUT && pWindow ) rc = LS_BUSY;
+  if( rc==0 && pthread_setspecific(windowKey, p) ) rc = LS_NOMEM;
+  if( rc==0 ){
+    pWindow = p;
+    windowThread = pthread_self();
+    pWindowBefore = p->pApi->vfs_find(NULL);
+    p->pApi->vfs_register(&p->vfs, 1);
+    lsOpenError("");
+  }
+  pthread_mutex_unlock(&windowLock);
+  return rc;
 }
 
 int ls_host_end(int iHost){
   LsHost *p = hostById(iHost);
-  if( p==NULL || p->pBefore==NULL ) return LS_MISUSE;
-  if( p->pBefore!=&p->vfs ) p->pApi->vfs_register(p->pBefore, 1);
-  p->pBefore = NULL;
-  pthread_mutex_unlock(&windowLock);
+  if( p==NULL || !windowClose() ) return LS_MISUSE;
+  pthread_setspecific(windowKey, NULL);
   return 0;
 }
 
 /* Makes this VFS its host's default for good, or, once for each time that was done, no longer. */
 int ls_host_default(int iHost, int bOn){
   LsHost *p = hostById(iHost);
+  sqlite3_vfs *pNow;
   if( p==NULL ) return LS_MISUSE;
   pthread_mutex_lock(&windowLock);
+  pNow = p==pWindow ? pWindowBefore : p->pApi->vfs_find(NULL);
   if( bOn ){
     p->nDefault++;
-    p->pApi->vfs_register(&p->vfs, 1);
-  }else if( p->nDefault>0 && --p->nDefault==0 && p->pApi->vfs_find(NULL)==&p->vfs ){
-    p->pApi->vfs_register(p->pBase, 1);
+    pNow = &p->vfs;
+  }else if( p->nDefault>0 && --p->nDefault==0 && pNow==&p->vfs ){
+    pNow = p->pBase;
   }
+  if( p==pWindow ) pWindowBefore = pNow;       /* from its end on */
+  else if( pNow!=p->pApi->vfs_find(NULL) ) p->pApi->vfs_register(pNow, 1);
   pthread_mutex_unlock(&windowLock);
   return 0;
 }

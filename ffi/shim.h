@@ -20,7 +20,7 @@
 #  define LS_API __attribute__((visibility("default")))
 #endif
 
-#define LS_ABI_VERSION 2
+#define LS_ABI_VERSION 3
 
 /* Negative results. */
 #define LS_NOMEM   (-1)   /* out of memory */
@@ -29,7 +29,7 @@
 #define LS_GONE    (-4)   /* detached, closed, or no longer waited for */
 #define LS_BUSY    (-5)   /* pinned by a reader */
 #define LS_LIMIT   (-6)   /* a fixed bound of the shim was reached */
-#define LS_REFUSED (-7)   /* ls_replica_error() says why */
+#define LS_REFUSED (-7)   /* ls_open_error() says why */
 
 /* LsRequest.eKind */
 #define LS_REQUEST_PAGE   1   /* a reader waits for page iPgno of view iView */
@@ -87,6 +87,7 @@ LS_API int ls_replica_stats(int iReplica, uint64_t *aOut, int nOut);
 LS_API int ls_replica_add(int iReplica, int iStat, int nAmount);
 LS_API int ls_replica_view(int iReplica, uint64_t *aOut);
 LS_API int ls_replica_ticket(int iReplica, int msTimeout, const char *zMoment);
+LS_API int ls_open_error(uint8_t *aOut, int nOut);
 LS_API int ls_replica_polled(int iReplica, const char *zWhy);
 LS_API int ls_replica_lag(int iReplica, uint64_t *aOut);
 LS_API int ls_replica_limit(int iReplica, int msStaleMax);

@@ -4,6 +4,7 @@
  * @module
  */
 import { type Native, readText } from "../ffi/native.ts";
+import { LS } from "../ffi/symbols.ts";
 import { decodeError } from "./bridge/error_text.ts";
 import { DeadlineError, ReplacedError, ReplicaClosedError, ReplicaError } from "./errors.ts";
 import { readCounters } from "./pages/counters.ts";
@@ -13,6 +14,9 @@ const STEP_MS = 10;
 
 /** How often the core is asked to look at the replica, in ms. */
 const NUDGE_MS = 100;
+
+/** How often that is done while a look is under way: also to learn whether the core is still there. */
+const STILL_THERE_MS = 1_000;
 
 /** How long a look may take, in ms. */
 const LOOK_MS = 30_000;
@@ -34,7 +38,7 @@ export async function waitFromAfar(native: Native, awaited: AwaitedTxid, now: ()
     if (step % (NUDGE_MS / STEP_MS) === 0) {
       const error = lastError(native, replicaId);
       if (error instanceof ReplacedError) throw error;
-      native.calls.ls_replica_nudge(replicaId);
+      nudge(native, replicaId, "wait for");
     }
     await pause();
     signal.throwIfAborted();
@@ -45,7 +49,7 @@ export async function waitFromAfar(native: Native, awaited: AwaitedTxid, now: ()
 export async function refreshFromAfar(native: Native, replicaId: number, now: () => bigint): Promise<bigint> {
   const before = readCounters(native, replicaId);
   const untilMs = performance.now() + LOOK_MS;
-  for (let nudged = -1;;) {
+  for (let nudged = -1, nudgedMs = 0;;) {
     const { polls, failedPolls } = readCounters(native, replicaId);
     if (now() === 0n) throw closed();
     // One look may have been under way already.
@@ -53,13 +57,21 @@ export async function refreshFromAfar(native: Native, replicaId: number, now: ()
       if (failedPolls - before.failedPolls < polls - before.polls) return now();
       throw lastError(native, replicaId);
     }
-    if (nudged !== polls) native.calls.ls_replica_nudge(replicaId);
-    nudged = polls;
-    if (performance.now() > untilMs) {
+    const nowMs = performance.now();
+    if (nudged !== polls || nowMs - nudgedMs > STILL_THERE_MS) {
+      nudge(native, replicaId, "refresh");
+      [nudged, nudgedMs] = [polls, nowMs];
+    }
+    if (nowMs > untilMs) {
       throw new DeadlineError(`Cannot refresh replica: no look ended within ${LOOK_MS} ms`);
     }
     await pause();
   }
+}
+
+function nudge(native: Native, replicaId: number, act: string): void {
+  if (native.calls.ls_replica_nudge(replicaId) !== LS.GONE) return;
+  throw new ReplicaClosedError(`Cannot ${act} replica: its core has ended`);
 }
 
 function lastError(native: Native, replicaId: number): Error {

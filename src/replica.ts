@@ -200,16 +200,12 @@ export class Replica implements AsyncDisposable {
     const { calls } = this.#native;
     const host = this.#hosts.of(Database);
     const path = this.path(options);
-    const before = this.#errorText();
-    if (calls.ls_host_begin(host) < 0) {
-      throw new ShimError("Cannot connect: another thread is still opening a connection after 30 s");
-    }
+    const begun = calls.ls_host_begin(host);
+    if (begun < 0) throw new ShimError(`Cannot connect: ${windowFault(begun)}`);
     try {
       return driverOf(Database).open(Database, path, options.database ?? {});
     } catch (cause) {
-      const reason = this.#errorText() === before ? cause : this.lastError;
-      const found = reason instanceof Error ? reason.message : String(reason);
-      throw new ReplicaError(`Cannot connect to ${this.name}: ${found}`, { cause: reason });
+      throw this.#unconnected(this.#openError() ?? cause);
     } finally {
       calls.ls_host_end(host);
     }
@@ -217,7 +213,7 @@ export class Replica implements AsyncDisposable {
 
   /**
    * A path that a connection made by {@link connect} may `ATTACH`, once: for two moments, or two replicas, in one query.
-   * With `asOf` it blocks the thread until that moment is found.
+   * It blocks the thread until that moment, or the database's first page, is there.
    *
    * @throws {ReplicaError} there is no such moment; `cause` says why
    * @throws {ReplicaClosedError} the replica was closed
@@ -228,11 +224,21 @@ export class Replica implements AsyncDisposable {
     const { replicaId } = this.#shared;
     const ticket = this.#closing ? -1 : this.#native.calls.ls_replica_ticket(replicaId, timeoutMs, moment);
     if (ticket >= 0) return `${this.#sentinel}${ticket}.db`;
-    if (ticket === LS.REFUSED) {
-      const reason = this.lastError;
-      throw new ReplicaError(`Cannot connect to ${this.name}: ${reason?.message}`, { cause: reason });
-    }
+    const reason = ticket === LS.REFUSED ? this.#openError() : undefined;
+    if (reason) throw this.#unconnected(reason);
     throw new ReplicaClosedError(`Cannot connect to ${this.name}: the replica was closed`);
+  }
+
+  /** Why what this thread has just tried to open failed; undefined when the shim had no part in it. */
+  #openError(): Error | undefined {
+    const text = readText((buffer) => this.#native.calls.ls_open_error(buffer, buffer.length));
+    return text === "" ? undefined : decodeError(text);
+  }
+
+  #unconnected(cause: unknown): ReplicaError {
+    const found = cause instanceof Error ? cause.message : String(cause);
+    const Class = cause instanceof ReplicaClosedError ? ReplicaClosedError : ReplicaError;
+    return new Class(`Cannot connect to ${this.name}: ${found}`, { cause });
   }
 
   /** The TXID that the next transaction will see. 0n after closing. */
@@ -278,15 +284,16 @@ export class Replica implements AsyncDisposable {
    *
    * @throws {DeadlineError} it did not come in time
    * @throws {ReplicaClosedError} the replica was closed
+   * @throws {RangeError} it is no TXID
    * @throws the signal's reason
    */
   async waitFor(txid: bigint, { signal, timeoutMs = WAIT_MS }: WaitOptions = {}): Promise<bigint> {
+    if (typeof txid !== "bigint") throw new TypeError(`Cannot wait for TXID ${txid}: expected a bigint`);
+    const name = formatTxid(txid); // RangeError where it is none
     const deadline = new Deadline(wholeNumber("timeoutMs", timeoutMs, WAIT_MS, 1), signal, () => {
       const cause = this.lastError;
       return new DeadlineError(
-        `Cannot wait for TXID ${
-          formatTxid(txid)
-        } of ${this.name}: not there after ${timeoutMs} ms, the newest is ` +
+        `Cannot wait for TXID ${name} of ${this.name}: not there after ${timeoutMs} ms, the newest is ` +
           formatTxid(this.txid),
         cause === undefined ? {} : { cause },
       );
@@ -409,13 +416,9 @@ export class Replica implements AsyncDisposable {
 
   /** Why the last read failed, where the driver only says "disk I/O error"; undefined when none has. */
   get lastError(): Error | undefined {
-    const text = this.#errorText();
-    return text === "" ? undefined : decodeError(text);
-  }
-
-  #errorText(): string {
     const { replicaId } = this.#shared;
-    return readText((buffer) => this.#native.calls.ls_replica_error(replicaId, buffer, buffer.length));
+    const text = readText((buffer) => this.#native.calls.ls_replica_error(replicaId, buffer, buffer.length));
+    return text === "" ? undefined : decodeError(text);
   }
 
   /**
@@ -455,6 +458,13 @@ export class Replica implements AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
+}
+
+/** Why no connection can be opened on this thread now. */
+function windowFault(code: number): string {
+  if (code === LS.BUSY) return "another thread is still opening a connection after 30 s";
+  if (code === LS.MISUSE) return "this thread is opening a connection already, expected one after the other";
+  return `out of memory or threads' keys (${code})`;
 }
 
 /** A moment as the core reads it. */

@@ -521,35 +521,106 @@ static void *takeTicket(void *pArg){
   return NULL;
 }
 
+static void openError(char *z){
+  int n = ls_open_error((uint8_t*)z, LS_ERROR_SIZE-1);
+  z[n>0 ? n : 0] = 0;
+}
+
 static void momentTickets(void){
-  char zPast[LS_MOMENT_SIZE], zLong[LS_MOMENT_SIZE+1];
-  uint8_t aError[LS_ERROR_SIZE];
+  char zLong[LS_MOMENT_SIZE+1], zError[LS_ERROR_SIZE];
   uint32_t a[9];
-  LsView *pPast;
+  LsOpening opening;
   pthread_t thread;
-  int iTicket = 0, iFound = 0, msFound = 0;
+  int iTicket = 0, i;
   begin();
   memset(zLong, '5', LS_MOMENT_SIZE);
   zLong[LS_MOMENT_SIZE] = 0;
   CHECK_INT(ls_replica_ticket(iReplica, 10, zLong), LS_LIMIT);
-  CHECK_INT(ls_replica_ticket(iReplica, 10, "from the core's own thread"), LS_REFUSED);
-  CHECK(ls_replica_error(iReplica, aError, LS_ERROR_SIZE)>0);
+  for(i=0; i<2; i++){                            /* the second failure has the words of the first */
+    CHECK_INT(ls_replica_ticket(iReplica, 10, "nobody answers"), LS_REFUSED);
+    openError(zError);
+    CHECK_TEXT(zError, "DeadlineError: Cannot find the moment: no answer within 10 ms");
+  }
+  CHECK_INT(ls_replica_ticket(iReplica, 10, ""), LS_REFUSED);
+  openError(zError);
+  CHECK_TEXT(zError, "DeadlineError: Cannot read page: no answer within 10 ms");
+  NEED(ltxLoad(pLtx, iObject, 0, 1)>0);
   iTicket = ls_replica_ticket(iReplica, 10, "");
-  CHECK_INT(lsTicketTake(iTicket, &iFound, &msFound, &pPast, zPast), 0);
-  CHECK_INT(iFound, iReplica);
-  CHECK_INT(msFound, 10);
-  CHECK(pPast==NULL);
-  CHECK_INT(zPast[0], 0);
-  CHECK_INT(lsTicketTake(iTicket, &iFound, &msFound, &pPast, zPast), LS_GONE);
+  openError(zError);
+  CHECK_INT(zError[0], 0);
+  CHECK_INT(lsTicketTake(iTicket, &opening), 0);
+  CHECK_INT(opening.iReplica, iReplica);
+  CHECK_INT(opening.msTimeout, 10);
+  CHECK(opening.pPast==NULL);
+  CHECK_INT(opening.zPast[0], 0);
+  CHECK_INT(opening.aHead[0], 1);
+  CHECK_INT(opening.aHead[31], PAGES);           /* stamped */
+  CHECK_INT(lsTicketTake(iTicket, &opening), LS_GONE);
+  CHECK_INT(opening.iReplica, iReplica);
   pthread_create(&thread, NULL, takeTicket, &iTicket);
   while( ls_core_take(iCore, a, 1)!=1 ) ls_core_wait(iCore, -1, 1);
   CHECK_INT(a[0], LS_REQUEST_MOMENT);
   CHECK_INT(ls_answer((int)a[1], (int)a[2], 0, 0, ""), 0);
   pthread_join(thread, NULL);
   CHECK(iTicket>0);
-  CHECK_INT(lsTicketTake(iTicket, &iFound, &msFound, &pPast, zPast), 0);
-  CHECK(pPast==NULL);
+  CHECK_INT(lsTicketTake(iTicket, &opening), 0);
+  CHECK(opening.pPast==NULL);
   end();
+}
+
+/* Each thread is told of its own failure, though the replica keeps but one. */
+static void *refusedThread(void *pArg){
+  char zMoment[32], zError[LS_ERROR_SIZE], zWanted[64];
+  int i, ms = 5+(int)(intptr_t)pArg;
+  snprintf(zMoment, sizeof(zMoment), "moment %d", ms);
+  snprintf(zWanted, sizeof(zWanted), "no answer within %d ms", ms);
+  for(i=0; i<20; i++){
+    CHECK_INT(ls_replica_ticket(iReplica, ms, zMoment), LS_REFUSED);
+    openError(zError);
+    CHECK_TEXT(zError, zWanted);
+  }
+  return NULL;
+}
+
+static void refusedApart(void){
+  pthread_t aThread[4];
+  size_t i;
+  begin();
+  for(i=0; i<4; i++) NEED(pthread_create(&aThread[i], NULL, refusedThread, (void*)i)==0);
+  for(i=0; i<4; i++) pthread_join(aThread[i], NULL);
+  end();
+}
+
+/* What a core that has ended leaves behind is refused, also where all of it is in the pool. */
+static void coreEnded(void){
+  char zWhy[LS_ERROR_SIZE];
+  LsReplica *p;
+  LsView *pView;
+  begin();
+  NEED(ltxLoad(pLtx, iObject, 0, PAGES)>0);
+  p = lsReplicaUse(iReplica);
+  pView = lsReplicaBegin(p, zWhy);
+  NEED(pView!=NULL);
+  CHECK(ls_replica_ticket(iReplica, 10, "")>0);
+  CHECK_INT(ls_replica_nudge(iReplica), 0);
+  stopCore("ReplicaClosedError: Cannot read page: it is over");
+  CHECK_INT(ls_core_stop(iCore, "Other: words"), 0);
+  CHECK_INT(ls_replica_nudge(iReplica), LS_GONE);
+  CHECK(lsReplicaBegin(p, zWhy)==NULL);
+  CHECK_TEXT(zWhy, "ReplicaClosedError: Cannot read page: ");  /* its thread may have been the first to say so */
+  CHECK_INT(ls_replica_block(iReplica, ""), LS_GONE);      /* nobody can mend it */
+  CHECK(lsReplicaBegin(p, zWhy)==NULL);
+  CHECK_INT(ls_replica_ticket(iReplica, 10, ""), LS_REFUSED);
+  openError(zWhy);
+  CHECK_TEXT(zWhy, "ReplicaClosedError: Cannot read page: ");
+  CHECK_INT(ls_replica_ticket(iReplica, 10, "yesterday"), LS_REFUSED);
+  lsViewUnpin(pView);
+  lsReplicaDone(p);
+  ls_object_free(iObject);
+  ls_view_release(iView);
+  ls_replica_close(iReplica);
+  ltxFree(pLtx);
+  CHECK_EMPTY();
 }
 
 static atomic_int bServing;
@@ -628,9 +699,8 @@ static void *bystander(void *pArg){
     uint32_t aCensus[7];
     int i;
     for(i=1; i<60; i++){
-      int iTicket, rc = ls_replica_view(i, aView), iFound, msFound;
-      char zPast[LS_MOMENT_SIZE];
-      LsView *pPast;
+      int iTicket, rc = ls_replica_view(i, aView);
+      LsOpening opening;
       uint64_t aPin[4*LS_PIN_WORDS], msLag;
       CHECK(rc==0 || rc==LS_GONE);
       rc = ls_replica_stats(i, aStat, LS_STAT_COUNT);
@@ -648,7 +718,7 @@ static void *bystander(void *pArg){
       ls_replica_nudge(i);
       CHECK_INT(ls_replica_pins(i, aPin, 4), 0);
       iTicket = ls_replica_ticket(i, 10, "");
-      if( iTicket>0 && i%2 ) lsTicketTake(iTicket, &iFound, &msFound, &pPast, zPast);
+      if( iTicket>0 && i%2 ) lsTicketTake(iTicket, &opening);
     }
     ls_census(aCensus, 7);
   }
@@ -660,6 +730,7 @@ static void openAndClose(void){
   pthread_t aThread[THREADS];
   int nRound = setting("ROUNDS", 300), i;
   begin();
+  NEED(ltxLoad(pLtx, iObject, 0, 1)>0);          /* what a ticket needs */
   atomic_store(&bServing, 1);
   for(i=0; i<THREADS; i++) NEED(pthread_create(&aThread[i], NULL, bystander, NULL)==0);
   for(i=0; i<nRound; i++){
@@ -732,7 +803,9 @@ int main(void){
   RUN("ls_request_text() gives the parameters of an open", openText);
   RUN("a moment is answered with a view of the replica, or the newest", momentAnswered);
   RUN("a moment's wait ends with words of its own", momentUnanswered);
-  RUN("a ticket asks for its moment at once", momentTickets);
+  RUN("a ticket asks for its moment and for page 1 at once", momentTickets);
+  RUN("a refused ticket's words are the thread's own", refusedApart);
+  RUN("a core that has ended blocks its replicas for good", coreEnded);
   RUN("ls_replica_nudge() queues one request until it is taken", nudges);
   RUN("64 threads wait at once", many);
   RUN("replicas close under those who look at them", openAndClose);

@@ -351,8 +351,8 @@ static void connects(void){
 static void sentinelOnce(void){
   Source s;
   sqlite3 *db, *db2 = NULL;
-  char zPath[64], zPast[LS_MOMENT_SIZE];
-  LsView *pPast;
+  char zPath[64];
+  LsOpening opening;
   int iTicket;
   sourceBegin(&s, 1024, MENU);
   iTicket = ls_replica_ticket(s.iReplica, 1000, "");
@@ -369,7 +369,7 @@ static void sentinelOnce(void){
   CHECK(iTicket>0);
   sourceEnd(&s);
   CHECK_INT(ls_replica_ticket(s.iReplica, 1000, ""), LS_MISUSE);
-  CHECK_INT(lsTicketTake(iTicket, &iTicket, &iTicket, &pPast, zPast), LS_GONE);
+  CHECK_INT(lsTicketTake(iTicket, &opening), LS_GONE);
   CHECK_EMPTY();
 }
 
@@ -2074,6 +2074,96 @@ static void *windowThread(void *pArg){
   return NULL;
 }
 
+/* With a store that hangs, and with states that come and go, all an open reads is with its ticket. */
+static void openReadsNothing(void){
+  static const char *const azMoment[] = {"", "at 1", "beside 2", "latest"};
+  Source s;
+  sqlite3 *adb[4];
+  char azPath[4][64], z[LS_ERROR_SIZE];
+  int64_t msStart;
+  int i, n;
+  threeStates(&s);
+  for(i=0; i<4; i++) snprintf(azPath[i], sizeof(azPath[i]), "/sentinel/%d.db", ls_replica_ticket(s.iReplica, 20000, azMoment[i]));
+  sql(s.db, "INSERT INTO menu(dish) VALUES('newer')");
+  publish(&s);
+  pthread_mutex_lock(&core.mu);
+  core.bMute = 1;
+  core.nHeld = 0;
+  pthread_mutex_unlock(&core.mu);
+  msStart = nowMs();
+  for(i=0; i<4; i++) CHECK_INT(openInWindow(azPath[i], &adb[i]), SQLITE_OK);
+  CHECK(nowMs()-msStart<5000);
+  pthread_mutex_lock(&core.mu);
+  CHECK_INT(core.nHeld, 0);
+  pthread_mutex_unlock(&core.mu);
+  for(i=0; i<2; i++){                              /* page 1 of the newer state is nowhere yet */
+    CHECK_INT(ls_replica_ticket(s.iReplica, 30, ""), LS_REFUSED);
+    n = ls_open_error((uint8_t*)z, LS_ERROR_SIZE-1);
+    z[n>0 ? n : 0] = 0;
+    CHECK_TEXT(z, "DeadlineError: Cannot read page: no answer within 30 ms");
+  }
+  pthread_mutex_lock(&core.mu);
+  CHECK_INT(core.nHeld, 2);
+  core.bMute = 0;
+  core.nHeld = 0;
+  pthread_mutex_unlock(&core.mu);
+  VALUE(adb[0], COUNT, "4");
+  VALUE(adb[1], COUNT, "500");
+  VALUE(adb[2], TXID, "0000000000000002");
+  VALUE(adb[3], COUNT, "4");
+  for(i=0; i<4; i++) sqlite3_close(adb[i]);
+  sourceEnd(&s);
+  CHECK_EMPTY();
+}
+
+static void *leavesWindow(void *pArg){
+  (void)pArg;
+  CHECK_INT(ls_host_begin(iHost), 0);
+  CHECK_INT(ls_host_begin(iHost), LS_MISUSE);      /* not twice on one thread */
+  CHECK(sqlite3_vfs_find(NULL)==sqlite3_vfs_find("litestream"));
+  return NULL;
+}
+
+static void *endsForeignWindow(void *pArg){
+  (void)pArg;
+  CHECK_INT(ls_host_end(iHost), LS_MISUSE);
+  return NULL;
+}
+
+/* A worker that is terminated in connect() ends there. */
+static void windowThreadEnds(void){
+  sqlite3_vfs *pDefault = sqlite3_vfs_find(NULL);
+  pthread_t thread, threadOther;
+  int64_t msStart = nowMs();
+  int i;
+  for(i=0; i<20; i++){
+    NEED(pthread_create(&thread, NULL, leavesWindow, NULL)==0);
+    if( i%2 ) pthread_join(thread, NULL);
+    if( i%2 ) CHECK(sqlite3_vfs_find(NULL)==pDefault);
+    CHECK_INT(ls_host_begin(iHost), 0);            /* waits for that thread's end, perhaps */
+    NEED(pthread_create(&threadOther, NULL, endsForeignWindow, NULL)==0);
+    pthread_join(threadOther, NULL);
+    CHECK_INT(ls_host_end(iHost), 0);
+    if( i%2==0 ) pthread_join(thread, NULL);
+    CHECK(sqlite3_vfs_find(NULL)==pDefault);
+  }
+  CHECK(nowMs()-msStart<10000);
+}
+
+/* What is set while a window is open holds from its end on. */
+static void windowAndDefault(void){
+  sqlite3_vfs *pDefault = sqlite3_vfs_find(NULL), *pOurs = sqlite3_vfs_find("litestream");
+  CHECK_INT(ls_host_begin(iHost), 0);
+  CHECK_INT(ls_host_default(iHost, 1), 0);
+  CHECK_INT(ls_host_end(iHost), 0);
+  CHECK(sqlite3_vfs_find(NULL)==pOurs);
+  CHECK_INT(ls_host_begin(iHost), 0);
+  CHECK_INT(ls_host_default(iHost, 0), 0);
+  CHECK(sqlite3_vfs_find(NULL)==pOurs);
+  CHECK_INT(ls_host_end(iHost), 0);
+  CHECK(sqlite3_vfs_find(NULL)==pDefault);
+}
+
 static void window(void){
   pthread_t aThread[8];
   sqlite3_vfs *pDefault = sqlite3_vfs_find(NULL);
@@ -2141,6 +2231,9 @@ int main(void){
   RUN("views: a handle leads to where the content lies now", viewHeld);
   RUN("views: ls_view_changed() names every page whose content differs", viewChanges);
   RUN("threads: connections move between moments while others read and states are published", movesWhileOthersRead);
+  RUN("window: an open asks the core for nothing", openReadsNothing);
+  RUN("window: it closes with its thread", windowThreadEnds);
+  RUN("window: ls_host_default() meanwhile holds from its end on", windowAndDefault);
   RUN("the default VFS stays what it was under eight threads of opens", window);
   coreEnd(&core);
   rmdir(zFolder);

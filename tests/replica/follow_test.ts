@@ -625,6 +625,14 @@ for (const pollIntervalMs of [0, 10, 60_000]) {
     }));
 }
 
+test("waitFor() refuses what is no TXID, at once", () =>
+  withReplicaFolder({}, async (folder) => {
+    stepValue(folder, 3);
+    await using replica = await openReplica(folder.url, ASKED);
+    await assert.rejects(replica.waitFor(1n << 70n), RangeError);
+    await assert.rejects(replica.waitFor(5 as unknown as bigint), TypeError);
+  }));
+
 test("waitFor() at a gap with pollIntervalMs 0 does not spin", () =>
   withReplicaFolder({}, async (folder) => {
     stepValue(folder, 3);
