@@ -506,7 +506,7 @@ outageTest(
 
 outageTest("a replica closes, and its process ends, while the network is gone", () => {
   let asked: Promise<ColdAnswer> | undefined;
-  return play({ settings: { options: {} } }, async ({ world, observer }) => {
+  return play({ settings: { options: {}, maxStaleMs: 8_000 } }, async ({ world, observer }) => {
     await world.set({ kind: "blackhole" });
     asked = cold(observer);
     await pause(1_500); // a look is under way too
