@@ -18,7 +18,6 @@ import type { LayoutName, ObjectStore } from "../storage/object_store.ts";
 import { LEVELS } from "../view/listing.ts";
 import type { PlanFile } from "../view/plan_file.ts";
 import { makeRestorePlan, type ReplicaFile } from "../view/restore_plan.ts";
-import type { Catalog } from "./catalog.ts";
 import { compareFiles, continuesWal, isSameObject } from "./continuity.ts";
 import type { FollowEvent } from "./follow_event.ts";
 import { followStep } from "./follow_step.ts";
@@ -163,6 +162,15 @@ export class Follower {
   nudgeFromAfar(): void {
     if (performance.now() - this.#lookedMs > NUDGED_LOOK_MS) this.#wantsLook = true;
     this.nudge();
+  }
+
+  /**
+   * All files that are known to be the followed database's. Whether what a listing shows is still that database is judged
+   * by these alone: a file that was opened for another reason may be another's.
+   */
+  *known(): Generator<ReplicaFile> {
+    for (const { file } of this.#options.followed.files) yield file;
+    for (const level of LEVELS) yield* this.#lookout.catalog.level(level);
   }
 
   /** Lists the replica and applies all there is. */
@@ -371,10 +379,7 @@ export class Follower {
       : await this.#lookout.listDue(this.#options.followed.position, this.#looksWide);
     const listed = levels.flatMap(({ files }) => files);
     this.#lookout.listed();
-    const { isSame: isThere, changed } = compareFiles(
-      known(this.#options.followed, this.#lookout.catalog),
-      listed,
-    );
+    const { isSame: isThere, changed } = compareFiles(this.known(), listed);
     let isSame = isThere;
     for (const { known, listed: now } of changed) {
       const isRewritten = await this.#options.followed.isRewritten(known, now);
@@ -495,10 +500,4 @@ function reasonOf({ message }: Error): string {
 function stopwatch(): () => number {
   const [startMs, startDate] = [performance.now(), Date.now()];
   return () => Math.max(performance.now() - startMs, Date.now() - startDate);
-}
-
-/** All that is known of the replica's files. */
-function* known({ files }: Followed, catalog: Catalog): Generator<ReplicaFile> {
-  for (const { file } of files) yield file;
-  for (const level of LEVELS) yield* catalog.level(level);
 }

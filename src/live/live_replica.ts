@@ -155,7 +155,8 @@ export class LiveReplica implements Followed {
     });
     this.#states = new States(native, this.id, store.name);
     const { onNotice } = source;
-    this.#past = new PastStates({ store, layout, files: this.#files, states: this.#states, onNotice });
+    const known = () => this.#follower!.known();
+    this.#past = new PastStates({ store, layout, files: this.#files, states: this.#states, known, onNotice });
     this.#pins = new PinWatch(native, this.id, options.stalePinMs);
     const boundMs = options.maxStaleMs || (options.pollIntervalMs > 0 ? STALE_MS : Infinity);
     const tellStale = (lagMs: number) => source.onEvent({ type: "stale", lagMs });
@@ -458,14 +459,14 @@ export class LiveReplica implements Followed {
   async #leadOn(viewId: number, view: ViewInfo): Promise<string | undefined> {
     const { store, layout } = this.#source;
     const { files: listed } = await listReplica(store, layout, this.#request());
-    const { isSame, changed } = compareFiles([...this.#files.all()].map(({ file }) => file), listed);
+    const { isSame: isThere, changed } = compareFiles(this.#follower!.known(), listed);
+    let isSame = isThere;
     for (const { known, listed: now } of changed) {
-      if (await this.isRewritten(known, now) === false) {
-        return "the replica was made anew under the same names";
-      }
+      const isRewritten = await this.isRewritten(known, now);
+      if (isRewritten === false) return "the replica was made anew under the same names";
+      isSame ||= isRewritten === true;
     }
-    const isOurs = this.#states.isOurs(view.stamp) && (isSame || changed.length > 0);
-    if (!isOurs) {
+    if (!isSame || !this.#states.isOurs(view.stamp)) {
       return "its files were deleted, and nothing tells that what is there now is the same database";
     }
     try {

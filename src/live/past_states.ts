@@ -26,6 +26,8 @@ export interface PastStatesSource {
   readonly layout: LayoutName;
   readonly files: FileSet;
   readonly states: States;
+  /** The files that are known to be the followed database's. */
+  readonly known: () => Iterable<ReplicaFile>;
   /** Takes sentences for a person. */
   readonly onNotice: (text: string) => void;
 }
@@ -157,11 +159,11 @@ export class PastStates {
 
   /** What a plan's state is known by: what it was known by before, when the replica is surely the same. */
   #nameOf(plan: ReplicaFile[], listed: ReplicaFile[], onlyLooks = false) {
-    const { files, states } = this.#source;
-    const { isSame, changed } = compareFiles([...files.all()].map(({ file }) => file), listed);
+    const { known, states } = this.#source;
+    const { isSame, changed } = compareFiles(known(), listed);
     const isOurs = isSame && changed.length === 0;
     const txid = plan.at(-1)!.maxTxid;
-    const stamp = onlyLooks ? 0 : isOurs ? states.stampOf(txid) : states.newStamp();
+    const stamp = onlyLooks ? 0 : isOurs ? states.stampOf(txid) : states.foreignStamp();
     return { txid, stamp, isOurs };
   }
 

@@ -5,7 +5,6 @@
  */
 import type { Native } from "../../ffi/native.ts";
 import { ReplicaClosedError } from "../errors.ts";
-import { formatTxid } from "../ltx/txid.ts";
 import { addTo } from "../pages/counters.ts";
 import { checkShim, type PlanFile } from "../view/plan_file.ts";
 import { makeView } from "../view/view_map.ts";
@@ -39,6 +38,7 @@ export class States {
   readonly #replicaId: number;
   readonly #name: string;
   readonly #stamps = new Map<bigint, number>();
+  readonly #foreign = new Set<number>();
   #oldestStamp = 0;
   #newest: State | undefined;
 
@@ -69,17 +69,25 @@ export class States {
     return stamp;
   }
 
+  /** The same for content that may be another database's. */
+  foreignStamp(): number {
+    const stamp = this.newStamp();
+    this.#foreign.add(stamp);
+    return stamp;
+  }
+
   /** From `stamp` on equal TXIDs mean nothing: another database has taken the replica's place, or may have. */
   renew(txid: bigint, stamp: number): void {
     this.#native.calls.ls_replica_renew(this.#replicaId);
     this.#stamps.clear();
+    for (const foreign of this.#foreign) if (foreign < stamp) this.#foreign.delete(foreign);
     this.#stamps.set(txid, stamp);
     this.#oldestStamp = stamp;
   }
 
-  /** Whether a stamp was given since the last {@link renew}. */
+  /** Whether a stamp was given since the last {@link renew}, and to nothing foreign. */
   isOurs(stamp: number): boolean {
-    return this.#oldestStamp !== 0 && stamp >= this.#oldestStamp;
+    return this.#oldestStamp !== 0 && stamp >= this.#oldestStamp && !this.#foreign.has(stamp);
   }
 
   /** Makes a state of a whole plan. */
@@ -133,11 +141,6 @@ export class States {
     if (this.#native.calls.ls_view_info(viewId, buffer) < 0) return undefined;
     const words = new DataView(buffer.buffer);
     return { txid: words.getBigUint64(0, true), stamp: Number(words.getBigUint64(32, true)) };
-  }
-
-  /** The newest state's TXID as it is written. */
-  toString(): string {
-    return formatTxid(this.#newest?.txid ?? 0n);
   }
 
   /** Gives the newest state up. */

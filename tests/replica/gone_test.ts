@@ -216,3 +216,42 @@ test("A file that another takes the place of is not read under the old index", (
     });
     assert.ok(!(replica.lastError instanceof LtxFormatError), String(replica.lastError));
   }));
+
+test("a database that only a past connection has seen is not taken for the one that was opened", () =>
+  withReplicaFolder({}, (folder) =>
+    withReplicaFolder({}, async (other) => {
+      folder.record(noiseSql(1500));
+      folder.record("UPDATE n SET x = zeroblob(900) WHERE id % 7 = 0");
+      folder.snapshot(2);
+      folder.step("UPDATE n SET x = zeroblob(900) WHERE id % 11 = 0");
+      other.record(noiseSql(1500));
+      other.record("UPDATE n SET x = randomblob(900) WHERE id % 5 = 0");
+      other.record("UPDATE n SET x = randomblob(900) WHERE id % 3 = 0");
+      other.snapshot(3); // the same TXID under names that the first never had
+      await using replica = await openReplica(folder.url, { ...POOL, pollIntervalMs: 0 });
+      const rows = "SELECT id, hex(x) AS x FROM n ORDER BY id";
+      const connections = [replica.connect(), replica.connect()] as const;
+      const [pinned, moved] = connections;
+      const first = (where: string) =>
+        folder.rows(`SELECT sum(length(hex(x))) AS s, count(*) AS n FROM n ${where}`);
+      pinned.exec("PRAGMA cache_size = 5");
+      pinned.exec("BEGIN");
+      assert.deepEqual(
+        rowsOf(pinned, "SELECT sum(length(hex(x))) AS s, count(*) AS n FROM n WHERE id < 10"),
+        first("WHERE id < 10"),
+      );
+      rowsOf(moved, rows); // SQLite's own cache has what it can hold
+      folder.replaceBy(other);
+      const wanted = other.rows(rows);
+      for (let again = 0; again < 2; again++) {
+        const past = replica.connect({ asOf: 3n });
+        assert.deepEqual(rowsOf(past, rows), wanted);
+        past.close();
+        moved.exec("PRAGMA litestream_time = 'txid:0000000000000003'");
+        assert.deepEqual(rowsOf(moved, rows), wanted);
+      }
+      const thrown = thrownBy(() => rowsOf(pinned, rows));
+      assert.match(String(thrown), /StateGoneError|disk I\/O/);
+      assert.ok(replica.lastError instanceof ReplicaError);
+      for (const db of connections) db.close();
+    })));
