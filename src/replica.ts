@@ -26,11 +26,13 @@ import { formatTxid } from "./ltx/txid.ts";
 import { Deadline } from "./deadline.ts";
 import type { Change } from "./diff/change.ts";
 import { readPins } from "./live/pin_watch.ts";
+import { readLagMs } from "./live/stale_watch.ts";
 import { refreshFromAfar, waitFromAfar } from "./joined_replica.ts";
 import { type ReplicaEvent, ReplicaEvents } from "./replica_events.ts";
 import type { Point } from "./time/points.ts";
 import { type Counters, readCounters } from "./pages/counters.ts";
 import { findShim } from "./shim_path.ts";
+import { decodeViewInfo, VIEW_INFO_SIZE, type ViewInfo } from "./view/view_map.ts";
 
 /** The most that a database opened by `connect()` without a class is known to have; `bun:sqlite` and `node:sqlite` do. */
 export interface ReplicaDatabase {
@@ -132,9 +134,6 @@ const MOMENT_BYTES_MAX = 200;
 
 /** How long is waited for a transaction where nothing is said, in ms. */
 const WAIT_MS = 60_000;
-
-/** Words of a view as the shim tells it: TXID, commit, page size, time, stamp, handle. */
-const VIEW_WORDS = 6;
 
 /** What a Replica is made of; ours only. */
 interface Parts {
@@ -243,28 +242,24 @@ export class Replica implements AsyncDisposable {
 
   /** The TXID that the next transaction will see. 0n after closing. */
   get txid(): bigint {
-    return this.#view()[0] ?? 0n;
+    return this.#view()?.txid ?? 0n;
   }
 
   /** Size of the database in pages, and of a page in bytes, as the next transaction will see it. */
   get size(): { readonly commit: number; readonly pageSize: number } {
-    const view = this.#view();
-    return { commit: Number(view[1] ?? 0n), pageSize: Number(view[2] ?? 0n) };
+    const { commit = 0, pageSize = 0 } = this.#view() ?? {};
+    return { commit, pageSize };
   }
 
   /** When the newest transaction was written, by its writer's clock; undefined after closing. */
   get time(): Date | undefined {
-    const ms = this.#view()[3];
-    return ms === undefined ? undefined : new Date(Number(ms));
+    const view = this.#view();
+    return view && new Date(view.timeMs);
   }
 
   /** Time since the replica was last seen, in ms: what is newer than that may be missing. Infinity after closing. */
   get lagMs(): number {
-    const buffer = new Uint8Array(8);
-    if (this.#closing || this.#native.calls.ls_replica_lag(this.#shared.replicaId, buffer) < 0) {
-      return Infinity;
-    }
-    return Number(new DataView(buffer.buffer).getBigUint64(0, true));
+    return this.#closing ? Infinity : readLagMs(this.#native, this.#shared.replicaId) ?? Infinity;
   }
 
   /**
@@ -383,12 +378,11 @@ export class Replica implements AsyncDisposable {
     );
   }
 
-  #view(): bigint[] {
-    if (this.#closing) return [];
-    const buffer = new Uint8Array(VIEW_WORDS * 8);
-    if (this.#native.calls.ls_replica_view(this.#shared.replicaId, buffer) < 0) return [];
-    const view = new DataView(buffer.buffer);
-    return Array.from({ length: VIEW_WORDS }, (_, i) => view.getBigUint64(i * 8, true));
+  #view(): ViewInfo | undefined {
+    if (this.#closing) return undefined;
+    const bytes = new Uint8Array(VIEW_INFO_SIZE);
+    if (this.#native.calls.ls_replica_view(this.#shared.replicaId, bytes) < 0) return undefined;
+    return decodeViewInfo(bytes);
   }
 
   /**

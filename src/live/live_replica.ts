@@ -28,12 +28,13 @@ import type { LayoutName, ObjectStore, RequestOptions } from "../storage/object_
 import { explainEmpty, type Listing, listLevel, listReplica } from "../view/listing.ts";
 import { checkShim, type PlanFile } from "../view/plan_file.ts";
 import { makeRestorePlan, type ReplicaFile } from "../view/restore_plan.ts";
+import { type ViewInfo, viewInfo } from "../view/view_map.ts";
 import { type Point, points, type PointsOptions } from "../time/points.ts";
 import { FileSet, identity } from "./file_set.ts";
 import { PastStates } from "./past_states.ts";
 import { PinWatch } from "./pin_watch.ts";
 import { StaleWatch } from "./stale_watch.ts";
-import { type State, States, type ViewInfo } from "./states.ts";
+import { type State, States } from "./states.ts";
 import { ViewPages } from "./view_pages.ts";
 
 /** How often a plan is made anew because files of it were deleted meanwhile. */
@@ -420,7 +421,7 @@ export class LiveReplica implements Followed {
 
   /** Finds other files that make up what a view shows; several readers share one search. */
   #replan(viewId: number, cause: ObjectGoneError): Promise<void> {
-    const view = this.#states.info(viewId);
+    const view = viewInfo(this.#source.native, viewId);
     if (view === undefined) return Promise.reject(this.#closedError());
     const gone = this.#gone.get(view.stamp);
     // For the newest state the files may be back; an older one has been given up.

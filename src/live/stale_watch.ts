@@ -8,6 +8,13 @@ import type { Native } from "../../ffi/native.ts";
 /** The longest time that a timer keeps. */
 const TIMER_MS_MAX = 2 ** 31 - 1;
 
+/** Time since a replica was last seen, in ms; undefined before it ever was, and once it is gone. */
+export function readLagMs(native: Native, replicaId: number): number | undefined {
+  const bytes = new Uint8Array(8);
+  if (native.calls.ls_replica_lag(replicaId, bytes) < 0) return undefined;
+  return Number(new DataView(bytes.buffer).getBigUint64(0, true));
+}
+
 /** Watches the lag of one replica. */
 export class StaleWatch {
   readonly #native: Native;
@@ -33,9 +40,8 @@ export class StaleWatch {
 
   /** Looks at the lag: it grows while a look hangs, and while the machine sleeps. */
   check(): void {
-    const buffer = new Uint8Array(8);
-    if (this.#isTold || this.#native.calls.ls_replica_lag(this.#replicaId, buffer) < 0) return;
-    const lagMs = Number(new DataView(buffer.buffer).getBigUint64(0, true));
+    const lagMs = this.#isTold ? undefined : readLagMs(this.#native, this.#replicaId);
+    if (lagMs === undefined) return;
     if (lagMs <= this.#boundMs) return this.#wait(this.#boundMs - lagMs);
     this.#isTold = true;
     this.#tell(lagMs);

@@ -12,9 +12,6 @@ import { makeView } from "../view/view_map.ts";
 /** Stamps that are remembered, for states that are seen again. */
 const STAMPS_MAX = 1024;
 
-/** Words of a view as the shim tells it. */
-const VIEW_WORDS = 6;
-
 /** One state: what the database was after a transaction. */
 export interface State {
   /** The shim's handle; whoever made the state holds a reference. */
@@ -24,12 +21,6 @@ export interface State {
   readonly stamp: number;
   /** The files it was made of, in order, less those of which no page is left; at least the last. */
   readonly files: readonly PlanFile[];
-}
-
-/** What the shim tells of a view. */
-export interface ViewInfo {
-  readonly txid: bigint;
-  readonly stamp: number;
 }
 
 /** Makes states of one replica and keeps the newest. */
@@ -133,14 +124,6 @@ export class States {
   /** Gives a state's reference up. */
   release(state: State): void {
     this.#native.calls.ls_view_release(state.viewId);
-  }
-
-  /** What a view is; undefined when nobody holds it any more. */
-  info(viewId: number): ViewInfo | undefined {
-    const buffer = new Uint8Array(VIEW_WORDS * 8);
-    if (this.#native.calls.ls_view_info(viewId, buffer) < 0) return undefined;
-    const words = new DataView(buffer.buffer);
-    return { txid: words.getBigUint64(0, true), stamp: Number(words.getBigUint64(32, true)) };
   }
 
   /** Gives the newest state up. */

@@ -9,14 +9,11 @@ import type { PageSource } from "../diff/page_source.ts";
 import { ReplicaError, StateGoneError } from "../errors.ts";
 import type { PageRequest } from "./live_replica.ts";
 import { nextTurn } from "../view/plan_file.ts";
-import { locate } from "../view/view_map.ts";
+import { locate, viewInfo } from "../view/view_map.ts";
 import type { ReplicaFile } from "../view/restore_plan.ts";
 
 /** How often a page is loaded anew because it was evicted, or its file gave way to another, before it was read. */
 const ATTEMPTS_MAX = 16;
-
-/** Words of a view as the shim tells it. */
-const VIEW_WORDS = 6;
 
 /** Page numbers asked for at once. */
 const CHANGED_BATCH = 65_536;
@@ -43,15 +40,14 @@ export class ViewPages implements PageSource {
     this.#native = native;
     this.#serve = serve;
     this.viewId = viewId;
-    const buffer = new Uint8Array(VIEW_WORDS * 8);
-    if (native.calls.ls_view_hold(viewId) < 0 || native.calls.ls_view_info(viewId, buffer) < 0) {
+    const info = native.calls.ls_view_hold(viewId) < 0 ? undefined : viewInfo(native, viewId);
+    if (info === undefined) {
       throw new StateGoneError("Cannot read view: nobody holds it, expected one that is seen");
     }
-    const words = new DataView(buffer.buffer);
-    this.txid = words.getBigUint64(0, true);
-    this.stamp = Number(words.getBigUint64(32, true));
-    this.commit = Number(words.getBigUint64(8, true));
-    this.pageSize = Number(words.getBigUint64(16, true));
+    this.txid = info.txid;
+    this.stamp = info.stamp;
+    this.commit = info.commit;
+    this.pageSize = info.pageSize;
   }
 
   /** A page as it is stored, to be kept. */
