@@ -59,7 +59,7 @@ export interface RequestOptions {
   readonly attemptsMax?: number;
   /**
    * Called as bytes of the answer arrive, with all that have arrived so far: a view, not to be kept. Calls begin
-   * anew when the request is tried again.
+   * anew when the request is tried again; until then they never go back, though views may be of two buffers.
    */
   readonly onProgress?: (received: Uint8Array) => void;
 }
@@ -90,6 +90,8 @@ export interface RequestCounts {
   bytes: number;
   /** Attempts beyond the first of a request. */
   retries: number;
+  /** Reads sent a second time while the first request brought nothing; absent where there were none. */
+  hedges?: number;
 }
 
 /** A place where a replica's objects lie: a bucket with a prefix, or a folder. Keys are relative to it. */

@@ -43,7 +43,8 @@ export async function openStore(
 ): Promise<ObjectStore> {
   if (location.scheme === "file") {
     const { FolderStore } = await import("./folder.ts");
-    return new RetryingStore(new FolderStore(location), options);
+    // A second request would go the same way to the same disk.
+    return new RetryingStore(new FolderStore(location), { ...options, hedge: false });
   }
   const { S3Store } = await import("./s3.ts");
   const inner = new S3Store(location, {

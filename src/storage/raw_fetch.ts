@@ -12,7 +12,7 @@ import type { IncomingMessage } from "node:http";
 
 /** What {@link rawFetch} is given beside the address. */
 export interface RawRequest {
-  readonly headers: Headers;
+  readonly headers: Readonly<Record<string, string>>;
   readonly signal: AbortSignal | undefined;
   /** Whether TLS certificates are verified. */
   readonly rejectUnauthorized: boolean;
@@ -39,7 +39,7 @@ export async function rawFetch(origin: string, path: string, request: RawRequest
       hostname: url.hostname.replace(/^\[|\]$/g, ""),
       port: url.port || (secure ? 443 : 80),
       path,
-      headers: { ...Object.fromEntries(request.headers), host: url.host },
+      headers: { ...request.headers, host: url.host },
       agent: false,
       rejectUnauthorized: request.rejectUnauthorized,
     }, (incoming: IncomingMessage) => resolve(responseOf(incoming, cancel)));

@@ -25,40 +25,59 @@ export class RequestQueue {
   /**
    * Runs `task` when its turn comes.
    *
-   * @throws the signal's reason where it aborts while the task waits, else what `task` throws
+   * @throws a signal's reason where it aborts while the task waits, else what `task` throws
    */
-  async run<T>(task: () => Promise<T>, signal?: AbortSignal): Promise<T> {
-    signal?.throwIfAborted();
-    if (this.#running < this.#limit) this.#running++;
-    else await this.#turn(signal);
+  async run<T>(task: () => Promise<T>, ...signals: AbortSignal[]): Promise<T> {
+    for (const signal of signals) signal.throwIfAborted();
+    if (!this.tryEnter()) await this.#turn(signals);
     try {
       return await task();
     } finally {
-      this.#handOver();
+      this.leave();
     }
   }
 
-  /** Resolves when another task has handed its place over: the count of running ones stays as it is. */
-  #turn(signal: AbortSignal | undefined): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const enter = () => {
-        signal?.removeEventListener("abort", leave);
-        resolve();
-      };
-      const leave = () => {
-        this.#waiting.delete(enter);
-        reject(signal?.reason);
-      };
-      this.#waiting.add(enter);
-      signal?.addEventListener("abort", leave, { once: true });
-    });
+  /** Takes a place where one is free at once; {@link leave} gives it back. */
+  tryEnter(): boolean {
+    if (this.#running === this.#limit) return false;
+    this.#running++;
+    return true;
   }
 
-  #handOver(): void {
+  /** Gives a place back: to the task that has waited longest. */
+  leave(): void {
     for (const enter of this.#waiting) {
       this.#waiting.delete(enter);
       return enter();
     }
     this.#running--;
   }
+
+  /** Resolves when another task has handed its place over: the count of running ones stays as it is. */
+  #turn(signals: readonly AbortSignal[]): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const ignore = onAbort(signals, (reason) => {
+        this.#waiting.delete(enter);
+        reject(reason);
+      });
+      const enter = () => {
+        ignore();
+        resolve();
+      };
+      this.#waiting.add(enter);
+    });
+  }
+}
+
+/** Calls `end` once with the reason of the first of `signals` to abort; what it returns ends the watching. */
+export function onAbort(signals: readonly AbortSignal[], end: (reason: unknown) => void): () => void {
+  const aborted = (event: Event) => {
+    ignore();
+    end((event.target as AbortSignal).reason);
+  };
+  const ignore = () => {
+    for (const signal of signals) signal.removeEventListener("abort", aborted);
+  };
+  for (const signal of signals) signal.addEventListener("abort", aborted);
+  return ignore;
 }

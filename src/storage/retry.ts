@@ -6,6 +6,7 @@
 
 import { DeadlineError, ReplicaClosedError, StorageError, type StorageErrorDetails } from "../errors.ts";
 import type { Log } from "../log.ts";
+import { HedgeClock, ReadHedge } from "./hedge.ts";
 import {
   type ByteRange,
   checkRange,
@@ -17,7 +18,7 @@ import {
   type RequestCounts,
   type RequestOptions,
 } from "./object_store.ts";
-import { RequestQueue } from "./request_queue.ts";
+import { onAbort, RequestQueue } from "./request_queue.ts";
 
 /** How long and how often is tried. */
 export interface RetryPolicy {
@@ -53,12 +54,15 @@ export interface RetryOptions extends Partial<RetryPolicy>, Partial<RetryClock> 
 
 /** One attempt, as the operation sees it. */
 export interface Attempt {
-  /** Aborts when the attempt's time is over or the caller wants no more. */
+  /** Aborts when the attempt's time is over, it was answered otherwise, or the caller wants no more. */
   readonly signal: AbortSignal;
   /** From 1. */
   readonly number: number;
-  /** Says that something arrived: the attempt's time begins anew, within the total. */
-  progress(): void;
+  /**
+   * Says that something arrived, `size` bytes in all: the attempt's time begins anew, within the total.
+   * Returns whether that is news: where the attempt was sent twice, the other request may be ahead.
+   */
+  progress(size?: number): boolean;
 }
 
 /** Defaults of {@link RetryPolicy}. */
@@ -107,27 +111,14 @@ export async function withRetries<T>(
   operation: (attempt: Attempt) => Promise<T>,
   options: RetryOptions = {},
 ): Promise<T> {
-  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
-  const limits: RetryPolicy & RetryClock & RetryOptions = { ...RETRY_DEFAULTS, ...SYSTEM_CLOCK, ...given };
-  const startMs = limits.now();
-  const endMs = startMs + limits.totalTimeoutMs;
-  let reason: StorageError | undefined;
-  for (let number = 1;; number++) {
-    options.signal?.throwIfAborted();
-    const outcome = await settle(runAttempt(what, operation, { number, endMs, limits }));
-    if ("value" in outcome) return outcome.value;
-    const error = outcome.error;
-    options.signal?.throwIfAborted();
-    if (!(error instanceof StorageError) || !error.retryable) throw error;
-    if (!(error instanceof CutShortError)) reason = error; // that one says nothing: the failure before it does
-    if (number >= limits.attemptsMax && limits.now() < endMs) throw error;
-    const delayMs = delayAfter(error, number, limits);
-    if (limits.now() + delayMs >= endMs) {
-      throw deadlineError(what, { number, tookMs: limits.now() - startMs, delayMs, limits }, reason ?? error);
-    }
-    await limits.sleep(delayMs, options.signal ?? new AbortController().signal);
-    options.onRetry?.(error);
-  }
+  const basis = withDefaults(options);
+  const signals = options.signal === undefined ? [] : [options.signal];
+  return await tryUntil(what, operation, {
+    ...basis,
+    alarm: new Alarm(basis),
+    signals,
+    onRetry: options.onRetry,
+  });
 }
 
 /** `Retry-After` in ms: seconds, or a date; undefined where it is neither. */
@@ -138,13 +129,57 @@ export function parseRetryAfter(value: string | null, nowMs: number): number | u
   return Number.isNaN(dateMs) ? undefined : Math.max(0, dateMs - nowMs);
 }
 
-type Limits = RetryPolicy & RetryClock & RetryOptions;
+/** What bounds one operation's attempts. */
+interface Limits extends RetryPolicy, RetryClock {
+  readonly alarm: Alarm;
+  /** Each ends attempts and pauses at once. */
+  readonly signals: readonly AbortSignal[];
+  readonly onRetry?: ((error: StorageError) => void) | undefined;
+  /** Where an attempt may be sent a second time. */
+  readonly hedge?: ReadHedge | undefined;
+}
 
-async function settle<T>(promise: Promise<T>): Promise<{ value: T } | { error: unknown }> {
-  try {
-    return { value: await promise };
-  } catch (error) {
-    return { error };
+function withDefaults(given: Partial<RetryPolicy & RetryClock>): RetryPolicy & RetryClock {
+  return {
+    attemptTimeoutMs: given.attemptTimeoutMs ?? RETRY_DEFAULTS.attemptTimeoutMs,
+    totalTimeoutMs: given.totalTimeoutMs ?? RETRY_DEFAULTS.totalTimeoutMs,
+    baseDelayMs: given.baseDelayMs ?? RETRY_DEFAULTS.baseDelayMs,
+    maxDelayMs: given.maxDelayMs ?? RETRY_DEFAULTS.maxDelayMs,
+    attemptsMax: given.attemptsMax ?? RETRY_DEFAULTS.attemptsMax,
+    now: given.now ?? SYSTEM_CLOCK.now,
+    random: given.random ?? SYSTEM_CLOCK.random,
+    sleep: given.sleep ?? SYSTEM_CLOCK.sleep,
+  };
+}
+
+async function tryUntil<T>(
+  what: string,
+  operation: (attempt: Attempt) => Promise<T>,
+  limits: Limits,
+): Promise<T> {
+  const startMs = limits.now();
+  const endMs = startMs + limits.totalTimeoutMs;
+  let reason: StorageError | undefined;
+  for (let number = 1;; number++) {
+    for (const signal of limits.signals) signal.throwIfAborted();
+    try {
+      return await new RunningAttempt({ what, operation, number, endMs, limits }).outcome;
+    } catch (error) {
+      for (const signal of limits.signals) signal.throwIfAborted();
+      if (!(error instanceof StorageError) || !error.retryable) throw error;
+      if (!(error instanceof CutShortError)) reason = error; // That one says nothing: the one before it does.
+      if (number >= limits.attemptsMax && limits.now() < endMs) throw error;
+      const delayMs = delayAfter(error, number, limits);
+      if (limits.now() + delayMs >= endMs) {
+        throw deadlineError(
+          what,
+          { number, tookMs: limits.now() - startMs, delayMs, limits },
+          reason ?? error,
+        );
+      }
+      await limits.sleep(delayMs, AbortSignal.any([...limits.signals]));
+      limits.onRetry?.(error);
+    }
   }
 }
 
@@ -176,44 +211,193 @@ function seconds(ms: number): string {
   return ms < 1000 ? `${Math.round(ms)} ms` : `${Math.round(ms / 100) / 10} s`;
 }
 
-/** One attempt under its own clock. It ends when its time does, even if the operation does not look at its signal. */
-async function runAttempt<T>(
-  what: string,
-  operation: (attempt: Attempt) => Promise<T>,
-  { number, endMs, limits }: { number: number; endMs: number; limits: Limits },
-): Promise<T> {
-  const controller = new AbortController();
-  const finished = new AbortController();
-  const follow = () => controller.abort(limits.signal?.reason);
-  limits.signal?.addEventListener("abort", follow, { once: true });
-  let quietSinceMs = limits.now();
-  const watch = async () => {
-    for (;;) {
-      const waitMs = Math.min(quietSinceMs + limits.attemptTimeoutMs, endMs) - limits.now();
-      if (waitMs <= 0) break;
-      await limits.sleep(waitMs, finished.signal);
+/** How late the alarm may ring, in ms: where the loop was held longer, answers have come unseen. */
+const LATE_MS = 10;
+/** After what time a hedge is tried again that found no place, in ms. */
+const HEDGE_PAUSE_MS = 50;
+
+/** What is attempted. */
+interface Plan<T> {
+  /** Completes "Cannot …". */
+  readonly what: string;
+  readonly operation: (attempt: Attempt) => Promise<T>;
+  readonly number: number;
+  /** When the time of all attempts is over. */
+  readonly endMs: number;
+  readonly limits: Limits;
+}
+
+/**
+ * One attempt: a request, and perhaps a second one beside it. The first answer ends it, so does the end of
+ * its time, even if the operation does not look at its signal.
+ */
+class RunningAttempt<T> implements Due {
+  readonly outcome: Promise<T>;
+  readonly #plan: Plan<T>;
+  readonly #controller = new AbortController();
+  readonly #ignoreSignals: () => void;
+  #resolve!: (value: T) => void;
+  #reject!: (error: unknown) => void;
+  #isOver = false;
+  #requestsOut = 0;
+  #quietSinceMs: number;
+  #hedgeAtMs: number;
+  #sizeMax = 0;
+  /** What one of two requests failed with while the other goes on. */
+  #failure: StorageError | undefined;
+
+  constructor(plan: Plan<T>) {
+    const { limits } = this.#plan = plan;
+    this.#quietSinceMs = limits.now();
+    this.#hedgeAtMs = this.#quietSinceMs + (limits.hedge?.delayMs ?? Infinity);
+    this.outcome = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+    this.#ignoreSignals = onAbort(limits.signals, (reason) => this.#fail(reason));
+    limits.alarm.add(this);
+    this.#send();
+  }
+
+  get dueMs(): number {
+    return Math.min(this.#hedgeAtMs, this.#timeOverMs());
+  }
+
+  ring(nowMs: number): void {
+    const { what, limits: { hedge, attemptTimeoutMs } } = this.#plan;
+    if (nowMs >= this.#timeOverMs()) {
+      this.#fail(this.#failure ?? stalledError(what, nowMs - this.#quietSinceMs, attemptTimeoutMs));
+    } else if (nowMs - this.#hedgeAtMs > LATE_MS) this.#hedgeAtMs = nowMs + LATE_MS;
+    else if (!hedge?.begin()) this.#hedgeAtMs = nowMs + HEDGE_PAUSE_MS;
+    else {
+      this.#hedgeAtMs = Infinity;
+      this.#send();
     }
-    controller.abort(stalledError(what, limits.now() - quietSinceMs, limits));
-  };
-  const aborted = new Promise<never>((_, reject) => {
-    controller.signal.addEventListener("abort", () => reject(controller.signal.reason), { once: true });
-  });
-  const progress = () => void (quietSinceMs = limits.now());
-  watch().catch(() => {}); // Rejects only because the attempt has finished.
-  try {
-    return await Promise.race([operation({ signal: controller.signal, number, progress }), aborted]);
-  } finally {
-    finished.abort();
-    limits.signal?.removeEventListener("abort", follow);
+  }
+
+  #timeOverMs(): number {
+    const { endMs, limits } = this.#plan;
+    return Math.min(this.#quietSinceMs + limits.attemptTimeoutMs, endMs);
+  }
+
+  /** Sends a request; what becomes of it is told to the attempt. */
+  async #send(): Promise<void> {
+    const { operation, number, limits } = this.#plan;
+    const sentMs = limits.now();
+    let isSilent = true;
+    const progress = (size = 0) => {
+      if (this.#isOver) return false;
+      this.#quietSinceMs = limits.now();
+      this.#hedgeAtMs = Infinity;
+      if (isSilent) limits.hedge?.answered(this.#quietSinceMs - sentMs);
+      isSilent = false;
+      return this.#isNews(size);
+    };
+    this.#requestsOut++;
+    try {
+      const value = await operation({ signal: this.#controller.signal, number, progress });
+      this.#requestsOut--;
+      progress();
+      this.#end(() => this.#resolve(value));
+    } catch (error) {
+      this.#requestsOut--;
+      this.#failOne(error);
+    }
+  }
+
+  /** A failure that may pass says nothing while the other request goes on; one for good is an answer. */
+  #failOne(error: unknown): void {
+    const mayPass = error instanceof StorageError && error.retryable;
+    if (mayPass && this.#requestsOut > 0) this.#failure = error;
+    else if (mayPass && this.#failure instanceof RetryAfterError) this.#fail(this.#failure);
+    else this.#fail(error);
+  }
+
+  #fail(error: unknown): void {
+    this.#end(() => this.#reject(error), error);
+  }
+
+  /** Settles the outcome; what still runs is aborted. */
+  #end(settle: () => void, reason?: unknown): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    const { alarm, hedge } = this.#plan.limits;
+    alarm.delete(this);
+    this.#ignoreSignals();
+    settle();
+    if (this.#requestsOut > 0) this.#controller.abort(reason);
+    hedge?.end();
+  }
+
+  #isNews(size: number): boolean {
+    if (size < this.#sizeMax) return false;
+    this.#sizeMax = size;
+    return true;
   }
 }
 
-function stalledError(what: string, quietMs: number, limits: Limits): StorageError {
-  const isCutShort = quietMs < limits.attemptTimeoutMs;
+function stalledError(what: string, quietMs: number, attemptTimeoutMs: number): StorageError {
+  const isCutShort = quietMs < attemptTimeoutMs;
   const found = isCutShort ? "the time was over" : `nothing arrived for ${seconds(quietMs)}`;
   const details = { key: "", status: 0, code: "Timeout", retryable: true };
   const Thrown = isCutShort ? CutShortError : StorageError;
   return new Thrown(`Cannot ${what}: ${found}, expected a whole answer`, details);
+}
+
+/** Something that is due at a moment. */
+interface Due {
+  /** When; it may become later at any time. */
+  readonly dueMs: number;
+  /** Called when that moment has come; it is another one, or deleted, afterwards. */
+  ring(nowMs: number): void;
+}
+
+/** One timer for all that is due: set to the earliest moment, and looked at again when that has come. */
+class Alarm {
+  readonly #clock: RetryClock;
+  readonly #due = new Set<Due>();
+  #setForMs = Infinity;
+  #timer: AbortController | undefined;
+
+  constructor(clock: RetryClock) {
+    this.#clock = clock;
+  }
+
+  add(due: Due): void {
+    this.#due.add(due);
+    this.#setFor(due.dueMs);
+  }
+
+  delete(due: Due): void {
+    this.#due.delete(due);
+    if (this.#due.size === 0) this.#stop(); // A timer keeps a process from its end.
+  }
+
+  #setFor(atMs: number): void {
+    if (atMs >= this.#setForMs) return;
+    this.#stop();
+    this.#setForMs = atMs;
+    this.#timer = new AbortController();
+    const waitMs = Math.max(0, atMs - this.#clock.now());
+    // Rejects only where it was stopped.
+    this.#clock.sleep(waitMs, this.#timer.signal).then(() => this.#ring(), () => {});
+  }
+
+  #stop(): void {
+    this.#timer?.abort();
+    this.#timer = undefined;
+    this.#setForMs = Infinity;
+  }
+
+  #ring(): void {
+    this.#timer = undefined;
+    this.#setForMs = Infinity;
+    const nowMs = this.#clock.now();
+    for (const due of this.#due) if (due.dueMs <= nowMs) due.ring(nowMs);
+    let nextMs = Infinity;
+    for (const { dueMs } of this.#due) nextMs = Math.min(nextMs, dueMs);
+    this.#setFor(nextMs);
+  }
 }
 
 function sleep(ms: number, signal: AbortSignal): Promise<void> {
@@ -237,6 +421,8 @@ export interface RetryingStoreOptions extends Partial<RetryPolicy>, Partial<Retr
   readonly requestsMax?: number;
   /** Where each further attempt is told, for whoever looks for a fault. */
   readonly log?: Log | undefined;
+  /** Whether a read that is not answered in its usual time is sent again; yes where nothing is said. */
+  readonly hedge?: boolean;
 }
 
 const REQUESTS_MAX_DEFAULT = 64;
@@ -244,19 +430,27 @@ const REQUESTS_MAX_DEFAULT = 64;
 /**
  * Any store, with a queue, deadlines and retries around each of its requests.
  *
- * A request's time begins when its turn in the queue comes, and a read's grows with its size. A listing is cut into pages, each a request of its own; one
- * that fails on the way goes on after the last key it gave.
+ * A request's time begins when its turn in the queue comes, and a read's grows with its size. A listing is
+ * cut into pages, each a request of its own; one that fails on the way goes on after the last key it gave.
+ *
+ *     read → queue → tries → attempt ─┬→ request ─┬→ inner store
+ *     (a place)                       └→ (hedge) ─┘   where nothing has come; a free place of its own
  */
 export class RetryingStore implements ObjectStore {
   readonly #inner: ObjectStore;
   readonly #options: RetryingStoreOptions;
   readonly #queue: RequestQueue;
+  readonly #hedgeClock = new HedgeClock();
+  readonly #basis: RetryPolicy & RetryClock;
+  readonly #alarm: Alarm;
   readonly #closing = new AbortController();
 
   constructor(inner: ObjectStore, options: RetryingStoreOptions = {}) {
     this.#inner = inner;
     this.#options = options;
     this.#queue = new RequestQueue(options.requestsMax ?? REQUESTS_MAX_DEFAULT);
+    this.#basis = withDefaults(options);
+    this.#alarm = new Alarm(this.#basis);
   }
 
   get name(): string {
@@ -278,7 +472,7 @@ export class RetryingStore implements ObjectStore {
       return pages.next();
     };
     for (;;) {
-      const page = await this.#request(what, options, (attemptOptions, number) => {
+      const page = await this.#request({ what }, options, (attemptOptions, number) => {
         current = attemptOptions;
         if (number > 1) pages = undefined;
         return nextPage();
@@ -292,7 +486,8 @@ export class RetryingStore implements ObjectStore {
   async read(of: ObjectIdentity, range: ByteRange, options: RequestOptions = {}): Promise<ReadResult> {
     checkRange(range);
     const what = `read bytes ${range.offset}-${range.offset + range.size - 1} of "${of.key}" in ${this.name}`;
-    return await this.#request(what, options, (given) => this.#inner.read(of, range, given), range.size);
+    const asked = { what, size: range.size, hedge: this.#hedgeOf(what, of, options) };
+    return await this.#request(asked, options, (given) => this.#inner.read(of, range, given));
   }
 
   async close(): Promise<void> {
@@ -302,43 +497,47 @@ export class RetryingStore implements ObjectStore {
     await this.#inner.close();
   }
 
+  /**
+   * The second request that a read may send. Reads that mind their own time have none; nor have those of
+   * whatever has the key, since two answers may be of two objects.
+   */
+  #hedgeOf(what: string, of: ObjectIdentity, options: RequestOptions): ReadHedge | undefined {
+    const isTimed = options.attemptsMax === 1 || options.attemptTimeoutMs !== undefined;
+    if (this.#options.hedge === false || isTimed || of.etag === "") return undefined;
+    return new ReadHedge(this.#hedgeClock, this.#queue, () => {
+      this.counts.hedges = (this.counts.hedges ?? 0) + 1;
+      this.#options.log?.debug(`Asking a second time, nothing has come yet: ${what}`);
+    });
+  }
+
   /** Waits for its turn, then tries until the deadline. */
   async #request<T>(
-    what: string,
+    { what, size = 0, hedge }: { what: string; size?: number; hedge?: ReadHedge | undefined },
     options: RequestOptions,
     operation: (options: RequestOptions, number: number) => Promise<T>,
-    size = 0,
   ): Promise<T> {
-    const either = new AbortController();
-    const sources = [this.#closing.signal, options.signal].filter((signal) => signal !== undefined);
-    const follow = () => either.abort(sources.find((signal) => signal.aborted)?.reason);
-    for (const source of sources) source.addEventListener("abort", follow, { once: true });
-    if (sources.some((source) => source.aborted)) follow();
-    const attempted = (attempt: Attempt) =>
-      operation({
-        signal: attempt.signal,
-        onProgress: (received) => {
-          attempt.progress();
-          options.onProgress?.(received);
-        },
-      }, attempt.number);
-    const { totalTimeoutMs = RETRY_DEFAULTS.totalTimeoutMs } = this.#options;
-    const limits: RetryOptions = {
-      ...this.#options,
+    const attempted = ({ signal, number, progress }: Attempt) => {
+      const onProgress = (received: Uint8Array) => {
+        if (progress(received.length)) options.onProgress?.(received);
+      };
+      return operation({ signal, onProgress }, number);
+    };
+    const { totalTimeoutMs, attemptTimeoutMs, attemptsMax } = this.#basis;
+    const signals = [this.#closing.signal, ...(options.signal === undefined ? [] : [options.signal])];
+    const limits: Limits = {
+      ...this.#basis,
       totalTimeoutMs: options.timeoutMs ?? totalTimeoutMs + size / SLOWEST_BYTES_PER_SECOND * 1000,
-      attemptTimeoutMs: options.attemptTimeoutMs ?? this.#options.attemptTimeoutMs,
-      attemptsMax: options.attemptsMax ?? this.#options.attemptsMax,
-      signal: either.signal,
+      attemptTimeoutMs: options.attemptTimeoutMs ?? attemptTimeoutMs,
+      attemptsMax: options.attemptsMax ?? attemptsMax,
+      alarm: this.#alarm,
+      signals,
+      hedge,
       onRetry: ({ message }) => {
         this.counts.retries++;
         this.#options.log?.debug(`Trying again: ${message}`);
       },
     };
-    try {
-      return await this.#queue.run(() => withRetries(what, attempted, limits), either.signal);
-    } finally {
-      for (const source of sources) source.removeEventListener("abort", follow);
-    }
+    return await this.#queue.run(() => tryUntil(what, attempted, limits), ...signals);
   }
 }
 

@@ -28,7 +28,7 @@ import type { FetchFunction } from "./fetch_function.ts";
 import { PROVIDERS } from "./providers.ts";
 import { hasDotSegments, rawFetch } from "./raw_fetch.ts";
 import type { S3Location } from "./replica_url.ts";
-import { addressOf, encodeKey, encodeQuery } from "./s3_address.ts";
+import { type Address, addressOf, encodeKey, encodeQuery } from "./s3_address.ts";
 import { collectBody, readRange, type S3Answer } from "./s3_body.ts";
 import {
   faultError,
@@ -62,7 +62,36 @@ interface Ask extends S3Asked {
   readonly objectKey: string;
   /** Encoded query without its question mark. */
   readonly query: string;
+  /** Value of If-Match; empty for none. */
+  readonly ifMatch: string;
+  /** Value of Range; empty for none. */
+  readonly range: string;
+}
+
+/** For whom requests are signed, and as which region's. */
+interface Signing {
+  readonly region: string;
+  readonly credentials: Credentials | undefined;
+}
+
+/** A request that is signed; all that is missing is its range, which no signature covers. */
+interface SignedRequest {
+  readonly origin: string;
+  /** Path and query as they are sent. */
+  readonly target: string;
+  /** Whether only {@link rawFetch} can send it. */
+  readonly isRaw: boolean;
   readonly headers: Readonly<Record<string, string>>;
+}
+
+/** What was signed within one second: the same request has the same signature until it ends. */
+interface SignedSecond extends Signing {
+  /** Seconds since the Unix epoch. */
+  readonly second: number;
+  /** As a signature spells it. */
+  readonly datetime: string;
+  readonly address: Address;
+  readonly requests: Map<string, Promise<SignedRequest>>;
 }
 
 const EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
@@ -83,6 +112,10 @@ export class S3Store implements ObjectStore {
   readonly #fetch: FetchFunction;
   readonly #now: () => number;
   readonly #signingKeys = new Map<string, ArrayBuffer>();
+  readonly #providerHeaders: Readonly<Record<string, string>>;
+  /** What fetch is given with each request. */
+  readonly #fetchInit: RequestInit;
+  #signedSecond: SignedSecond | undefined;
   #region: string;
   #closed = false;
 
@@ -94,6 +127,9 @@ export class S3Store implements ObjectStore {
     this.#fetch = options.fetch ?? ((url, init) => globalThis.fetch(url, init));
     this.#now = options.now ?? Date.now;
     this.#region = location.region || options.region || REGION_DEFAULT;
+    this.#providerHeaders = PROVIDERS.find(({ name }) => name === location.provider)?.headers ?? {};
+    const tls = location.skipVerify ? { tls: { rejectUnauthorized: false } } : {};
+    this.#fetchInit = { ...tls, ...options.fetchInit, redirect: "manual" };
   }
 
   async *list(prefix: string, options: ListOptions = {}): AsyncGenerator<ListedObject[], void, undefined> {
@@ -136,11 +172,8 @@ export class S3Store implements ObjectStore {
       ...asked,
       objectKey: this.#prefix + of.key,
       query: "",
-      headers: {
-        range: `bytes=${range.offset}-${last}`,
-        ...(of.etag === "" ? {} : { "if-match": quotedEtag(bareEtag(of.etag)) }),
-        ...customerKeyHeaders(this.#location),
-      },
+      ifMatch: of.etag === "" ? "" : quotedEtag(bareEtag(of.etag)),
+      range: `bytes=${range.offset}-${last}`,
     }, options);
     return await readRange(this.#answer(response, asked, options), { of, range });
   }
@@ -158,7 +191,7 @@ export class S3Store implements ObjectStore {
     const asked = listAsked(this, prefix, this.#location.bucket);
     this.counts.list++;
     const response = await this.#send(
-      { ...asked, objectKey: "", query: encodeQuery(query), headers: {} },
+      { ...asked, objectKey: "", query: encodeQuery(query), ifMatch: "", range: "" },
       options,
     );
     const document = await collectBody(this.#answer(response, asked, options), LISTING_BYTES_MAX);
@@ -194,7 +227,7 @@ export class S3Store implements ObjectStore {
       if (this.#closed) throw new ReplicaClosedError(`Cannot ${ask.what}: the store was closed`);
       const region = this.#region;
       const credentials = await this.#credentials();
-      const response = await this.#exchange(ask, { region, credentials, signal: options.signal });
+      const response = await this.#exchange(ask, { region, credentials }, options.signal);
       options.onProgress?.(new Uint8Array(0));
       if (response.ok) return response;
       const fault = await this.#readFault(response, ask, options);
@@ -225,35 +258,20 @@ export class S3Store implements ObjectStore {
   }
 
   /** One HTTP exchange, up to the answer's headers. */
-  async #exchange(
-    ask: Ask,
-    { region, credentials, signal }: {
-      region: string;
-      credentials: Credentials | undefined;
-      signal: AbortSignal | undefined;
-    },
-  ): Promise<Response> {
-    const { origin, base } = addressOf(this.#location, region);
-    const path = `${base}/${encodeKey(ask.objectKey)}`;
-    const headers = await this.#signed(ask, { origin, path, region, credentials });
-    headers.set("accept-encoding", "identity"); // Not signed: proxies and Google change it on the way.
-    const target = ask.query === "" ? path : `${path}?${ask.query}`;
+  async #exchange(ask: Ask, by: Signing, signal: AbortSignal | undefined): Promise<Response> {
+    const { origin, target, isRaw, headers: signed } = await this.#signed(ask, by);
+    const headers = ask.range === "" ? { ...signed } : { ...signed, range: ask.range };
     signal?.throwIfAborted();
     try {
-      if (hasDotSegments(path)) {
+      if (isRaw) {
         if (this.#options.fetch !== undefined) throw this.#unsendable(ask);
         const rejectUnauthorized = !this.#location.skipVerify;
         return await rawFetch(origin, target, { headers, signal, rejectUnauthorized });
       }
-      return await this.#fetch(origin + target, {
-        ...(this.#location.skipVerify ? { tls: { rejectUnauthorized: false } } : {}),
-        ...this.#options.fetchInit,
-        headers,
-        redirect: "manual",
-        ...(signal === undefined ? {} : { signal }),
-      });
+      const init = signal === undefined ? { headers } : { headers, signal };
+      return await this.#fetch(origin + target, { ...this.#fetchInit, ...init });
     } catch (cause) {
-      const redact = (text: string) => this.#redacted(text, credentials);
+      const redact = (text: string) => this.#redacted(text, by.credentials);
       throw networkError(ask, cause, { signal, redact });
     }
   }
@@ -266,23 +284,60 @@ export class S3Store implements ObjectStore {
     return new StorageError(`Cannot ${what}: ${found}, expected ${wanted}`, details);
   }
 
-  /** The request's headers with its signature; unsigned where access is anonymous. */
-  async #signed(
-    ask: Ask,
-    { origin, path, region, credentials }: {
-      origin: string;
-      path: string;
-      region: string;
-      credentials: Credentials | undefined;
-    },
-  ): Promise<Headers> {
-    const provider = PROVIDERS.find(({ name }) => name === this.#location.provider);
-    const headers = { ...ask.headers, ...provider?.headers };
-    if (credentials === undefined) return new Headers(headers);
+  /** The request signed; reads of one object within a second share what was signed for the first of them. */
+  #signed(ask: Ask, by: Signing): Promise<SignedRequest> {
+    const second = this.#secondNow(by);
+    const name = `${ask.ifMatch}\n${ask.query}\n${ask.objectKey}`; // Only a key may have line breaks.
+    let signed = second.requests.get(name);
+    if (signed === undefined) {
+      signed = this.#sign(ask, second);
+      signed.catch(() => second.requests.delete(name));
+      second.requests.set(name, signed);
+    }
+    return signed;
+  }
+
+  #secondNow({ region, credentials }: Signing): SignedSecond {
+    const nowMs = this.#now();
+    const second = Math.floor(nowMs / 1000);
+    const last = this.#signedSecond;
+    if (last?.second === second && last.region === region && last.credentials === credentials) return last;
+    const datetime = new Date(nowMs).toISOString().replace(/[:-]|\.\d{3}/g, "");
+    const address = addressOf(this.#location, region);
+    return this.#signedSecond = { second, datetime, region, credentials, address, requests: new Map() };
+  }
+
+  /** The request with its signature; unsigned where access is anonymous. */
+  async #sign(ask: Ask, { region, credentials, address, datetime }: SignedSecond): Promise<SignedRequest> {
+    const { origin, base } = address;
+    const path = `${base}/${encodeKey(ask.objectKey)}`;
+    const target = ask.query === "" ? path : `${path}?${ask.query}`;
+    const headers = {
+      ...(ask.ifMatch === "" ? {} : { "if-match": ask.ifMatch }),
+      ...(ask.kind === "get" ? customerKeyHeaders(this.#location) : {}),
+      ...this.#providerHeaders,
+    };
+    const url = origin + target;
+    const signed = credentials === undefined
+      ? headers
+      : await this.#signedHeaders({ url, path, headers, region, credentials, datetime });
+    // Not signed: proxies and Google change it on the way.
+    const sent = { ...signed, "accept-encoding": "identity" };
+    return { origin, target, isRaw: hasDotSegments(path), headers: sent };
+  }
+
+  async #signedHeaders({ url, path, headers, region, credentials, datetime }: {
+    url: string;
+    path: string;
+    headers: Record<string, string>;
+    region: string;
+    credentials: Credentials;
+    datetime: string;
+  }): Promise<Record<string, string>> {
     if (this.#signingKeys.size > SIGNING_KEYS_MAX) this.#signingKeys.clear();
     const signer = new AwsV4Signer({
       method: "GET",
-      url: `${origin}${path}${ask.query === "" ? "" : `?${ask.query}`}`,
+      url,
       headers: {
         ...headers,
         "x-amz-content-sha256": this.#location.signPayload ? EMPTY_SHA256 : "UNSIGNED-PAYLOAD",
@@ -293,10 +348,10 @@ export class S3Store implements ObjectStore {
       service: "s3",
       region,
       cache: this.#signingKeys,
-      datetime: new Date(this.#now()).toISOString().replace(/[:-]|\.\d{3}/g, ""),
+      datetime,
     });
     signer.encodedPath = path; // As it is sent; the signer has read it through a URL, without its dot segments.
-    return (await signer.sign()).headers;
+    return Object.fromEntries((await signer.sign()).headers);
   }
 
   async #readFault(response: Response, ask: Ask, options: RequestOptions): Promise<S3Fault> {

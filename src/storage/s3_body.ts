@@ -4,9 +4,18 @@
  * @module
  */
 
+import type { StorageError } from "../errors.ts";
 import { bareEtag } from "./etag.ts";
 import type { ByteRange, ObjectIdentity, ReadResult, RequestCounts, RequestOptions } from "./object_store.ts";
 import { networkError, otherObject, type S3Asked, wrongAnswer } from "./s3_fault.ts";
+
+/**
+ * Bodies up to this size are not watched while they come, in bytes. 64 of them at once take as long as an
+ * attempt may be quiet where 256 KiB arrive in a second, the slowest that reads are given time for.
+ */
+const WHOLE_BYTES_MAX = 16 * 1024;
+
+const NO_BYTES = new Uint8Array(0);
 
 /** An answer whose headers have come, and all that is needed to read on. */
 export interface S3Answer {
@@ -36,8 +45,9 @@ export async function readRange(answer: S3Answer, wanted: Wanted): Promise<ReadR
     }
     const etag = bareEtag(response.headers.get("etag") ?? of.etag);
     if (of.etag !== "" && etag !== bareEtag(of.etag)) throw otherObject(asked, `ETag ${etag}`, of);
-    const { size, objectSize } = extentOf(answer, wanted);
-    const bytes = await readExactly(answer, size);
+    const { size, objectSize, length } = extentOf(answer, wanted);
+    const isSmall = length !== undefined && length <= WHOLE_BYTES_MAX;
+    const bytes = isSmall ? await readWhole(answer, size) : await readExactly(answer, size);
     return { bytes, etag, objectSize };
   } catch (error) {
     response.body?.cancel().catch(() => {}); // Rejects where a reader has cancelled it already.
@@ -49,12 +59,12 @@ export async function readRange(answer: S3Answer, wanted: Wanted): Promise<ReadR
 export async function collectBody(answer: S3Answer, sizeMax: number): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   let size = 0;
-  for await (const chunk of chunksOf(answer)) {
+  await eachChunk(answer, (chunk) => {
     chunks.push(chunk);
     size += chunk.length;
     if (size > sizeMax) throw wrongAnswer(answer.asked, `more than ${sizeMax} bytes of answer`, "less");
-    answer.options.onProgress?.(chunk);
-  }
+    answer.options.onProgress?.(NO_BYTES); // Something came; what was asked for is another thing.
+  });
   const bytes = new Uint8Array(size);
   let offset = 0;
   for (const chunk of chunks) {
@@ -64,8 +74,17 @@ export async function collectBody(answer: S3Answer, sizeMax: number): Promise<Ui
   return bytes;
 }
 
-/** How many bytes the body must hold, and the whole object, by the answer's headers. */
-function extentOf(answer: S3Answer, wanted: Wanted): { size: number; objectSize: number } {
+/** What an answer's headers say, in bytes. */
+interface Extent {
+  /** What the body must hold. */
+  readonly size: number;
+  /** The whole object. */
+  readonly objectSize: number;
+  /** Content-Length; undefined where the answer has none. */
+  readonly length: number | undefined;
+}
+
+function extentOf(answer: S3Answer, wanted: Wanted): Extent {
   const { response, asked } = answer;
   const { of, range } = wanted;
   const length = integerHeader(response, "content-length");
@@ -83,7 +102,7 @@ function extentOf(answer: S3Answer, wanted: Wanted): { size: number; objectSize:
   if (length !== undefined && length > size) {
     throw wrongAnswer(asked, `Content-Length ${length}`, `${size} bytes`);
   }
-  return { size, objectSize };
+  return { size, objectSize, length };
 }
 
 /** An answer with the whole object is right only where the whole object was asked for. */
@@ -91,7 +110,7 @@ function wholeExtentOf(
   { response: { status }, asked }: S3Answer,
   { of, range }: Wanted,
   length: number | undefined,
-): { size: number; objectSize: number } {
+): Extent {
   const objectSize = of.size || length;
   const whole = status === 200 && range.offset === 0 && objectSize !== undefined &&
     (of.size === 0 ? objectSize <= range.size : objectSize === range.size);
@@ -103,7 +122,7 @@ function wholeExtentOf(
     );
   }
   if (length !== undefined && length > objectSize) throw otherObject(asked, `${length} bytes`, of);
-  return { size: objectSize, objectSize };
+  return { size: objectSize, objectSize, length };
 }
 
 /** Reads a body that must have exactly `size` bytes. */
@@ -111,40 +130,59 @@ async function readExactly(answer: S3Answer, size: number): Promise<Uint8Array> 
   const { asked, options } = answer;
   const bytes = new Uint8Array(size);
   let count = 0;
-  for await (const chunk of chunksOf(answer)) {
-    if (count + chunk.length > size) {
-      throw wrongAnswer(asked, `more than ${count + chunk.length - 1} bytes of body`, `${size} bytes`);
-    }
+  await eachChunk(answer, (chunk) => {
+    if (count + chunk.length > size) throw longBody(asked, count + chunk.length, size);
     bytes.set(chunk, count);
     count += chunk.length;
     options.onProgress?.(bytes.subarray(0, count));
-  }
-  if (count < size) {
-    throw wrongAnswer(asked, `a body of ${count} bytes`, `${size} bytes`, { retryable: true });
-  }
+  });
+  if (count < size) throw shortBody(asked, count, size);
   return bytes;
 }
 
-/** The body's chunks; what the connection fails with becomes a retryable error, leaving early cancels the body. */
-async function* chunksOf(
+/** As {@link readExactly} for a body whose announced length is small: without a stream, at half its cost. */
+async function readWhole(answer: S3Answer, size: number): Promise<Uint8Array> {
+  const { response, asked, options, counts, redact } = answer;
+  let bytes: Uint8Array;
+  try {
+    bytes = new Uint8Array(await response.arrayBuffer());
+  } catch (cause) {
+    throw networkError(asked, cause, { signal: options.signal, redact });
+  }
+  counts.bytes += bytes.length;
+  if (bytes.length > size) throw longBody(asked, bytes.length, size);
+  if (bytes.length < size) throw shortBody(asked, bytes.length, size);
+  options.onProgress?.(bytes);
+  return bytes;
+}
+
+function longBody(asked: S3Asked, count: number, size: number): StorageError {
+  return wrongAnswer(asked, `more than ${count - 1} bytes of body`, `${size} bytes`);
+}
+
+function shortBody(asked: S3Asked, count: number, size: number): StorageError {
+  return wrongAnswer(asked, `a body of ${count} bytes`, `${size} bytes`, { retryable: true });
+}
+
+/** Gives each chunk to `take`, whose error ends the body; what the connection fails with may be retried. */
+async function eachChunk(
   { response, asked, options, counts, redact }: S3Answer,
-): AsyncGenerator<Uint8Array, void, void> {
+  take: (chunk: Uint8Array) => void,
+): Promise<void> {
   const reader = response.body?.getReader();
   if (reader === undefined) return;
-  let ended = false;
-  try {
-    for (;;) {
-      const { done, value } = await reader.read();
-      ended = done;
-      if (done) return;
-      counts.bytes += value.length;
-      yield value;
+  for (;;) {
+    const { done, value } = await reader.read().catch((cause) => {
+      throw networkError(asked, cause, { signal: options.signal, redact });
+    });
+    if (done) return;
+    counts.bytes += value.length;
+    try {
+      take(value);
+    } catch (error) {
+      reader.cancel().catch(() => {});
+      throw error;
     }
-  } catch (cause) {
-    ended = true;
-    throw networkError(asked, cause, { signal: options.signal, redact });
-  } finally {
-    if (!ended) reader.cancel().catch(() => {});
   }
 }
 

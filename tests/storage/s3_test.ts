@@ -110,6 +110,47 @@ test("S3Store sends the headers it must and no others of its own", async () => {
   );
 });
 
+test("S3Store signs an object's reads once a second, whatever their ranges", async () => {
+  let nowMs = Date.parse("2026-11-21T00:00:00.900Z");
+  await using fake = await FakeS3.start({ now: () => nowMs });
+  fake.put("db/k", patternBytes(100));
+  const etag = fake.put("db/l", patternBytes(100));
+  const source = CredentialsSource.of(credentialsOf(fake));
+  const store = new S3Store(locate(fake.url("/db")), { credentials: source, now: () => nowMs });
+  await store.read(anyObject("k"), { offset: 0, size: 1 });
+  nowMs += 99;
+  const { sign } = crypto.subtle;
+  crypto.subtle.sign = () => assert.fail("signed once more");
+  try {
+    await store.read(anyObject("k"), { offset: 5, size: 2 });
+  } finally {
+    crypto.subtle.sign = sign;
+  }
+  nowMs += 1;
+  await store.read(anyObject("k"), { offset: 0, size: 1 });
+  await store.read(anyObject("l"), { offset: 0, size: 1 });
+  await store.read({ key: "l", etag, size: 100 }, { offset: 0, size: 1 });
+  source.push({ ...credentialsOf(fake) });
+  await keysOf(store);
+  assert.deepEqual(fake.log.map(({ status }) => status), [206, 206, 206, 206, 206, 200]);
+  assert.deepEqual(fake.log.map(({ range }) => range).slice(0, 2), ["bytes=0-0", "bytes=5-6"]);
+  const signatures = fake.log.map(({ headers }) => headers.get("authorization"));
+  assert.equal(signatures[1], signatures[0]);
+  assert.equal(new Set(signatures).size, 5);
+});
+
+test("S3Store signs anew with other credentials within the same second", async () => {
+  const nowMs = Date.now();
+  await using fake = await FakeS3.start({ now: () => nowMs });
+  fake.put("db/k", patternBytes(100));
+  const source = CredentialsSource.of({ ...credentialsOf(fake), accessKeyId: "AKIDOTHER" });
+  const store = new S3Store(locate(fake.url("/db")), { credentials: source, now: () => nowMs });
+  const read = () => store.read(anyObject("k"), { offset: 0, size: 1 });
+  assert.equal((await errorOf(read())).code, "InvalidAccessKeyId");
+  source.push(credentialsOf(fake));
+  await read();
+});
+
 test("S3Store with signPayload=false sends UNSIGNED-PAYLOAD", async () => {
   await using fake = await FakeS3.start();
   await keysOf(await storeAt(fake, "/db", {}, "&signPayload=false"));
@@ -529,6 +570,34 @@ test("S3Store.read() takes a body without Content-Length", async () => {
   fake.put("db/k", patternBytes(100));
   const { bytes } = await bareStore(fake).read(anyObject("k"), { offset: 10, size: 20 });
   assert.deepEqual(bytes, patternBytes(100).slice(10, 30));
+});
+
+test("S3Store.read() refuses a body longer than its Content-Length, as an own fetch may give", async () => {
+  for (const size of [10, 20_000]) {
+    const headers = {
+      "content-range": `bytes 0-${size - 1}/50000`,
+      "content-length": `${size}`,
+      etag: '"e"',
+    };
+    const body = () => new Blob([new Uint8Array(patternBytes(size + 1))]);
+    const fetch = () => Promise.resolve(new Response(body(), { status: 206, headers }));
+    const store = new S3Store(locate("s3://bkt/db"), { credentials: "anonymous", fetch });
+    const error = await errorOf(store.read(anyObject("k"), { offset: 0, size }));
+    assert.deepEqual([error.code, error.retryable], ["WrongAnswer", false]);
+    assert.match(error.message, new RegExp(`: more than ${size} bytes of body, expected ${size} bytes$`));
+  }
+});
+
+test("S3Store.read() does not take the words of a fault for bytes of the object", async () => {
+  const rule = { fault: { kind: "status", status: 503, code: "SlowDown" } as Fault, nth: 1 };
+  await using fake = await FakeS3.start({ faults: new FaultSchedule([rule]) });
+  fake.put("db/k", patternBytes(5000));
+  const store = await storeAt(fake, "/db", { baseDelayMs: 1 });
+  const shown: Uint8Array[] = [];
+  const onProgress = (received: Uint8Array) => void shown.push(received.slice());
+  await store.read(anyObject("k"), { offset: 0, size: 5000 }, { onProgress });
+  for (const received of shown) assert.deepEqual(received, patternBytes(5000).slice(0, received.length));
+  assert.deepEqual([shown.at(-1)?.length, store.counts.retries], [5000, 1]);
 });
 
 test("S3Store.read() drops what follows the announced body", async () => {

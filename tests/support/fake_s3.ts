@@ -552,7 +552,8 @@ export class FakeS3 {
       entry.bytes += piece.length;
       if (bytesPerSecond === 0) continue;
       const dueMs = startMs + (offset + piece.length) / bytesPerSecond * 1000;
-      if (dueMs > performance.now()) await delay(dueMs - performance.now());
+      const earlyMs = dueMs - performance.now();
+      if (earlyMs > 0) await delay(earlyMs);
     }
   }
 }
