@@ -27,7 +27,6 @@ export {
   type Replica,
   type ReplicaDatabase,
   type ReplicaStatement,
-  type ReplicaStats,
   type SharedReplica,
   type WaitOptions,
 } from "./src/replica.ts";
@@ -45,10 +44,23 @@ export type { Point } from "./src/time/points.ts";
 export type { Change, RowChange, TableChange } from "./src/diff/change.ts";
 export type { SqlValue } from "./src/diff/sql_value.ts";
 export type { LogEntry, LogLevel, LogSink } from "./src/log.ts";
-export type { Counters } from "./src/pages/counters.ts";
+export {
+  type PricedCounts,
+  priceOf,
+  type ReplicaStats,
+  type RequestPrices,
+  type StatsMark,
+} from "./src/replica_stats.ts";
+export type {
+  ConnectionCounters,
+  ConnectionStats,
+  Counters,
+  TransactionCounters,
+} from "./src/pages/counters.ts";
 export type { FetchOption, OpenOptions, StaticCredentials } from "./src/options.ts";
 export { type DatabaseClass, ENTRY_POINT as entryPoint } from "./src/drivers/driver.ts";
 export {
+  BudgetError,
   DeadlineError,
   LtxFormatError,
   ObjectGoneError,

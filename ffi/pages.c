@@ -412,14 +412,16 @@ int ls_object_frames(int iObject, int iView, int iFrame, int nMax, uint32_t *aFr
 static LsRun *runById(uint32_t iRun);
 static void runDrop(LsRun *p);
 
-/* Gives up a reference; the last one frees the object with whatever of it is still in the pool. */
+/* Gives up a reference; the last one frees the object with what of it is still in the pool: as a rule nothing. */
 static void objectUnref(LsObject *p){
   uint32_t k;
   if( atomic_fetch_sub(&p->nRef, 1)!=1 ) return;
-  for(k=0; p->aRun && k<p->nFrame; k++){
+  for(k=0; p->nRunHeld>0 && k<p->nFrame; k++){
     uint32_t iRun = atomic_load(&p->aRun[k]);
     LsRun *pRun = iRun ? runById(iRun) : NULL;
-    if( pRun && k==pRun->iFrame+pRun->nFrame-1 ) runDrop(pRun);
+    if( pRun==NULL || k!=pRun->iFrame+pRun->nFrame-1 ) continue;
+    p->nRunHeld--;
+    runDrop(pRun);
   }
   pthread_mutex_lock(&ioLock);
   if( p->iFirst ){
@@ -579,6 +581,31 @@ int ls_view_locate(int iView, uint32_t iPgno, uint32_t *aOut){
   aOut[2] = atomic_load_explicit(&pObject->aRun[aOut[1]], memory_order_relaxed)!=0;
   lsViewUnref(p);
   return 0;
+}
+
+/* Where a view has each of nPage pages: LsPlace, all zero for a page it has not. */
+int ls_view_places(int iView, const uint32_t *aPgno, int nPage, uint32_t *aOut){
+  LsView *p = viewFollow(iView);
+  int i;
+  if( p==NULL ) return LS_MISUSE;
+  for(i=0; i<nPage; i++){
+    uint32_t *a = &aOut[i*6];
+    uint32_t iFrame = lsViewFrame(p, aPgno[i]);
+    LsObject *pObject;
+    uint64_t iOffset;
+    memset(a, 0, 6*sizeof(*a));
+    if( iFrame==0 ) continue;
+    pObject = lsFrameObject(iFrame);
+    a[0] = pObject->iId;
+    a[1] = iFrame - pObject->iFirst;
+    iOffset = objectOffset(pObject, a[1]);
+    a[2] = (uint32_t)(objectOffset(pObject, a[1]+1) - iOffset);
+    a[3] = atomic_load_explicit(&pObject->aRun[a[1]], memory_order_relaxed)!=0;
+    a[4] = (uint32_t)iOffset;
+    a[5] = (uint32_t)(iOffset>>32);
+  }
+  lsViewUnref(p);
+  return nPage;
 }
 
 /* Takes a reference for the core, which ls_view_release() gives up. */
@@ -1069,7 +1096,7 @@ int ls_run_load(int iObject, int iFrame, int nFrame, const uint8_t *aByte, int n
   iStart = objectOffset(p, k0);
   if( (uint64_t)nByte!=objectOffset(p, k1)-iStart ) return LS_MISUSE;
   for(k=k0; k<k1; k++) if( atomic_load(&p->aRun[k]) ) return LS_MISUSE;
-  aData = malloc((size_t)nFrame*p->szPage);
+  aData = malloc((size_t)nFrame*p->szPage + (size_t)nFrame*sizeof(atomic_uchar));
   if( aData==NULL ) return LS_NOMEM;
   for(k=k0; k<k1; k++){
     uint64_t iAt = objectOffset(p, k);
@@ -1090,9 +1117,12 @@ int ls_run_load(int iObject, int iFrame, int nFrame, const uint8_t *aByte, int n
   pRun->nFrame = (uint32_t)nFrame;
   pRun->szPage = p->szPage;
   pRun->aData = aData;
+  pRun->aFlag = (atomic_uchar*)(aData + (size_t)nFrame*p->szPage);
+  for(k=0; k<(uint32_t)nFrame; k++) atomic_init(&pRun->aFlag[k], 0);
   atomic_store_explicit(&pRun->bTouched, 0, memory_order_relaxed);
   atomic_fetch_add(&nPoolByte, (uint64_t)nFrame*p->szPage);
   for(k=k0; k<k1; k++) atomic_store(&p->aRun[k], pRun->iId);
+  p->nRunHeld++;
   return (int)pRun->iId;
 }
 
@@ -1117,6 +1147,7 @@ int ls_run_free(int iRun){
     for(k=pRun->iFrame; k<pRun->iFrame+pRun->nFrame; k++) atomic_store(&p->aRun[k], pRun->iId);
     return LS_BUSY;
   }
+  p->nRunHeld--;
   runDrop(pRun);
   return 0;
 }
@@ -1145,6 +1176,79 @@ int ls_run_move(int iRun, int iObject, int iFrame){
   pRun->iObject = pTo->iId;
   pRun->iFrame = kTo;
   for(k=0; k<pRun->nFrame; k++) atomic_store(&pTo->aRun[kTo+k], pRun->iId);
+  pFrom->nRunHeld--;
+  pTo->nRunHeld++;
+  return 0;
+}
+
+int lsRunTake(LsRun *p, uint32_t k){
+  atomic_uchar *pFlag = &p->aFlag[k - p->iFrame];
+  unsigned char e = atomic_load_explicit(pFlag, memory_order_relaxed);
+  if( (e & (LS_FLAG_USED|LS_FLAG_MARK))==LS_FLAG_USED ) return e;
+  /* Meanwhile the core may set a flag, or another reader take the page. */
+  while( !atomic_compare_exchange_weak(pFlag, &e, (unsigned char)((e | LS_FLAG_USED) & ~LS_FLAG_MARK)) ){}
+  return e;
+}
+
+uint32_t lsFrameSize(const LsObject *p, uint32_t k){
+  return (uint32_t)(objectOffset(p, k+1) - objectOffset(p, k));
+}
+
+/* Sets a flag on pages iFrame … of a run. */
+int ls_run_flag(int iRun, int iFrame, int nFrame, int eFlag){
+  LsRun *p = iRun>0 ? runById((uint32_t)iRun) : NULL;
+  uint32_t k, k0 = (uint32_t)iFrame;
+  if( p==NULL || p->aData==NULL || iFrame<0 || nFrame<0 || k0<p->iFrame ) return LS_MISUSE;
+  if( k0+(uint32_t)nFrame>p->iFrame+p->nFrame ) return LS_MISUSE;
+  for(k=k0; k<k0+(uint32_t)nFrame; k++) atomic_fetch_or(&p->aFlag[k-p->iFrame], (unsigned char)eFlag);
+  return 0;
+}
+
+/* How many pages of a run have the flags eFlag and none of eNot. */
+int ls_run_count(int iRun, int eFlag, int eNot){
+  LsRun *p = iRun>0 ? runById((uint32_t)iRun) : NULL;
+  uint32_t k;
+  int n = 0;
+  if( p==NULL || p->aData==NULL ) return LS_MISUSE;
+  for(k=0; k<p->nFrame; k++){
+    int e = atomic_load_explicit(&p->aFlag[k], memory_order_relaxed);
+    n += (e & eFlag)==eFlag && (e & eNot)==0;
+  }
+  return n;
+}
+
+/* The byte of each page that tells a b-tree page's type; returns how many pages. */
+int ls_run_types(int iRun, uint8_t *aOut, int nOut){
+  LsRun *p = iRun>0 ? runById((uint32_t)iRun) : NULL;
+  LsObject *pObject = p && p->aData ? objectById((int)p->iObject) : NULL;
+  uint32_t k;
+  if( pObject==NULL ) return LS_MISUSE;
+  for(k=0; k<p->nFrame && k<(uint32_t)nOut; k++){
+    int iAt = objectPgno(pObject, p->iFrame+k)==1 ? LS_HEAD_SIZE : 0;
+    aOut[k] = p->aData[(size_t)k*p->szPage + (size_t)iAt];
+  }
+  return (int)k;
+}
+
+/* Sets a flag on a frame's page; returns whether it is in the pool. */
+int ls_object_flag(int iObject, int iFrame, int eFlag){
+  LsObject *p = objectById(iObject);
+  LsRun *pRun;
+  if( p==NULL || iFrame<0 || (uint32_t)iFrame>=p->nFrame ) return LS_MISUSE;
+  pRun = lsPin(p, (uint32_t)iFrame);
+  if( pRun==NULL ) return 0;
+  atomic_fetch_or(&pRun->aFlag[(uint32_t)iFrame-pRun->iFrame], (unsigned char)eFlag);
+  lsUnpin(pRun);
+  return 1;
+}
+
+/* Copies a page of a run as it is stored. */
+int ls_run_page(int iRun, int iFrame, uint8_t *aOut, int nOut){
+  LsRun *p = iRun>0 ? runById((uint32_t)iRun) : NULL;
+  uint32_t k = (uint32_t)iFrame;
+  if( p==NULL || p->aData==NULL || iFrame<0 || k<p->iFrame || k>=p->iFrame+p->nFrame ) return LS_MISUSE;
+  if( nOut!=(int)p->szPage ) return LS_MISUSE;
+  memcpy(aOut, lsRunPage(p, k), (size_t)nOut);
   return 0;
 }
 

@@ -40,6 +40,7 @@ typedef struct LsObject {
   uint32_t *aOffset;
   uint64_t *aBase;
   _Atomic uint32_t *aRun;    /* run that holds the decoded page, 0 for none */
+  uint32_t nRunHeld;         /* runs that aRun names (core) */
   uint32_t iScratch;         /* index in the list of the map being built (core) */
   uint64_t iEnd;             /* where the next frame must start, while the index is read */
   int nIndexDone;            /* bytes of the index consumed so far */
@@ -56,6 +57,7 @@ typedef struct LsRun {
   uint32_t nFrame;
   uint32_t szPage;
   uint8_t *aData;
+  atomic_uchar *aFlag;       /* LS_FLAG_ of each page; in the allocation of aData */
   struct LsRun *pNextFree;
 } LsRun;
 
@@ -97,6 +99,8 @@ void lsViewWords(const LsView *p, uint64_t *aOut);
 LsObject *lsFrameObject(uint32_t iFrame);
 LsRun *lsPin(LsObject *pObject, uint32_t k);
 void lsUnpin(LsRun *p);
+int lsRunTake(LsRun *p, uint32_t k);       /* the flags of a page until now; from here on it is used, and not marked */
+uint32_t lsFrameSize(const LsObject *p, uint32_t k);
 static inline const uint8_t *lsRunPage(const LsRun *p, uint32_t k){
   return p->aData + (size_t)(k - p->iFrame) * p->szPage;
 }

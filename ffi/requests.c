@@ -38,6 +38,7 @@ typedef struct LsSlot {
   LsView *pCoreView;                   /* held for the core from taking to answering */
   LsObject *pObject;
   uint32_t iFrame;
+  uint32_t iView, iPgno, iConnection, iIndexLeaf;  /* of an LS_REQUEST_MARK */
   int rc;
   struct LsSlot *pNext;
   int iIndex;
@@ -69,10 +70,8 @@ static LsCore *apCore[CORE_MAX];
 static LsReplica *apReplica[REPLICA_MAX];
 static int iReplicaLast, nReplicaLive;
 static LsTicket *pTickets;
-static int iTicketLast;
 static atomic_int iCoreDefault;
 
-static atomic_uint iConnectionLast;
 static _Thread_local char zOpenError[LS_ERROR_SIZE];
 
 static void copyText(char *zOut, const char *zText){
@@ -228,6 +227,14 @@ int ls_replica_stats(int iReplica, uint64_t *aOut, int nOut){
   return i;
 }
 
+/* A bound (LS_STAT_GET or LS_STAT_BYTE) of each read transaction of connections to come; 0: any number. */
+int ls_replica_bound(int iReplica, int iStat, uint64_t nMax){
+  LsReplica *p = lsReplicaUse(iReplica);
+  int rc = p ? lsBoundSet(&p->bounds, iStat, nMax) : LS_MISUSE;
+  if( p ) lsReplicaDone(p);
+  return rc;
+}
+
 int ls_replica_add(int iReplica, int iStat, int nAmount){
   LsReplica *p = iStat>=0 && iStat<LS_STAT_COUNT ? lsReplicaUse(iReplica) : NULL;
   if( p==NULL ) return LS_MISUSE;
@@ -367,7 +374,11 @@ void lsOpenError(const char *zText){ copyText(zOpenError, zText); }
 /* Why ls_replica_ticket() refused last on this thread, or what has failed here since; empty since ls_host_begin(). */
 int ls_open_error(uint8_t *aOut, int nOut){ return textOut(zOpenError, aOut, nOut); }
 
-uint32_t lsConnectionNew(void){ return atomic_fetch_add(&iConnectionLast, 1)+1; }
+static void ticketFree(LsTicket *p){
+  if( p->opening.pPast ) lsViewUnref(p->opening.pPast);
+  lsConnectionFree(p->opening.pConnection);
+  free(p);
+}
 
 /* Puts page 1's head into the ticket, waiting for it if need be. *ppView may become the same content at other places. */
 static int ticketHead(LsReplica *pReplica, LsOpening *p, LsView **ppView, int msTimeout, char *zWhy){
@@ -386,16 +397,17 @@ static int ticketHead(LsReplica *pReplica, LsOpening *p, LsView **ppView, int ms
       int rc;
       wait.pReplica = pReplica;
       wait.iPgno = 1;
-      wait.iConnection = p->iConnection;
+      wait.iConnection = lsConnectionId(p->pConnection);
+      wait.iIndexLeaf = 0;
       wait.msTimeout = msTimeout;
-      atomic_fetch_add_explicit(&pReplica->aStat[LS_STAT_MISS], 1, memory_order_relaxed);
+      lsConnectionCount(p->pConnection, LS_STAT_MISS, 1);
       rc = lsPageWait(&wait, ppView, 0, &k);
       if( rc ){
         copyText(zWhy, wait.zError);
         return rc;
       }
     }else{
-      atomic_fetch_add_explicit(&pReplica->aStat[LS_STAT_HIT], 1, memory_order_relaxed);
+      lsConnectionCount(p->pConnection, LS_STAT_HIT, 1);
     }
     memcpy(p->aHead, lsRunPage(wait.pRun, k), LS_HEAD_SIZE);
     lsHeadKeep(*ppView, p->aHead);
@@ -431,7 +443,7 @@ static int ticketFill(LsReplica *pReplica, LsOpening *p, const char *zMoment, ch
 }
 
 /*
-** A number that lets one connection open the replica by sentinel path, once. All that may take time is done here, so that
+** A number that lets one connection open the replica by sentinel path, once; it is the connection's own. All that may take time is done here, so that
 ** nobody waits for others in the open, where they wait for it: the core is asked for the moment, and for page 1, whose head
 ** SQLite reads as it opens. LS_REFUSED when that fails.
 */
@@ -449,26 +461,26 @@ int ls_replica_ticket(int iReplica, int msTimeout, const char *zMoment){
   if( p ){
     p->opening.iReplica = iReplica;
     p->opening.msTimeout = msTimeout;
-    p->opening.iConnection = lsConnectionNew();
-    if( !atomic_load(&pReplica->bClosed) && ticketFill(pReplica, &p->opening, zMoment, zWhy) ){
+    p->opening.pConnection = lsConnectionNew(pReplica);
+    if( p->opening.pConnection==NULL ){
+      iId = LS_NOMEM;
+    }else if( !atomic_load(&pReplica->bClosed) && ticketFill(pReplica, &p->opening, zMoment, zWhy) ){
       lsReplicaError(pReplica, zWhy);
       lsOpenError(zWhy);
       iId = LS_REFUSED;
     }
+    if( p->opening.pConnection ) lsConnectionCarry(p->opening.pConnection, pReplica);
   }
   pthread_mutex_lock(&tableLock);
-  if( iId==0 && !atomic_load(&pReplica->bClosed) && iTicketLast<0x7ffffffe ){
-    iId = p->iId = ++iTicketLast;
+  if( iId==0 && !atomic_load(&pReplica->bClosed) && lsConnectionId(p->opening.pConnection)<0x7fffffff ){
+    iId = p->iId = (int)lsConnectionId(p->opening.pConnection);
     p->pNext = pTickets;
     pTickets = p;
   }else if( iId==0 ){
     iId = LS_MISUSE;
   }
   pthread_mutex_unlock(&tableLock);
-  if( iId<0 && p ){
-    if( p->opening.pPast ) lsViewUnref(p->opening.pPast);
-    free(p);
-  }
+  if( iId<0 && p ) ticketFree(p);
   lsReplicaDone(pReplica);
   return iId;
 }
@@ -489,8 +501,7 @@ static void ticketsDrop(int iReplica){
   pthread_mutex_unlock(&tableLock);
   while( (p = pDropped)!=NULL ){
     pDropped = p->pNext;
-    if( p->opening.pPast ) lsViewUnref(p->opening.pPast);
-    free(p);
+    ticketFree(p);
   }
 }
 
@@ -505,7 +516,7 @@ int lsTicketTake(int iTicket, LsOpening *pOpening){
   if( iTicket>0 && aTaken[iTicket%64].iTicket==iTicket ) pOpening->iReplica = aTaken[iTicket%64].iReplica;
   for(pp=&pTickets; (p = *pp)!=NULL; pp=&p->pNext){
     if( p->iId!=iTicket ) continue;
-    *pOpening = p->opening;            /* the reference to pPast goes along */
+    *pOpening = p->opening;            /* pPast's reference and the connection go along */
     aTaken[iTicket%64].iTicket = iTicket;
     aTaken[iTicket%64].iReplica = p->opening.iReplica;
     *pp = p->pNext;
@@ -644,13 +655,19 @@ int ls_core_take(int iCore, uint32_t *aRequest, int nMax){
   pthread_mutex_lock(&pCore->mu);
   while( n<nMax && pCore->pFirst ){
     LsSlot *p = pCore->pFirst;
-    uint32_t *a = &aRequest[n*9];
+    uint32_t *a = &aRequest[(size_t)n*(sizeof(LsRequest)/4)];
     pCore->pFirst = p->pNext;
     if( pCore->pFirst==NULL ) pCore->pLast = NULL;
-    memset(a, 0, 9*sizeof(*a));
+    memset(a, 0, sizeof(LsRequest));
     a[0] = (uint32_t)p->eKind;
     a[3] = (uint32_t)p->iReplica;
     if( p->pWait==NULL ){
+      if( p->eKind==LS_REQUEST_MARK ){
+        a[4] = p->iView;
+        a[5] = p->iPgno;
+        a[8] = p->iConnection;
+        a[9] = p->iIndexLeaf;
+      }
       slotFree(pCore, p);
     }else{
       p->eState = SLOT_TAKEN;
@@ -663,6 +680,7 @@ int ls_core_take(int iCore, uint32_t *aRequest, int nMax){
         a[5] = p->pWait->iPgno;
         a[6] = p->pObject->iId;
         a[7] = p->iFrame;
+        a[9] = p->pWait->iIndexLeaf;
       }
     }
     n++;
@@ -1011,6 +1029,27 @@ static int notify(int iCore, int iReplica, int eKind){
   }
   pthread_mutex_unlock(&pCore->mu);
   return bAttached ? 0 : LS_GONE;
+}
+
+/* Tells the core that a reader took a marked page. */
+void lsNotifyMark(LsReplica *pReplica, const LsView *pView, uint32_t iPgno, uint32_t iConnection, uint32_t iIndexLeaf){
+  LsCore *pCore = coreById(pReplica->iCore);
+  LsSlot *p = NULL;
+  if( pCore==NULL ) return;
+  pthread_mutex_lock(&pCore->mu);
+  if( pCore->bAttached ) p = slotTake(pCore);
+  if( p ){
+    p->pWait = NULL;
+    p->pObject = NULL;
+    p->eKind = LS_REQUEST_MARK;
+    p->iReplica = pReplica->iId;
+    p->iView = pView->iId;
+    p->iPgno = iPgno;
+    p->iConnection = iConnection;
+    p->iIndexLeaf = iIndexLeaf;
+    slotQueue(pCore, p);
+  }
+  pthread_mutex_unlock(&pCore->mu);
 }
 
 /* Tells the core that a file opened by URI was closed. */

@@ -9,6 +9,12 @@
 
 #define LS_ERROR_SIZE  1024
 #define LS_MOMENT_SIZE 256
+#define LS_CONNECTION_STATS 9        /* counters that a connection has: see lsConnectionStat */
+
+/* What one read transaction may spend; 0: any number. */
+typedef struct LsBounds {
+  _Atomic uint64_t nRequest, nByte;
+} LsBounds;
 
 /* One open replica. Freed when it is closed and no file uses it. */
 typedef struct LsReplica {
@@ -18,6 +24,7 @@ typedef struct LsReplica {
   atomic_int bClosed;
   atomic_uint iLineage;             /* counts the databases that have had its place */
   int nFile;                        /* guarded by the table's lock */
+  LsBounds bounds;                  /* of connections to come */
   _Atomic int64_t msPolled;         /* when the follower last looked and saw, by lsClock(); 0 never */
   atomic_int msStaleMax;            /* no transaction begins when that was longer ago; 0: any age will do */
   pthread_mutex_t mu;               /* guards all below but aStat */
@@ -29,6 +36,8 @@ typedef struct LsReplica {
   _Atomic uint64_t aStat[LS_STAT_COUNT];
 } LsReplica;
 
+typedef struct LsConnection LsConnection;
+
 /* What a reader hands in and gets back. */
 typedef struct LsWait {
   int eKind;
@@ -36,6 +45,7 @@ typedef struct LsWait {
   LsView *pView;                    /* pinned by the reader while it waits */
   uint32_t iPgno;
   uint32_t iConnection;
+  uint32_t iIndexLeaf;
   const char *aText;                /* parameters of LS_REQUEST_OPEN, the moment of LS_REQUEST_MOMENT */
   int nText;
   int msTimeout;
@@ -49,7 +59,7 @@ typedef struct LsWait {
 typedef struct LsOpening {
   int iReplica;
   int msTimeout;                    /* 0: the replica's */
-  uint32_t iConnection;
+  LsConnection *pConnection;        /* owned */
   LsView *pPast;                    /* counted; NULL: the newest state, and on */
   char zPast[LS_MOMENT_SIZE];       /* what is shown of the moment */
   uint8_t aHead[LS_HEAD_SIZE];      /* page 1's head, stamped: what SQLite reads while it opens */
@@ -62,7 +72,6 @@ LsView *lsReplicaBegin(LsReplica *p, char *zWhy); /* the same, pinned; or NULL, 
 void lsReplicaError(LsReplica *p, const char *zText);
 int64_t lsClock(void);                        /* ms; goes on while the machine sleeps */
 void lsOpenError(const char *zText);          /* why an open fails, for ls_open_error() on this thread */
-uint32_t lsConnectionNew(void);               /* a number that no other connection has had for long */
 int lsTicketTake(int iTicket, LsOpening *p);  /* LS_GONE: no such ticket; iReplica is 0 or whose it was */
 /* The view of a moment, with a reference, or NULL for the newest, and what is shown of it (LS_MOMENT_SIZE bytes); an
 ** SQLite result code, with words in zWhy (LS_ERROR_SIZE bytes) when it is not 0. */
@@ -70,11 +79,26 @@ int lsMomentAsk(LsReplica *p, const char *zMoment, int msTimeout, LsView **ppPas
 int lsDefaultCore(void);
 int lsWaitFor(int iCore, LsWait *p);          /* an SQLite result code */
 /* Waits for page p->iPgno of *ppView, which may become the same content at other places; counted, or pinned where bPinned.
-** p->pRun has the page as frame *pk. Of p the caller fills pReplica, iPgno, iConnection and msTimeout. */
+** p->pRun has the page as frame *pk. Of p the caller fills pReplica, iPgno, iConnection, iIndexLeaf
+** and msTimeout. */
 int lsPageWait(LsWait *p, LsView **ppView, int bPinned, uint32_t *pk);
 void lsCondInit(pthread_cond_t *p);           /* for the clock of lsMonotonicIn() */
 struct timespec lsMonotonicIn(int ms);
 void lsNotifyClosed(int iCore, int iReplica);
+void lsNotifyMark(LsReplica *p, const LsView *pView, uint32_t iPgno, uint32_t iConnection, uint32_t iIndexLeaf);
 void lsRequestsCensus(uint32_t *aOut);
+
+/* connections.c; but for the last, what a connection's own thread does with it */
+extern const int lsConnectionStat[LS_CONNECTION_STATS];
+LsConnection *lsConnectionNew(LsReplica *p);  /* NULL: of one to be told by lsConnectionOf(); NULL when out of memory */
+void lsConnectionOf(LsConnection *p, LsReplica *pReplica);
+void lsConnectionFree(LsConnection *p);       /* NULL is nothing */
+uint32_t lsConnectionId(const LsConnection *p);   /* a number that no other connection has had for long */
+void lsConnectionBegin(LsConnection *p);      /* a read transaction */
+void lsConnectionCount(LsConnection *p, int iStat, uint64_t n);
+void lsConnectionCarry(LsConnection *p, LsReplica *pReplica);   /* what is new on to the replica's counters */
+int lsBoundSet(LsBounds *p, int iStat, uint64_t nMax);   /* LS_STAT_GET or LS_STAT_BYTE; LS_MISUSE for another */
+void lsConnectionStats(const LsConnection *p, uint64_t *aAll, uint64_t *aOfTransaction);  /* LS_STAT_COUNT each */
+uint32_t lsConnectionsCensus(void);
 
 #endif

@@ -28,6 +28,7 @@
 #define MIN_VERSION   3032000
 #define WINDOW_WAIT   30000        /* ms; no open takes that long, for what it reads came with its ticket */
 #define OPEN_TIMEOUT  120000       /* ms; the core has shorter deadlines of its own */
+#define INDEX_LEAF    0x0a         /* first byte of a page */
 #define JOURNAL_SUFFIX 8           /* strlen("-journal") */
 
 /* One SQLite copy. Never freed. */
@@ -50,10 +51,10 @@ typedef struct LsFile {
   int bSticky;                     /* nolock or immutable: one view for life */
   int bUri;                        /* the core is told when this file closes */
   int msTimeout;
-  uint32_t iConnection;
+  LsConnection *pConnection;       /* owned; NULL when the ticket was none */
+  uint32_t iIndexLeaf;             /* the index's leaf that was read last, until the core is told; 0 for none */
   uint32_t iLineage;               /* of the newest state that was last pinned */
   uint32_t nSchema;                /* how often equal schema versions ceased to mean equal schemas; see stampSchema() */
-  uint32_t nHit, nMiss, nTransaction;  /* not yet added to the replica's counters */
   const char *aHidden[2];          /* names of journal and WAL, which do not exist */
   int bHead;                       /* aHead came with the ticket, and no transaction has begun yet */
   uint8_t aHead[LS_HEAD_SIZE];
@@ -202,10 +203,12 @@ static int pageWait(LsFile *p, LsView **ppView, uint32_t iPgno, LsRun **ppRun, u
   LsWait wait;
   int bPinned = p->pView==*ppView;
   int rc;
-  p->nMiss++;
+  lsConnectionCount(p->pConnection, LS_STAT_MISS, 1);
   wait.pReplica = p->pReplica;
   wait.iPgno = iPgno;
-  wait.iConnection = p->iConnection;
+  wait.iConnection = lsConnectionId(p->pConnection);
+  wait.iIndexLeaf = p->iIndexLeaf;
+  p->iIndexLeaf = 0;
   wait.msTimeout = p->msTimeout;
   rc = lsPageWait(&wait, ppView, bPinned, pk);
   if( bPinned ) p->pView = *ppView;
@@ -219,6 +222,7 @@ static int pageRead(LsFile *p, LsView **ppView, uint32_t iPgno, int iFrom, int n
   uint32_t iFrame, k;
   LsObject *pObject;
   LsRun *pRun;
+  int bHit, e;
   if( iPgno==1 && iFrom+n<=LS_HEAD_SIZE && lsHeadKnown(*ppView) ){
     memcpy(aOut, (*ppView)->aHead+iFrom, (size_t)n);
     stampSchema(p, aOut, iFrom, n);
@@ -232,13 +236,24 @@ static int pageRead(LsFile *p, LsView **ppView, uint32_t iPgno, int iFrom, int n
   pObject = lsFrameObject(iFrame);
   k = iFrame-pObject->iFirst;
   pRun = lsPin(pObject, k);
-  if( pRun ){
-    p->nHit++;
+  bHit = pRun!=NULL;
+  if( bHit ){
+    lsConnectionCount(p->pConnection, LS_STAT_HIT, 1);
   }else{
     int rc = pageWait(p, ppView, iPgno, &pRun, &k);
     if( rc ) return rc;
   }
+  e = lsRunTake(pRun, k);
+  if( (e & LS_FLAG_USED)==0 ){
+    lsConnectionCount(p->pConnection, LS_STAT_USED, lsFrameSize(lsFrameObject(lsViewFrame(*ppView, iPgno)), k));
+    if( bHit && (e & LS_FLAG_AHEAD) ) lsConnectionCount(p->pConnection, LS_STAT_AHEAD, 1);
+  }
+  if( e & LS_FLAG_MARK ){
+    lsNotifyMark(p->pReplica, *ppView, iPgno, lsConnectionId(p->pConnection), p->iIndexLeaf);
+    p->iIndexLeaf = 0;
+  }
   memcpy(aOut, lsRunPage(pRun, k)+iFrom, (size_t)n);
+  if( lsRunPage(pRun, k)[0]==INDEX_LEAF ) p->iIndexLeaf = iPgno;
   if( iPgno==1 ){
     lsHeadKeep(*ppView, lsRunPage(pRun, k));
     lsHeadStamp(*ppView, aOut, iFrom, n);
@@ -270,7 +285,7 @@ static int fileBegin(LsFile *p){
     p->nSchema++;
   }
   p->bHead = 0;
-  p->nTransaction++;
+  lsConnectionBegin(p->pConnection);
   return SQLITE_OK;
 }
 
@@ -337,17 +352,6 @@ static int fileSize(sqlite3_file *pFile, sqlite3_int64 *pSize){
 
 /* ------------------------------------------------------------------------------------------------- locking */
 
-static void fileCount(LsFile *p){
-  uint32_t a[3];
-  int i;
-  if( p->pReplica==NULL ) return;
-  a[LS_STAT_HIT] = p->nHit;
-  a[LS_STAT_MISS] = p->nMiss;
-  a[LS_STAT_TRANSACTION] = p->nTransaction;
-  for(i=0; i<3; i++) if( a[i] ) atomic_fetch_add_explicit(&p->pReplica->aStat[i], a[i], memory_order_relaxed);
-  p->nHit = p->nMiss = p->nTransaction = 0;
-}
-
 /* SHARED pins a view: the newest, or that of the connection's moment. A replica cannot be locked for writing. */
 static int fileLock(sqlite3_file *pFile, int eLock){
   LsFile *p = (LsFile*)pFile;
@@ -365,7 +369,7 @@ static int fileUnlock(sqlite3_file *pFile, int eLock){
   if( eLock>=p->eLock ) return SQLITE_OK;
   p->eLock = eLock;
   if( eLock==SQLITE_LOCK_NONE && p->pView && !p->bSticky ) fileUnpin(p);
-  fileCount(p);
+  if( p->pReplica ) lsConnectionCarry(p->pConnection, p->pReplica);
   return SQLITE_OK;
 }
 
@@ -483,10 +487,22 @@ static void fileTime(LsFile *p, const LsView *pView, char *zOut, size_t nOut){
 }
 
 static const char *const azStat[LS_STAT_COUNT] = {
-  "hits", "misses", "transactions", NULL, NULL, NULL, NULL, NULL,
+  "hits", "misses", "transactions", "bytesUsed", "aheadHits", NULL, NULL, NULL,
   "listRequests", "getRequests", "bytes", "retries", "roundTrips", "pagesLoaded", "pagesEvicted",
-  "polls", "failedPolls", "views"
+  "polls", "failedPolls", "views", "aheadPages", "aheadWasted", "hedges"
 };
+
+/* The counters of a connection, or of its transaction, as a JSON object under a name. */
+static void connectionText(const sqlite3_api_routines *pApi, sqlite3_str *pOut, int bAll, const uint64_t *aStat){
+  int i;
+  pApi->str_appendf(pOut, ",\"%s\":{", bAll ? "connection" : "transaction");
+  for(i=0; i<LS_CONNECTION_STATS; i++){
+    int iStat = lsConnectionStat[i];
+    if( iStat==LS_STAT_TRANSACTION && !bAll ) continue;
+    pApi->str_appendf(pOut, "%s\"%s\":%llu", i ? "," : "", azStat[iStat], (unsigned long long)aStat[iStat]);
+  }
+  pApi->str_appendf(pOut, "}");
+}
 
 /* What goes between the quotes of a JSON string; the moment's words are the core's and perhaps the user's. */
 static void jsonText(const char *z, char *zOut, size_t nOut){
@@ -503,34 +519,34 @@ static void jsonText(const char *z, char *zOut, size_t nOut){
   zOut[n] = 0;
 }
 
-/* One JSON object: what this connection sees, how old it is, and the replica's counters. */
+/*
+** One JSON object: what this connection sees, how old it is, the replica's counters, those of this connection, and of its
+** current or last read transaction.
+*/
 static char *statsText(LsFile *p, const LsView *pView){
   const sqlite3_api_routines *pApi = p->pHost->pApi;
   char zTime[LS_MOMENT_SIZE], zJson[6*LS_MOMENT_SIZE+8];
-  char *z;
+  uint64_t aAll[LS_STAT_COUNT], aTransaction[LS_STAT_COUNT];
+  sqlite3_str *pOut = pApi->str_new(NULL);
   int i;
   time_t now = time(NULL);
   uint64_t msTime = pView ? pView->msTime : 0;
   long long nAge = (long long)now - (long long)(msTime/1000);
-  fileCount(p);
+  lsConnectionCarry(p->pConnection, p->pReplica);
+  lsConnectionStats(p->pConnection, aAll, aTransaction);
   fileTime(p, pView, zTime, sizeof(zTime));
   jsonText(zTime, zJson, sizeof(zJson));
-  z = pApi->mprintf("{\"txid\":\"%016llx\",\"time\":\"%s\",\"lagSeconds\":%lld,\"ageSeconds\":%lld,\"commit\":%u,\"pageSize\":%u",
-    pView ? pView->iTxid : 0ull, zJson, (long long)fileLag(p), nAge>0 ? nAge : 0, pView ? pView->iCommit : 0u,
-    pView ? pView->szPage : 0u);
-  for(i=0; z && i<LS_STAT_COUNT; i++){
-    char *zMore;
+  pApi->str_appendf(pOut, "{\"txid\":\"%016llx\",\"time\":\"%s\",\"lagSeconds\":%lld,\"ageSeconds\":%lld,"
+    "\"commit\":%u,\"pageSize\":%u", pView ? pView->iTxid : 0ull, zJson, (long long)fileLag(p), nAge>0 ? nAge : 0,
+    pView ? pView->iCommit : 0u, pView ? pView->szPage : 0u);
+  for(i=0; i<LS_STAT_COUNT; i++){
     if( azStat[i]==NULL ) continue;
-    zMore = pApi->mprintf("%s,\"%s\":%llu", z, azStat[i], (unsigned long long)atomic_load(&p->pReplica->aStat[i]));
-    pApi->free(z);
-    z = zMore;
+    pApi->str_appendf(pOut, ",\"%s\":%llu", azStat[i], (unsigned long long)atomic_load(&p->pReplica->aStat[i]));
   }
-  if( z ){
-    char *zEnd = pApi->mprintf("%s}", z);
-    pApi->free(z);
-    z = zEnd;
-  }
-  return z;
+  connectionText(pApi, pOut, 1, aAll);
+  connectionText(pApi, pOut, 0, aTransaction);
+  pApi->str_appendf(pOut, "}");
+  return pApi->str_finish(pOut);
 }
 
 /* Of "litestream_write_enabled = v": 0, 1, or -1 when v is neither. */
@@ -619,10 +635,10 @@ static LsHost *hostById(int iHost){
 }
 
 /*
-** litestream_txid(), litestream_time(), litestream_lag(), litestream_set_time(): evaluated at each step, where a PRAGMA is
+** litestream_txid(), litestream_time(), litestream_lag(), litestream_stats(), litestream_set_time(): evaluated at each step, where a PRAGMA is
 ** at prepare. A function learns its user data only through an API table, so each host has functions of its own.
 */
-enum { FUNCTION_TXID, FUNCTION_TIME, FUNCTION_LAG, FUNCTION_SET_TIME, FUNCTION_COUNT };
+enum { FUNCTION_TXID, FUNCTION_TIME, FUNCTION_LAG, FUNCTION_STATS, FUNCTION_SET_TIME, FUNCTION_COUNT };
 
 static void setTime(const sqlite3_api_routines *pApi, LsFile *p, sqlite3_context *pCtx, sqlite3_value *pValue){
   const char *z = (const char*)pApi->value_text(pValue);
@@ -650,6 +666,13 @@ static void sqlFunction(int iHost, int eFunction, sqlite3_context *pCtx, sqlite3
     return;
   }
   pView = fileSeen(p);
+  if( eFunction==FUNCTION_STATS ){
+    char *zStats = statsText(p, pView);
+    if( pView ) lsViewUnref(pView);
+    if( zStats ) pApi->result_text(pCtx, zStats, -1, pApi->free);
+    else pApi->result_error_nomem(pCtx);
+    return;
+  }
   if( eFunction==FUNCTION_TIME ) fileTime(p, pView, z, sizeof(z));
   else snprintf(z, sizeof(z), "%016llx", (unsigned long long)(pView ? pView->iTxid : 0));
   if( pView ) lsViewUnref(pView);
@@ -658,8 +681,9 @@ static void sqlFunction(int iHost, int eFunction, sqlite3_context *pCtx, sqlite3
 
 #define HOST_FUNCTION(i, e) \
   static void function##i##_##e(sqlite3_context *c, int n, sqlite3_value **a){ (void)n; sqlFunction(i, e, c, a); }
-#define HOST_FUNCTIONS(i) HOST_FUNCTION(i, 0) HOST_FUNCTION(i, 1) HOST_FUNCTION(i, 2) HOST_FUNCTION(i, 3)
-#define HOST_ROW(i) {function##i##_0, function##i##_1, function##i##_2, function##i##_3}
+#define HOST_FUNCTIONS(i) \
+  HOST_FUNCTION(i, 0) HOST_FUNCTION(i, 1) HOST_FUNCTION(i, 2) HOST_FUNCTION(i, 3) HOST_FUNCTION(i, 4)
+#define HOST_ROW(i) {function##i##_0, function##i##_1, function##i##_2, function##i##_3, function##i##_4}
 HOST_FUNCTIONS(1)
 HOST_FUNCTIONS(2)
 HOST_FUNCTIONS(3)
@@ -670,7 +694,7 @@ HOST_FUNCTIONS(7)
 
 typedef void (*SqlFunction)(sqlite3_context*, int, sqlite3_value**);
 static const SqlFunction aFunction[HOST_MAX][FUNCTION_COUNT] = {
-  {NULL,NULL,NULL,NULL}, HOST_ROW(1), HOST_ROW(2), HOST_ROW(3), HOST_ROW(4), HOST_ROW(5), HOST_ROW(6), HOST_ROW(7)
+  {NULL,NULL,NULL,NULL,NULL}, HOST_ROW(1), HOST_ROW(2), HOST_ROW(3), HOST_ROW(4), HOST_ROW(5), HOST_ROW(6), HOST_ROW(7)
 };
 
 /* Runs at the end of every open of a host: tells why a replica did not open, or adds its functions. */
@@ -686,7 +710,8 @@ static int onConnection(sqlite3 *db, char **pzErr, const sqlite3_api_routines *p
   }
   for(i=1; i<HOST_MAX && hostById(i)!=p->pHost; i++){}
   for(e=0; e<FUNCTION_COUNT; e++){
-    static const char *const azName[] = {"litestream_txid", "litestream_time", "litestream_lag", "litestream_set_time"};
+    static const char *const azName[] = {"litestream_txid", "litestream_time", "litestream_lag", "litestream_stats",
+      "litestream_set_time"};
     int bSet = e==FUNCTION_SET_TIME;
     pApi->create_function_v2(db, azName[e], bSet, SQLITE_UTF8 | (bSet ? SQLITE_DIRECTONLY : 0), NULL, aFunction[i][e],
       NULL, NULL, NULL);
@@ -791,6 +816,7 @@ static int openByUri(LsFile *p, char *aText, int nText){
   if( rc ) return fileError(p, rc, wait.zError);
   p->pReplica = lsReplicaUse(wait.iValue);
   if( p->pReplica==NULL ) return fileError(p, SQLITE_CANTOPEN, "ReplicaClosedError: Cannot open replica: it was closed");
+  lsConnectionOf(p->pConnection, p->pReplica);
   p->msTimeout = p->pReplica->msTimeout;
   return SQLITE_OK;
 }
@@ -807,6 +833,7 @@ static int openByTicket(LsFile *p, const char *zName){
       lsReplicaDone(pReplica);
     }
     if( opening.pPast ) lsViewUnref(opening.pPast);
+    lsConnectionFree(opening.pConnection);
     return fileError(p, SQLITE_CANTOPEN, zWhy);
   }
   p->pReplica = pReplica;
@@ -814,7 +841,7 @@ static int openByTicket(LsFile *p, const char *zName){
   memcpy(p->zPast, opening.zPast, sizeof(p->zPast));
   p->bHead = 1;
   memcpy(p->aHead, opening.aHead, sizeof(p->aHead));
-  p->iConnection = opening.iConnection;
+  p->pConnection = opening.pConnection;
   p->msTimeout = opening.msTimeout>0 ? opening.msTimeout : pReplica->msTimeout;
   return SQLITE_OK;
 }
@@ -827,12 +854,14 @@ static int fileClose(sqlite3_file *pFile){
   if( p->pView ) fileUnpin(p);
   if( p->pPast ) lsViewUnref(p->pPast);
   p->pPast = NULL;
-  fileCount(p);
   if( pReplica ){
+    lsConnectionCarry(p->pConnection, pReplica);
     if( p->bUri ) lsNotifyClosed(pReplica->iCore, pReplica->iId);
     lsReplicaDone(pReplica);
   }
+  lsConnectionFree(p->pConnection);
   free(p->zError);
+  p->pConnection = NULL;
   p->pReplica = NULL;
   p->zError = NULL;
   return SQLITE_OK;
@@ -847,9 +876,13 @@ static int replicaOpen(LsHost *pHost, const char *zName, LsFile *p, int flags, i
   if( eKind==1 ){
     openByTicket(p, zName);
   }else{
-    p->iConnection = lsConnectionNew();
+    p->pConnection = lsConnectionNew(NULL);
     aText = malloc(8192);
-    if( aText==NULL ) return SQLITE_NOMEM;
+    if( p->pConnection==NULL || aText==NULL ){
+      lsConnectionFree(p->pConnection);
+      free(aText);
+      return SQLITE_NOMEM;
+    }
     openByUri(p, aText, eKind==2 ? parseUri(pApi, zName, aText, 8192) : parseLiteral(literalUri(zName), aText, 8192));
     p->bSticky = eKind==2 && (pApi->uri_boolean(zName, "nolock", 0) || pApi->uri_boolean(zName, "immutable", 0));
     free(aText);
@@ -1115,13 +1148,14 @@ int ls_sentinel(const char *zPrefix){
   return b;
 }
 
-/* Live views, objects, runs, chunks, replicas; slots ever made; hidden names, two a file. */
+/* Live views, objects, runs, chunks, replicas; slots ever made; hidden names, two a file; connections. */
 int ls_census(uint32_t *aOut, int nOut){
-  if( nOut<7 ) return LS_MISUSE;
+  if( nOut<8 ) return LS_MISUSE;
   lsPagesCensus(aOut);
   lsRequestsCensus(aOut+4);
   pthread_mutex_lock(&globalLock);
   aOut[6] = nHidden;
   pthread_mutex_unlock(&globalLock);
-  return 7;
+  aOut[7] = lsConnectionsCensus();
+  return 8;
 }

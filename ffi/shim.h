@@ -20,7 +20,7 @@
 #  define LS_API __attribute__((visibility("default")))
 #endif
 
-#define LS_ABI_VERSION 3
+#define LS_ABI_VERSION 4
 
 /* Negative results. */
 #define LS_NOMEM   (-1)   /* out of memory */
@@ -37,8 +37,9 @@
 #define LS_REQUEST_CLOSED 3   /* a file of a replica that was opened by URI was closed; nobody waits */
 #define LS_REQUEST_MOMENT 4   /* a connection moves to a moment; ls_request_text() names it */
 #define LS_REQUEST_NUDGE  5   /* somebody wants the follower to look now; nobody waits */
+#define LS_REQUEST_MARK   6   /* a reader took a marked page; nobody waits, and iView is held by nobody for the core */
 
-/* One request as the core takes it: nine 32-bit words, repeated in src/bridge/protocol.ts. */
+/* One request as the core takes it: ten 32-bit words, repeated in src/bridge/protocol.ts. */
 typedef struct LsRequest {
   uint32_t eKind;
   uint32_t iSlot;      /* to answer with; 0 when nobody waits */
@@ -49,6 +50,7 @@ typedef struct LsRequest {
   uint32_t iObject;    /* where the view has the page: object and frame */
   uint32_t iFrame;
   uint32_t iConnection;/* counts connections; tells requests of one reader from another's */
+  uint32_t iIndexLeaf; /* the index's leaf that it has read since the request before, which may have led here; 0 for none */
 } LsRequest;
 
 /* One frame as ls_object_frames() tells it: four 32-bit words. */
@@ -59,11 +61,31 @@ typedef struct LsFrame {
   uint32_t bCurrent;   /* 1 when the view has this page here */
 } LsFrame;
 
-/* Indexes into a replica's counters. */
+/* One page as ls_view_places() tells it: six 32-bit words. */
+typedef struct LsPlace {
+  uint32_t iObject;    /* 0 when the view has no such page */
+  uint32_t iFrame;
+  uint32_t nByte;      /* as stored */
+  uint32_t bCached;    /* 1 when the page is in the pool */
+  uint32_t aOffset[2]; /* of the frame in its file; low word first */
+} LsPlace;
+
+/* What ls_run_flag() sets on a page of the pool. */
+#define LS_FLAG_USED   1   /* a reader took it; set by the shim */
+#define LS_FLAG_MARK   2   /* the first reader that takes it is told of as LS_REQUEST_MARK */
+#define LS_FLAG_AHEAD  4   /* it was loaded before anybody asked for it */
+
+/* Indexes into the counters of a replica, and of a connection. */
 #define LS_STAT_HIT          0   /* pages copied out of the buffer pool without waiting */
 #define LS_STAT_MISS         1   /* pages that a reader waited for */
 #define LS_STAT_TRANSACTION  2   /* read transactions begun */
+#define LS_STAT_USED         3   /* bytes, as stored, of pages that were taken at least once since they were loaded */
+#define LS_STAT_AHEAD        4   /* pages that were loaded ahead, and taken without waiting */
 #define LS_STAT_CORE         8   /* from here on the core's own: see src/pages/counters.ts */
+#define LS_STAT_GET          9   /* requests made for pages */
+#define LS_STAT_BYTE        10   /* bytes that came */
+#define LS_STAT_ROUND_TRIP  12   /* length of the chain of requests that waited for one another */
+#define LS_STAT_AHEAD_PAGE  18   /* pages loaded ahead */
 #define LS_STAT_COUNT       32
 
 LS_API int ls_abi(void);
@@ -95,6 +117,13 @@ LS_API int ls_replica_block(int iReplica, const char *zWhy);
 LS_API int ls_replica_nudge(int iReplica);
 LS_API int ls_replica_renew(int iReplica);
 LS_API int ls_replica_pins(int iReplica, uint64_t *aOut, int nOut);
+LS_API int ls_replica_bound(int iReplica, int iStat, uint64_t nMax);
+
+/* Connections: one a file that SQLite opened. */
+LS_API int ls_connection_add(int iReplica, uint32_t iConnection, int iStat, int nAmount);
+LS_API int ls_connection_stats(int iReplica, uint32_t iConnection, uint64_t *aOut, int nOut);
+LS_API int ls_connection_bound(int iReplica, uint32_t iConnection, int iStat, uint64_t nMax);
+LS_API int ls_connection_spent(int iReplica, uint32_t iConnection, uint64_t *aOut);
 
 /* Objects: the frames of one LTX file. */
 LS_API int ls_object_new(int iReplica, int szPage, uint32_t iCommit, int bSnapshot, uint64_t szFile);
@@ -114,6 +143,7 @@ LS_API int ls_map_free(int iMap);
 LS_API int ls_view_publish(int iView);
 LS_API int ls_view_relocate(int iFrom, int iTo);
 LS_API int ls_view_release(int iView);
+LS_API int ls_view_places(int iView, const uint32_t *aPgno, int nPage, uint32_t *aOut);
 LS_API int ls_view_hold(int iView);
 LS_API int ls_view_info(int iView, uint64_t *aOut);
 LS_API int ls_view_locate(int iView, uint32_t iPgno, uint32_t *aOut);
@@ -126,6 +156,12 @@ LS_API int ls_run_load(int iObject, int iFrame, int nFrame, const uint8_t *aByte
 LS_API int ls_run_free(int iRun);
 LS_API int ls_run_move(int iRun, int iObject, int iFrame);
 LS_API int ls_run_touched(int iRun);
+LS_API int ls_run_flag(int iRun, int iFrame, int nFrame, int eFlag);
+LS_API int ls_run_count(int iRun, int eFlag, int eNot);
+LS_API int ls_run_types(int iRun, uint8_t *aOut, int nOut);
+LS_API int ls_run_chains(int iRun, int iObject, int iFrame, int szUsable, uint32_t iCommit, uint32_t *aOut, int nMax);
+LS_API int ls_object_flag(int iObject, int iFrame, int eFlag);
+LS_API int ls_run_page(int iRun, int iFrame, uint8_t *aOut, int nOut);
 LS_API int ls_pool_bytes(uint64_t *aOut);
 
 /* Codec. */
@@ -142,7 +178,7 @@ LS_API int ls_host_end(int iHost);
 LS_API int ls_host_default(int iHost, int bOn);
 LS_API int ls_sentinel(const char *zPrefix);
 
-/* What the tests of the shim look at: live slots, views, objects, runs, files, replicas. */
+/* What the tests of the shim look at: live slots, views, objects, runs, files, replicas, connections. */
 LS_API int ls_census(uint32_t *aOut, int nOut);
 
 #endif

@@ -17,7 +17,7 @@ export interface AbiSymbol {
 export type Symbols = Readonly<Record<string, AbiSymbol>>;
 
 /** What `ls_abi()` must answer. */
-export const ABI_VERSION = 3;
+export const ABI_VERSION = 4;
 
 /** Negative results of the shim's functions. */
 export const LS = {
@@ -82,6 +82,16 @@ export const symbols = {
   ls_replica_renew: { parameters: ["i32"], result: "i32" },
   // int ls_replica_pins(int iReplica, uint64_t *aOut, int nOut)
   ls_replica_pins: { parameters: ["i32", "buffer", "i32"], result: "i32" },
+  // int ls_replica_bound(int iReplica, int iStat, uint64_t nMax)
+  ls_replica_bound: { parameters: ["i32", "i32", "u64"], result: "i32" },
+  // int ls_connection_add(int iReplica, uint32_t iConnection, int iStat, int nAmount)
+  ls_connection_add: { parameters: ["i32", "u32", "i32", "i32"], result: "i32" },
+  // int ls_connection_stats(int iReplica, uint32_t iConnection, uint64_t *aOut, int nOut)
+  ls_connection_stats: { parameters: ["i32", "u32", "buffer", "i32"], result: "i32" },
+  // int ls_connection_bound(int iReplica, uint32_t iConnection, int iStat, uint64_t nMax)
+  ls_connection_bound: { parameters: ["i32", "u32", "i32", "u64"], result: "i32" },
+  // int ls_connection_spent(int iReplica, uint32_t iConnection, uint64_t *aOut)
+  ls_connection_spent: { parameters: ["i32", "u32", "buffer"], result: "i32" },
   // int ls_object_new(int iReplica, int szPage, uint32_t iCommit, int bSnapshot, uint64_t szFile)
   ls_object_new: { parameters: ["i32", "i32", "u32", "i32", "u64"], result: "i32" },
   // int ls_object_index(int iObject, const uint8_t *aIndex, int nIndex, int nMax)
@@ -112,6 +122,8 @@ export const symbols = {
   ls_view_relocate: { parameters: ["i32", "i32"], result: "i32" },
   // int ls_view_release(int iView)
   ls_view_release: { parameters: ["i32"], result: "i32" },
+  // int ls_view_places(int iView, const uint32_t *aPgno, int nPage, uint32_t *aOut)
+  ls_view_places: { parameters: ["i32", "buffer", "i32", "buffer"], result: "i32" },
   // int ls_view_hold(int iView)
   ls_view_hold: { parameters: ["i32"], result: "i32" },
   // int ls_view_info(int iView, uint64_t *aOut)
@@ -132,6 +144,18 @@ export const symbols = {
   ls_run_move: { parameters: ["i32", "i32", "i32"], result: "i32" },
   // int ls_run_touched(int iRun)
   ls_run_touched: { parameters: ["i32"], result: "i32" },
+  // int ls_run_flag(int iRun, int iFrame, int nFrame, int eFlag)
+  ls_run_flag: { parameters: ["i32", "i32", "i32", "i32"], result: "i32" },
+  // int ls_run_count(int iRun, int eFlag, int eNot)
+  ls_run_count: { parameters: ["i32", "i32", "i32"], result: "i32" },
+  // int ls_run_types(int iRun, uint8_t *aOut, int nOut)
+  ls_run_types: { parameters: ["i32", "buffer", "i32"], result: "i32" },
+  // int ls_run_chains(int iRun, int iObject, int iFrame, int szUsable, uint32_t iCommit, uint32_t *aOut, int nMax)
+  ls_run_chains: { parameters: ["i32", "i32", "i32", "i32", "u32", "buffer", "i32"], result: "i32" },
+  // int ls_object_flag(int iObject, int iFrame, int eFlag)
+  ls_object_flag: { parameters: ["i32", "i32", "i32"], result: "i32" },
+  // int ls_run_page(int iRun, int iFrame, uint8_t *aOut, int nOut)
+  ls_run_page: { parameters: ["i32", "i32", "buffer", "i32"], result: "i32" },
   // int ls_pool_bytes(uint64_t *aOut)
   ls_pool_bytes: { parameters: ["buffer"], result: "i32" },
   // int ls_fault(uint8_t *aOut, int nOut)

@@ -137,6 +137,16 @@ export class StaleError extends ReplicaError {
   override name = "StaleError";
 }
 
+/**
+ * A read would need another request, and its transaction has reached `maxRequests` or `maxBytes`.
+ *
+ * What to do: ask for less, or allow more. What is in memory can still be read, and the next transaction starts anew.
+ */
+export class BudgetError extends ReplicaError {
+  /** Always `"BudgetError"`. */
+  override name = "BudgetError";
+}
+
 /** A wait ended at its deadline. What to do: give it more time, or look at what it waited for in `cause`. */
 export class DeadlineError extends ReplicaError {
   /** Always `"DeadlineError"`. */

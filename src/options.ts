@@ -71,6 +71,26 @@ export interface OpenOptions {
    * fails further transactions with a {@link ReplacedError}, `"follow"` goes on with what is there. Default `"error"`.
    */
   onReplaced?: "error" | "follow";
+  /**
+   * Whether pages are loaded before a query asks for them, as far as its way can be foreseen: `"off"` loads a missing page
+   * with its neighbours only. Default `"auto"`.
+   */
+  prefetch?: "auto" | "off";
+  /**
+   * Bound on pages loaded ahead for one connection, in bytes: so much may be loaded in vain where a long read ends early.
+   * At least 64 KiB, at most `cacheBytesMax`. Default a quarter of `cacheBytesMax`.
+   */
+  prefetchBytesMax?: number;
+  /**
+   * Requests that one read transaction may make for its pages, those ahead of it included. A read that would need
+   * another one fails with a {@link BudgetError}. 0: any number. Default 0; `connect({ maxRequests })` sets another one.
+   */
+  maxRequests?: number;
+  /**
+   * Bytes that one read transaction may move; the request that reaches it still ends. 0: any number. Default 0;
+   * `connect({ maxBytes })` sets another one.
+   */
+  maxBytes?: number;
   /** Cancels the opening. */
   signal?: AbortSignal;
   /** Another file in place of the shim that belongs to this package. */
@@ -97,6 +117,10 @@ export interface ReplicaConfig {
   readonly pollIntervalMs: number;
   readonly maxStaleMs: number;
   readonly onReplaced: "error" | "follow";
+  readonly prefetch: "auto" | "off";
+  readonly prefetchBytesMax: number;
+  readonly maxRequests: number;
+  readonly maxBytes: number;
 }
 
 /** Longest wait for an opening where nothing is said, in ms. */
@@ -111,7 +135,16 @@ const DEFAULTS = {
   pollIntervalMs: 1_000,
   maxStaleMs: 0,
   onReplaced: "error",
+  prefetch: "auto",
+  maxRequests: 0,
+  maxBytes: 0,
 } as const;
+
+/** Share of the buffer pool that pages loaded ahead for one connection may take where nothing is said. */
+const PREFETCH_SHARE = 1 / 4;
+
+/** Least bound on them. */
+const PREFETCH_BYTES_LEAST = 64 * 1024;
 
 /** Least pause between looks, in ms. */
 const POLL_INTERVAL_LEAST_MS = 10;
@@ -132,11 +165,14 @@ export function wholeNumber(
   value: number | undefined,
   fallback: number,
   least: number,
+  most: number = MS_MAX,
 ): number {
   if (value === undefined) return fallback;
-  if (Number.isSafeInteger(value) && value >= least && value <= MS_MAX) return value;
+  if (Number.isSafeInteger(value) && value >= least && value <= most) return value;
   throw new RangeError(
-    `Cannot use option ${name}: ${value}, expected a whole number from ${least} to 2^31 - 1`,
+    `Cannot use option ${name}: ${value}, expected a whole number from ${least} to 2^${
+      Math.log2(most + 1)
+    } - 1`,
   );
 }
 
@@ -207,18 +243,19 @@ export function makeConfig(
     endpoint: environment.LITESTREAM_S3_ENDPOINT,
   });
   checkStaleness(options);
+  const cacheBytesMax = wholeNumber(
+    "cacheBytesMax",
+    options.cacheBytesMax,
+    DEFAULTS.cacheBytesMax,
+    CACHE_BYTES_LEAST,
+  );
   return Object.freeze({
     location,
     credentials: typeof options.credentials === "function"
       ? undefined
       : plainCredentials(options.credentials),
     fetch: plainFetch(options.fetch),
-    cacheBytesMax: wholeNumber(
-      "cacheBytesMax",
-      options.cacheBytesMax,
-      DEFAULTS.cacheBytesMax,
-      CACHE_BYTES_LEAST,
-    ),
+    cacheBytesMax,
     openTimeoutMs: wholeNumber("openTimeoutMs", options.openTimeoutMs, DEFAULTS.openTimeoutMs, 1),
     readTimeoutMs: wholeNumber("readTimeoutMs", options.readTimeoutMs, DEFAULTS.readTimeoutMs, 1),
     requestTimeoutMs: wholeNumber("requestTimeoutMs", options.requestTimeoutMs, DEFAULTS.requestTimeoutMs, 1),
@@ -231,6 +268,16 @@ export function makeConfig(
     ),
     maxStaleMs: wholeNumber("maxStaleMs", options.maxStaleMs, DEFAULTS.maxStaleMs, 0),
     onReplaced: oneOf("onReplaced", options.onReplaced, ["error", "follow"], DEFAULTS.onReplaced),
+    prefetch: oneOf("prefetch", options.prefetch, ["auto", "off"], DEFAULTS.prefetch),
+    prefetchBytesMax: wholeNumber(
+      "prefetchBytesMax",
+      options.prefetchBytesMax,
+      Math.floor(cacheBytesMax * PREFETCH_SHARE),
+      PREFETCH_BYTES_LEAST,
+      cacheBytesMax,
+    ),
+    maxRequests: wholeNumber("maxRequests", options.maxRequests, DEFAULTS.maxRequests, 0),
+    maxBytes: wholeNumber("maxBytes", options.maxBytes, DEFAULTS.maxBytes, 0, Number.MAX_SAFE_INTEGER),
   });
 }
 

@@ -30,7 +30,8 @@ import { readLagMs } from "./live/stale_watch.ts";
 import { refreshFromAfar, waitFromAfar } from "./joined_replica.ts";
 import { type ReplicaEvent, ReplicaEvents } from "./replica_events.ts";
 import type { Point } from "./time/points.ts";
-import { type Counters, readCounters } from "./pages/counters.ts";
+import { type ConnectionStats, COUNTER, readConnection, readCounters } from "./pages/counters.ts";
+import { type ReplicaStats, StatsMark, statsSince } from "./replica_stats.ts";
 import { findShim } from "./shim_path.ts";
 import { decodeViewInfo, VIEW_INFO_SIZE, type ViewInfo } from "./view/view_map.ts";
 
@@ -66,6 +67,10 @@ export interface ConnectOptions {
   asOf?: AsOf;
   /** Longest wait of one read, in ms, in place of the replica's `readTimeoutMs`. */
   timeoutMs?: number;
+  /** Requests that one read transaction may make, in place of the replica's `maxRequests`; 0: any number. */
+  maxRequests?: number;
+  /** Bytes that one read transaction may move, in place of the replica's `maxBytes`; 0: any number. */
+  maxBytes?: number;
   /** Options in the driver's own terms, such as `{ strict: true }` for `bun:sqlite`. */
   database?: object;
 }
@@ -107,18 +112,6 @@ export interface CloseOptions {
   force?: boolean;
 }
 
-/**
- * Counts since the replica was opened, or since a mark, over all its connections.
- *
- * SQLite keeps pages of its own beside the replica's: what it has there is counted nowhere.
- */
-export interface ReplicaStats extends Counters {
-  /** Bytes of all decoded pages in this process right now. */
-  readonly poolBytes: number;
-  /** Transactions that are open right now. */
-  readonly pinned: number;
-}
-
 /** Names an open replica to other threads of the process; structured-cloneable. */
 export interface SharedReplica {
   /** Absolute path of the shim; every thread loads this very file. */
@@ -131,6 +124,9 @@ export interface SharedReplica {
 
 /** The longest text that names a moment, in bytes of UTF-8; the shim takes 255. */
 const MOMENT_BYTES_MAX = 200;
+
+/** In place of a bound where nothing is said. */
+const UNSET = -1;
 
 /** How long is waited for a transaction where nothing is said, in ms. */
 const WAIT_MS = 60_000;
@@ -156,6 +152,8 @@ export class Replica implements AsyncDisposable {
   readonly #sentinel: string;
   readonly #events: ReplicaEvents | undefined;
   readonly #onClose: (() => void) | undefined;
+  /** Databases by the number that the shim gave their connection; holds none of them alive. */
+  readonly #connections = new WeakMap<object, number>();
   #closing: Promise<void> | undefined;
   #last: ReplicaStats | undefined;
 
@@ -198,11 +196,14 @@ export class Replica implements AsyncDisposable {
     const options = (typeof first === "function" ? second : first ?? second) ?? {};
     const { calls } = this.#native;
     const host = this.#hosts.of(Database);
-    const path = this.path(options);
+    const connection = this.#ticket(options);
     const begun = calls.ls_host_begin(host);
     if (begun < 0) throw new ShimError(`Cannot connect: ${windowFault(begun)}`);
     try {
-      return driverOf(Database).open(Database, path, options.database ?? {});
+      const path = this.#pathOf(connection);
+      const database = driverOf(Database).open(Database, path, options.database ?? {}) as object;
+      this.#connections.set(database, connection);
+      return database;
     } catch (cause) {
       throw this.#unconnected(this.#openError() ?? cause);
     } finally {
@@ -217,15 +218,35 @@ export class Replica implements AsyncDisposable {
    * @throws {ReplicaError} there is no such moment; `cause` says why
    * @throws {ReplicaClosedError} the replica was closed
    */
-  path(options: Pick<ConnectOptions, "asOf" | "timeoutMs"> = {}): string {
+  path(options: Omit<ConnectOptions, "database"> = {}): string {
+    return this.#pathOf(this.#ticket(options));
+  }
+
+  #pathOf(connection: number): string {
+    return `${this.#sentinel}${connection}.db`;
+  }
+
+  /** The number of a connection that is going to be opened. */
+  #ticket(options: ConnectOptions): number {
+    const maxRequests = wholeNumber("maxRequests", options.maxRequests, UNSET, 0);
+    const maxBytes = wholeNumber("maxBytes", options.maxBytes, UNSET, 0, Number.MAX_SAFE_INTEGER);
     const timeoutMs = wholeNumber("timeoutMs", options.timeoutMs, 0, 1);
     const moment = cString(options.asOf === undefined ? "" : momentText(options.asOf));
     const { replicaId } = this.#shared;
     const ticket = this.#closing ? -1 : this.#native.calls.ls_replica_ticket(replicaId, timeoutMs, moment);
-    if (ticket >= 0) return `${this.#sentinel}${ticket}.db`;
+    if (ticket >= 0) {
+      this.#bind(ticket, COUNTER.getRequests, maxRequests);
+      this.#bind(ticket, COUNTER.bytes, maxBytes);
+      return ticket;
+    }
     const reason = ticket === LS.REFUSED ? this.#openError() : undefined;
     if (reason) throw this.#unconnected(reason);
     throw new ReplicaClosedError(`Cannot connect to ${this.name}: the replica was closed`);
+  }
+
+  #bind(connection: number, counter: number, most: number): void {
+    if (most === UNSET) return;
+    this.#native.calls.ls_connection_bound(this.#shared.replicaId, connection, counter, BigInt(most));
   }
 
   /** Why what this thread has just tried to open failed; undefined when the shim had no part in it. */
@@ -385,18 +406,38 @@ export class Replica implements AsyncDisposable {
     return decodeViewInfo(bytes);
   }
 
+  /** This moment, for {@link stats}. */
+  mark(): StatsMark {
+    return new StatsMark(this.stats());
+  }
+
   /**
-   * What was fetched and served since opening, or since a mark: the result of an earlier call. Counts of a
-   * transaction that is still open are not in yet.
+   * What was fetched and served since opening, or since a mark or an earlier result. Of a transaction that is still
+   * open, what it took from memory is not in yet.
    */
-  stats(since?: ReplicaStats): ReplicaStats {
+  stats(since?: StatsMark | ReplicaStats): ReplicaStats;
+  /**
+   * What was fetched for one connection and served to it, its open transaction included. For others than those that
+   * {@link connect} gave on this thread: `PRAGMA litestream_stats`.
+   *
+   * @throws {ReplicaError} {@link connect} of this replica gave no such database, or it was closed
+   */
+  stats(of: { readonly connection: object }): ConnectionStats;
+  stats(first?: StatsMark | ReplicaStats | { readonly connection: object }): ReplicaStats | ConnectionStats {
+    if (first && "connection" in first) return this.#statsOf(first.connection);
     const now = this.#closing && this.#last ? this.#last : this.#count();
-    if (since === undefined) return now;
-    const entries = Object.entries(now).map((
-      [name, value],
-    ) => [name, value - since[name as keyof ReplicaStats]]);
-    const { poolBytes, pinned } = now; // these are no counts
-    return { ...Object.fromEntries(entries), poolBytes, pinned } as unknown as ReplicaStats;
+    if (first === undefined) return now;
+    return first instanceof StatsMark ? first.to(now) : statsSince(first, now);
+  }
+
+  #statsOf(database: object): ConnectionStats {
+    const connection = this.#connections.get(database) ?? 0;
+    const stats = readConnection(this.#native, this.#shared.replicaId, connection);
+    if (stats) return stats;
+    throw new ReplicaError(
+      `Cannot count what a connection to ${this.name} took: ` +
+        (connection === 0 ? "connect() of this replica gave no such database" : "it was closed"),
+    );
   }
 
   #count(): ReplicaStats {

@@ -39,6 +39,10 @@ test("makeConfig() fills in every default", () => {
       pollIntervalMs: 1_000,
       maxStaleMs: 0,
       onReplaced: "error",
+      prefetch: "auto",
+      prefetchBytesMax: 16 * MiB,
+      maxRequests: 0,
+      maxBytes: 0,
     },
   );
   assert.ok(Object.isFrozen(config));
@@ -264,6 +268,20 @@ test("makeConfig() refuses a fetch option that names no module or export", () =>
       message,
     });
   }
+});
+
+test("makeConfig() bounds what is loaded ahead by a quarter of the pool, or by what is said", () => {
+  const bound = (options: OpenOptions) => makeConfig("file:///r", options, {}).prefetchBytesMax;
+  assert.equal(bound({ cacheBytesMax: 256 * MiB }), 64 * MiB);
+  assert.equal(bound({ cacheBytesMax: 256 * MiB, prefetchBytesMax: MiB }), MiB);
+  assert.throws(() => bound({ prefetchBytesMax: 65 * MiB }), /prefetchBytesMax: 68157440, expected/);
+  assert.throws(() => bound({ prefetchBytesMax: 1024 }), /prefetchBytesMax: 1024, expected/);
+});
+
+test("makeConfig() knows prefetch by two names", () => {
+  const prefetch = "on" as "off";
+  assert.throws(() => makeConfig("file:///r", { prefetch }, {}), /"on", expected "auto" or "off"/);
+  assert.equal(makeConfig("file:///r", { prefetch: "off" }, {}).prefetch, "off");
 });
 
 test("makeConfig() refuses an onReplaced of another name, and a poll interval that is too short", () => {

@@ -16,6 +16,7 @@ import {
 } from "../options.ts";
 import type { FollowEvent } from "../follow/follow_event.ts";
 import { LiveReplica } from "../live/live_replica.ts";
+import { COUNTER } from "../pages/counters.ts";
 import { encodeError } from "./error_text.ts";
 import { decodeParameters, decodeRequest, REQUEST, REQUEST_WORDS, type ShimRequest } from "./protocol.ts";
 import { sqliteCode } from "./sqlite_code.ts";
@@ -101,6 +102,8 @@ export class Core {
       };
       const replica = await LiveReplica.open(source, config, { signal: either });
       this.#replicas.set(replica.id, replica);
+      this.#native.calls.ls_replica_bound(replica.id, COUNTER.getRequests, BigInt(config.maxRequests));
+      this.#native.calls.ls_replica_bound(replica.id, COUNTER.bytes, BigInt(config.maxBytes));
       return replica;
     } finally {
       clearTimeout(timer);
@@ -163,6 +166,8 @@ export class Core {
         return void this.#unshare(request.replicaId);
       case REQUEST.nudge:
         return this.#replicas.get(request.replicaId)?.nudge();
+      case REQUEST.mark:
+        return this.#replicas.get(request.replicaId)?.marked(request);
       case REQUEST.open:
         return void this.#answerOpen(request);
       case REQUEST.moment:

@@ -7,6 +7,7 @@
  * @module
  */
 import {
+  BudgetError,
   DeadlineError,
   LtxFormatError,
   ObjectGoneError,
@@ -95,6 +96,8 @@ function makeError(head: string, known: Record<string, string>, cause: Error | u
       return new LtxFormatError(message, { key: details.key, offset: Number(known.offset ?? -1), cause });
     case "RestorePlanError":
       return new RestorePlanError(message, (known.fault ?? "unreachable") as RestorePlanFault, { cause });
+    case "BudgetError":
+      return new BudgetError(message, { cause });
     case "DeadlineError":
       return new DeadlineError(message, { cause });
     case "ReplicaClosedError":

@@ -87,10 +87,10 @@ export type PlainFollowEvent =
 export const NOTICE_ID = -1;
 
 /** Words of one request as the shim gives it; `LsRequest` in `ffi/shim.h`. */
-export const REQUEST_WORDS = 9;
+export const REQUEST_WORDS = 10;
 
 /** Kinds of requests; `LS_REQUEST_…` in `ffi/shim.h`. */
-export const REQUEST = { page: 1, open: 2, closed: 3, moment: 4, nudge: 5 } as const;
+export const REQUEST = { page: 1, open: 2, closed: 3, moment: 4, nudge: 5, mark: 6 } as const;
 
 /** A request of a reader, or of a connection that opens. */
 export interface ShimRequest {
@@ -103,6 +103,7 @@ export interface ShimRequest {
   readonly objectId: number;
   readonly frame: number;
   readonly connection: number;
+  readonly indexLeaf: number;
 }
 
 /** Reads request number `index` out of the words that the shim filled. */
@@ -118,6 +119,7 @@ export function decodeRequest(words: Uint32Array, index: number): ShimRequest {
     objectId: at(6),
     frame: at(7),
     connection: at(8),
+    indexLeaf: at(9),
   };
 }
 

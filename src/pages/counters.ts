@@ -1,5 +1,6 @@
 /**
- * A replica's counters: where each stands in the shim's memory, so that any thread can read them at once.
+ * Counters of a replica and of its connections: where each stands in the shim's memory, so that any thread can read
+ * them at once.
  *
  * @module
  */
@@ -7,13 +8,15 @@ import type { Native } from "../../ffi/native.ts";
 import type { RequestCounts } from "../storage/object_store.ts";
 
 /**
- * Index of each counter; the first three are the shim's own (`LS_STAT_…` in `ffi/shim.h`), which also has the names
- * (`azStat` in `ffi/shim.c`).
+ * Index of each counter; those before `listRequests` are the shim's own (`LS_STAT_…` in `ffi/shim.h`), which also has
+ * the names (`azStat` in `ffi/shim.c`).
  */
 export const COUNTER = {
   hits: 0,
   misses: 1,
   transactions: 2,
+  bytesUsed: 3,
+  aheadHits: 4,
   listRequests: 8,
   getRequests: 9,
   bytes: 10,
@@ -24,26 +27,45 @@ export const COUNTER = {
   polls: 15,
   failedPolls: 16,
   views: 17,
+  aheadPages: 18,
+  aheadWasted: 19,
+  hedges: 20,
 } as const satisfies Record<keyof Counters, number>;
 
-/** A replica's counters, read at one moment. */
-export interface Counters {
+/** What one read transaction of a connection took and cost. */
+export interface TransactionCounters {
   /** Pages copied from memory. */
   readonly hits: number;
   /** Pages that a read waited for. */
   readonly misses: number;
-  /** Read transactions begun. */
-  readonly transactions: number;
-  /** Listing requests, a page of keys each; attempts that failed count. */
-  readonly listRequests: number;
-  /** Reads of byte ranges; attempts that failed count. */
+  /** Bytes, as stored, of pages that were read at least once since they came into memory. */
+  readonly bytesUsed: number;
+  /** Pages that were loaded ahead and read without waiting. */
+  readonly aheadHits: number;
+  /** Byte ranges asked for, ahead or not; a replica's count has attempts that failed too. */
   readonly getRequests: number;
-  /** Bytes of bodies received. */
+  /** Bytes of these ranges; a replica's count is of bodies received. */
   readonly bytes: number;
-  /** Attempts beyond the first of a request. */
-  readonly retries: number;
   /** The longest chain of requests of which each waited for the one before. */
   readonly roundTrips: number;
+  /** Pages loaded before anybody asked for them. */
+  readonly aheadPages: number;
+}
+
+/** What one connection took and cost, what was loaded ahead for it included. */
+export interface ConnectionCounters extends TransactionCounters {
+  /** Read transactions begun. */
+  readonly transactions: number;
+}
+
+/** A replica's counters, read at one moment. */
+export interface Counters extends ConnectionCounters {
+  /** Listing requests, a page of keys each; attempts that failed count. */
+  readonly listRequests: number;
+  /** Attempts beyond the first of a request. */
+  readonly retries: number;
+  /** Reads that were asked a second time because the first answer was late; the first to come was taken. */
+  readonly hedges: number;
   /** Pages decoded into memory, those read ahead included. */
   readonly pagesLoaded: number;
   /** Pages dropped from memory to make room. */
@@ -54,24 +76,76 @@ export interface Counters {
   readonly failedPolls: number;
   /** States that were made the newest one. */
   readonly views: number;
+  /** Of the pages loaded ahead, those dropped from memory without having been read. */
+  readonly aheadWasted: number;
 }
 
-/** How many 64-bit counters a replica has. */
+/** A connection's counters, and of them what its current or last read transaction has. */
+export interface ConnectionStats {
+  /** Since the connection was opened. */
+  readonly connection: ConnectionCounters;
+  /** Since its current or last read transaction began; zeros before the first. */
+  readonly transaction: TransactionCounters;
+}
+
+/** How many 64-bit counters a replica has, and a connection. */
 const COUNTER_COUNT = 32;
+
+/** Those that a connection has too; `lsConnectionStat` in `ffi/connections.c`. */
+const CONNECTION_COUNTERS = [
+  "hits",
+  "misses",
+  "transactions",
+  "bytesUsed",
+  "aheadHits",
+  "getRequests",
+  "bytes",
+  "roundTrips",
+  "aheadPages",
+] as const satisfies readonly (keyof ConnectionCounters)[];
+
+/** Of these, the core's own. */
+type CoreCounter = "getRequests" | "bytes" | "roundTrips" | "aheadPages";
 
 /** Adds to one counter of a replica. */
 export function addTo(native: Native, replica: number, counter: keyof typeof COUNTER, amount: number): void {
   if (amount !== 0) native.calls.ls_replica_add(replica, COUNTER[counter], amount);
 }
 
+/** Adds to one counter of a connection; nothing where that is 0, for nobody, or has gone. */
+export function addToConnection(
+  native: Native,
+  replica: number,
+  connection: number,
+  counter: CoreCounter,
+  amount: number,
+): void {
+  if (connection === 0 || amount === 0) return;
+  native.calls.ls_connection_add(replica, connection, COUNTER[counter], amount);
+}
+
 /** Reads all counters of a replica; zeros for one that is gone. */
 export function readCounters(native: Native, replica: number): Counters {
-  const buffer = new Uint8Array(COUNTER_COUNT * 8);
-  native.calls.ls_replica_stats(replica, buffer, COUNTER_COUNT);
-  const view = new DataView(buffer.buffer);
-  const read = (index: number) => Number(view.getBigUint64(index * 8, true));
-  const counters = Object.entries(COUNTER).map(([name, index]) => [name, read(index)]);
-  return Object.fromEntries(counters) as Record<keyof Counters, number>;
+  const words = new BigUint64Array(COUNTER_COUNT);
+  native.calls.ls_replica_stats(replica, new Uint8Array(words.buffer), COUNTER_COUNT);
+  return named(Object.keys(COUNTER) as (keyof Counters)[], words);
+}
+
+/** Reads the counters of a replica's connection; undefined for one that has gone. */
+export function readConnection(
+  native: Native,
+  replica: number,
+  connection: number,
+): ConnectionStats | undefined {
+  const words = new BigUint64Array(2 * COUNTER_COUNT);
+  const bytes = new Uint8Array(words.buffer);
+  if (native.calls.ls_connection_stats(replica, connection, bytes, words.length) < 0) return undefined;
+  const { transactions: _, ...transaction } = named(CONNECTION_COUNTERS, words.subarray(COUNTER_COUNT));
+  return { connection: named(CONNECTION_COUNTERS, words), transaction };
+}
+
+function named<K extends keyof Counters>(names: readonly K[], words: BigUint64Array): Record<K, number> {
+  return Object.fromEntries(names.map((name) => [name, Number(words[COUNTER[name]])])) as Record<K, number>;
 }
 
 /** Carries what a store counted on to the shim: each call adds what came since the one before. */
@@ -93,5 +167,6 @@ export class RequestMeter {
     addTo(this.#native, replica, "getRequests", this.#seen.get - seen.get);
     addTo(this.#native, replica, "bytes", this.#seen.bytes - seen.bytes);
     addTo(this.#native, replica, "retries", this.#seen.retries - seen.retries);
+    addTo(this.#native, replica, "hedges", (this.#seen.hedges ?? 0) - (seen.hedges ?? 0));
   }
 }

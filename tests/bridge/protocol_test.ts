@@ -8,15 +8,16 @@ const header = readFileSync(new URL("../../ffi/shim.h", import.meta.url), "utf8"
 test("decodeRequest() reads each field from its place among the words", () => {
   const words = Uint32Array.from({ length: REQUEST_WORDS * 2 }, (_, i) => i + 1);
   assert.deepEqual(decodeRequest(words, 1), {
-    kind: 10,
-    slot: 11,
-    generation: 12,
-    replicaId: 13,
-    viewId: 14,
-    pgno: 15,
-    objectId: 16,
-    frame: 17,
-    connection: 18,
+    kind: 11,
+    slot: 12,
+    generation: 13,
+    replicaId: 14,
+    viewId: 15,
+    pgno: 16,
+    objectId: 17,
+    frame: 18,
+    connection: 19,
+    indexLeaf: 20,
   });
 });
 
@@ -33,6 +34,7 @@ test("decodeRequest() reads the fields in the order that shim.h declares", () =>
     "iObject",
     "iFrame",
     "iConnection",
+    "iIndexLeaf",
   ]);
   assert.equal(fields.length, REQUEST_WORDS);
 });

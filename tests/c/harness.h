@@ -107,6 +107,8 @@ static UNUSED uint32_t randomBelow(uint64_t *p, uint32_t n){
 enum { ENCODE_BLOCK, ENCODE_FRAME };
 
 /* A whole LTX file. Its page index is aByte[iIndex .. iIndex+nIndex). */
+#define REQUEST_WORDS (sizeof(LsRequest)/4)
+
 typedef struct LtxFile {
   uint8_t *aByte;
   uint64_t nByte;
@@ -297,13 +299,14 @@ struct TestCore {
   int nRun, nRunMax;
   int nEvicted, nBusy;
   int bMute;                               /* take requests and never answer */
-  uint32_t aHeld[64*9];                    /* requests taken while mute */
+  uint32_t aHeld[64*REQUEST_WORDS];                    /* requests taken while mute */
   int nHeld;
   int (*xOpen)(TestCore*, const uint8_t *aText, int nText);  /* gives a replica, or 0 with zOpenError */
   const char *zOpenError;
   int (*xMoment)(TestCore*, int iReplica, const char *zMoment, char *zShown);  /* a view, 0, or -1 with the error's words */
   atomic_int nClosed;                      /* LS_REQUEST_CLOSED taken */
   atomic_int nNudged;                      /* LS_REQUEST_NUDGE taken */
+  void (*xMark)(TestCore*, const uint32_t*);   /* hears of each LS_REQUEST_MARK */
   void (*xIdle)(TestCore*);                /* called after each batch */
   void *pArg;
 };
@@ -396,7 +399,7 @@ static void coreMoment(TestCore *p, const uint32_t *a){
 
 static void *coreMain(void *pArg){
   TestCore *p = pArg;
-  uint32_t aRequest[16*9];
+  uint32_t aRequest[16*REQUEST_WORDS];
   int iSeen = 0;
   pthread_mutex_lock(&p->mu);
   p->iCore = ls_core_start();
@@ -408,14 +411,17 @@ static void *coreMain(void *pArg){
     pthread_mutex_lock(&p->mu);
     while( (n = ls_core_take(p->iCore, aRequest, 16))>0 ){
       for(i=0; i<n; i++){
-        const uint32_t *a = &aRequest[i*9];
+        const uint32_t *a = &aRequest[i*REQUEST_WORDS];
         if( a[0]==LS_REQUEST_CLOSED ){
           atomic_fetch_add(&p->nClosed, 1);
         }else if( a[0]==LS_REQUEST_NUDGE ){
           CHECK_INT(a[1], 0);
           atomic_fetch_add(&p->nNudged, 1);
+        }else if( a[0]==LS_REQUEST_MARK ){
+          CHECK_INT(a[1], 0);
+          if( p->xMark ) p->xMark(p, a);
         }else if( p->bMute ){
-          if( p->nHeld<64 ) memcpy(&p->aHeld[p->nHeld++*9], a, 36);
+          if( p->nHeld<64 ) memcpy(&p->aHeld[p->nHeld++*REQUEST_WORDS], a, 4*REQUEST_WORDS);
         }else if( a[0]==LS_REQUEST_OPEN ){
           coreOpen(p, a);
         }else if( a[0]==LS_REQUEST_MOMENT ){
@@ -481,14 +487,50 @@ static UNUSED int hostLoad(void){
   return ls_host_last();
 }
 
-/* Live views, objects, runs, chunks, replicas and hidden names must all be gone. */
+/* A file of a replica, opened without SQLite around it. The sentinel is "/sentinel/". */
+typedef struct ReplicaFile {
+  sqlite3_file *pFile;
+  sqlite3_filename zName;
+  uint32_t iConnection;
+} ReplicaFile;
+
+static UNUSED void fileOpen(ReplicaFile *p, int iReplica){
+  sqlite3_vfs *pVfs = sqlite3_vfs_find("litestream");
+  char zPath[64], zJournal[80], zWal[80];
+  int flags = 0, iTicket = ls_replica_ticket(iReplica, 60000, "");
+  NEED(iTicket>0);
+  p->iConnection = (uint32_t)iTicket;
+  p->pFile = calloc(1, (size_t)pVfs->szOsFile);
+  NEED(p->pFile!=NULL);
+  snprintf(zPath, sizeof(zPath), "/sentinel/%d.db", iTicket);
+  snprintf(zJournal, sizeof(zJournal), "%s-journal", zPath);
+  snprintf(zWal, sizeof(zWal), "%s-wal", zPath);
+  p->zName = sqlite3_create_filename(zPath, zJournal, zWal, 0, NULL);
+  NEED(pVfs->xOpen(pVfs, p->zName, p->pFile, SQLITE_OPEN_MAIN_DB|SQLITE_OPEN_READWRITE, &flags)==SQLITE_OK);
+}
+
+static UNUSED void fileEnd(ReplicaFile *p){
+  CHECK_INT(p->pFile->pMethods->xClose(p->pFile), SQLITE_OK);
+  sqlite3_free_filename(p->zName);
+  free(p->pFile);
+}
+
+static UNUSED void fileShare(ReplicaFile *p){ CHECK_INT(p->pFile->pMethods->xLock(p->pFile, SQLITE_LOCK_SHARED), SQLITE_OK); }
+static UNUSED void fileLeave(ReplicaFile *p){ CHECK_INT(p->pFile->pMethods->xUnlock(p->pFile, SQLITE_LOCK_NONE), SQLITE_OK); }
+
+/* Reads one page. */
+static UNUSED int filePage(ReplicaFile *p, uint32_t iPgno, uint8_t *aOut, int szPage){
+  return p->pFile->pMethods->xRead(p->pFile, aOut, szPage, (sqlite3_int64)(iPgno-1)*szPage);
+}
+
+/* Live views, objects, runs, chunks, replicas, hidden names and connections must all be gone. */
 #define CHECK_EMPTY() do{ \
-    uint32_t aCensus_[7]; \
+    uint32_t aCensus_[8]; \
     uint64_t nByte_ = 1; \
-    CHECK_INT(ls_census(aCensus_, 7), 7); \
+    CHECK_INT(ls_census(aCensus_, 8), 8); \
     ls_pool_bytes(&nByte_); \
     CHECK_INT(aCensus_[0], 0); CHECK_INT(aCensus_[1], 0); CHECK_INT(aCensus_[2], 0); CHECK_INT(aCensus_[3], 0); \
-    CHECK_INT(aCensus_[4], 0); CHECK_INT(aCensus_[6], 0); CHECK_INT(nByte_, 0); \
+    CHECK_INT(aCensus_[4], 0); CHECK_INT(aCensus_[6], 0); CHECK_INT(aCensus_[7], 0); CHECK_INT(nByte_, 0); \
   }while( 0 )
 
 #endif

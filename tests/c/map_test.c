@@ -46,8 +46,8 @@ static int at(int iView, uint32_t iPgno){
 }
 
 static uint32_t census(int i){
-  uint32_t a[7];
-  ls_census(a, 7);
+  uint32_t a[8];
+  ls_census(a, 8);
   return a[i];
 }
 #define OBJECTS 1

@@ -132,7 +132,7 @@ static void ended(Reader *p, int rc, const char *zWords){
 
 static void answered(void){
   Reader r;
-  uint32_t a[9], aPlace[3];
+  uint32_t a[REQUEST_WORDS], aPlace[3];
   int iRun;
   begin();
   readPage(&r, 5, 5000);
@@ -162,7 +162,7 @@ static void answered(void){
 
 static void answeredWithError(void){
   Reader r;
-  uint32_t a[9];
+  uint32_t a[REQUEST_WORDS];
   char z[3000];
   begin();
   readPage(&r, 5, 5000);
@@ -178,7 +178,7 @@ static void answeredWithError(void){
 
 static void deadline(void){
   Reader r, r2;
-  uint32_t a[9];
+  uint32_t a[REQUEST_WORDS];
   begin();
   readPage(&r, 1, 150);                      /* never taken */
   ended(&r, SQLITE_IOERR, "DeadlineError: Cannot read page: no answer within 150 ms");
@@ -198,7 +198,7 @@ static void deadline(void){
 /* An answer to the one who waited in the slot before must not reach the one who waits there now. */
 static void staleAnswer(void){
   Reader r;
-  uint32_t a[9], b[9];
+  uint32_t a[REQUEST_WORDS], b[REQUEST_WORDS];
   begin();
   readPage(&r, 1, 100);
   takeOne(a);
@@ -220,7 +220,7 @@ static void staleAnswer(void){
 
 static void interrupted(void){
   Reader aReader[6];
-  uint32_t a[9];
+  uint32_t a[REQUEST_WORDS];
   int i;
   begin();
   for(i=0; i<6; i++){
@@ -241,7 +241,7 @@ static void interrupted(void){
 
 static void closed(void){
   Reader aReader[6], late;
-  uint32_t a[9];
+  uint32_t a[REQUEST_WORDS];
   int i, iOther;
   begin();
   iOther = ls_replica_new(iCore, 1000);
@@ -273,7 +273,7 @@ static void closedWhilePinned(void){
   LsReplica *p;
   LsView *pView;
   LsRun *pRun;
-  uint32_t aCensus[7];
+  uint32_t aCensus[8];
   begin();
   p = lsReplicaUse(iReplica);
   pView = lsReplicaSeen(p);
@@ -288,7 +288,7 @@ static void closedWhilePinned(void){
   ltxFree(pLtx);
   CHECK_INT(lsRunPage(pRun, 8)[100], 9);
   lsUnpin(pRun);
-  ls_census(aCensus, 7);
+  ls_census(aCensus, 8);
   CHECK_INT(aCensus[0], 1);
   CHECK_INT(aCensus[1], 1);
   CHECK_INT(aCensus[2], 1);
@@ -300,7 +300,7 @@ static void closedWhilePinned(void){
 
 static void stopped(void){
   Reader aReader[4], r;
-  uint32_t a[9];
+  uint32_t a[REQUEST_WORDS];
   int i, iOld;
   begin();
   CHECK_INT(ls_core_default(iCore, 1), 0);
@@ -345,7 +345,7 @@ static void neverTaken(void){
 static void ownThread(void){
   LsWait wait;
   LsReplica *p;
-  uint32_t a[9];
+  uint32_t a[REQUEST_WORDS];
   int iSeen;
   memset(&wait, 0, sizeof(wait));
   iCore = ls_core_start();
@@ -375,7 +375,7 @@ static void ownThread(void){
 static void openText(void){
   static const char aText[] = "/name\0vfs\0litestream\0cache_size\0" "1MB";
   Reader r;
-  uint32_t a[9];
+  uint32_t a[REQUEST_WORDS];
   uint8_t aOut[64];
   begin();
   openReplica(&r, aText, (int)sizeof(aText), 5000);
@@ -411,7 +411,7 @@ static void findMoment(Reader *p, const char *zMoment, int msTimeout){
 
 static void momentAnswered(void){
   Reader r;
-  uint32_t a[9];
+  uint32_t a[REQUEST_WORDS];
   uint8_t aOut[64];
   int iOther, iForeign, iMap;
   begin();
@@ -452,7 +452,7 @@ static void momentAnswered(void){
 /* Whatever ends the wait says what it was for, and an answer that comes too late leaves nothing behind. */
 static void momentUnanswered(void){
   Reader r;
-  uint32_t a[9];
+  uint32_t a[REQUEST_WORDS];
   begin();
   findMoment(&r, "noon", 60);
   ended(&r, SQLITE_IOERR, "DeadlineError: Cannot find the moment: no answer within 60 ms");
@@ -475,31 +475,31 @@ static void momentUnanswered(void){
 
 /* Nudges that nobody takes do not use up the slots in which readers wait. */
 static void nudges(void){
-  uint32_t a[9*8], aBefore[7], aAfter[7];
+  uint32_t a[8*REQUEST_WORDS], aBefore[8], aAfter[8];
   Reader r;
   int i, iOther;
   begin();
   iOther = ls_replica_new(iCore, 1000);
-  ls_census(aBefore, 7);
+  ls_census(aBefore, 8);
   for(i=0; i<10000; i++){
     CHECK_INT(ls_replica_nudge(iReplica), 0);
     CHECK_INT(ls_replica_nudge(iOther), 0);
   }
   lsNotifyClosed(iCore, iReplica);
   lsNotifyClosed(iCore, iReplica);               /* each of these counts */
-  ls_census(aAfter, 7);
+  ls_census(aAfter, 8);
   CHECK(aAfter[5]<=aBefore[5]+4);
   readPage(&r, 5, 5000);
   for(i=0; i<1000; i++){                         /* until the reader has queued */
-    ls_census(aAfter, 7);
+    ls_census(aAfter, 8);
     if( aAfter[5]>aBefore[5]+4 ) break;
     sleepMs(1);
   }
   CHECK_INT(ls_core_take(iCore, a, 4), 4);
   for(i=0; i<4; i++){
-    CHECK_INT(a[i*9], i<2 ? LS_REQUEST_NUDGE : LS_REQUEST_CLOSED);
-    CHECK_INT(a[i*9+1], 0);
-    CHECK_INT(a[i*9+3], i==1 ? iOther : iReplica);
+    CHECK_INT(a[i*REQUEST_WORDS], i<2 ? LS_REQUEST_NUDGE : LS_REQUEST_CLOSED);
+    CHECK_INT(a[i*REQUEST_WORDS+1], 0);
+    CHECK_INT(a[i*REQUEST_WORDS+3], i==1 ? iOther : iReplica);
   }
   takeOne(a);
   CHECK_INT(a[0], LS_REQUEST_PAGE);
@@ -528,7 +528,7 @@ static void openError(char *z){
 
 static void momentTickets(void){
   char zLong[LS_MOMENT_SIZE+1], zError[LS_ERROR_SIZE];
-  uint32_t a[9];
+  uint32_t a[REQUEST_WORDS];
   LsOpening opening;
   pthread_t thread;
   int iTicket = 0, i;
@@ -550,6 +550,8 @@ static void momentTickets(void){
   CHECK_INT(zError[0], 0);
   CHECK_INT(lsTicketTake(iTicket, &opening), 0);
   CHECK_INT(opening.iReplica, iReplica);
+  CHECK_INT(lsConnectionId(opening.pConnection), iTicket);
+  lsConnectionFree(opening.pConnection);
   CHECK_INT(opening.msTimeout, 10);
   CHECK(opening.pPast==NULL);
   CHECK_INT(opening.zPast[0], 0);
@@ -565,6 +567,7 @@ static void momentTickets(void){
   CHECK(iTicket>0);
   CHECK_INT(lsTicketTake(iTicket, &opening), 0);
   CHECK(opening.pPast==NULL);
+  lsConnectionFree(opening.pConnection);
   end();
 }
 
@@ -626,7 +629,7 @@ static void coreEnded(void){
 static atomic_int bServing;
 
 static void *serve(void *pArg){
-  uint32_t a[32*9];
+  uint32_t a[32*REQUEST_WORDS];
   int iSeen = 0;
   (void)pArg;
   while( atomic_load(&bServing) ){
@@ -634,7 +637,7 @@ static void *serve(void *pArg){
     iSeen = ls_core_wait(iCore, iSeen, 5);
     while( (n = ls_core_take(iCore, a, 32))>0 ){
       for(i=0; i<n; i++){
-        const uint32_t *r = &a[i*9];
+        const uint32_t *r = &a[i*REQUEST_WORDS];
         int rc;
         switch( r[5]%4 ){
           case 0:
@@ -696,7 +699,7 @@ static void *bystander(void *pArg){
   while( atomic_load(&bServing) ){
     uint64_t aView[6], aStat[LS_STAT_COUNT];
     uint8_t aText[64];
-    uint32_t aCensus[7];
+    uint32_t aCensus[8];
     int i;
     for(i=1; i<60; i++){
       int iTicket, rc = ls_replica_view(i, aView);
@@ -718,9 +721,9 @@ static void *bystander(void *pArg){
       ls_replica_nudge(i);
       CHECK_INT(ls_replica_pins(i, aPin, 4), 0);
       iTicket = ls_replica_ticket(i, 10, "");
-      if( iTicket>0 && i%2 ) lsTicketTake(iTicket, &opening);
+      if( iTicket>0 && i%2 && lsTicketTake(iTicket, &opening)==0 ) lsConnectionFree(opening.pConnection);
     }
-    ls_census(aCensus, 7);
+    ls_census(aCensus, 8);
   }
   return NULL;
 }

@@ -5,6 +5,10 @@ import { openReplica } from "../../mod.ts";
 import { withReplicaFolder } from "../support/replica_folder.ts";
 import { drivers, NOISE_SUM, noiseSql, rowsOf, tableSql, valueOf, withConnection } from "./drivers.ts";
 
+/** What a miss brings at most, its neighbours included, and the next one, where that is near the first. */
+const FIRST_MISS_BYTES = 16 * 1024;
+const SECOND_MISS_BYTES = 64 * 1024;
+
 for (const { name, Database } of drivers) {
   test(`R9: ${name} repeats a query without a request or a miss, transaction after transaction`, () =>
     withReplicaFolder({}, async (folder) => {
@@ -75,7 +79,7 @@ test("Replica.stats() counts since opening, and since a mark", () =>
   withReplicaFolder({}, async (folder) => {
     folder.record(noiseSql(1000));
     folder.snapshot();
-    await using replica = await openReplica(folder.url);
+    await using replica = await openReplica(folder.url, { prefetch: "off" });
     const opened = replica.stats();
     assert.deepEqual([opened.listRequests, opened.getRequests, opened.misses], [10, 2, 0]);
     withConnection(replica, undefined, (db) => rowsOf(db, NOISE_SUM));
@@ -96,22 +100,26 @@ test("Replica fetches a neighbourhood with a missed page, not each page by itsel
   withReplicaFolder({}, async (folder) => {
     folder.record(noiseSql(2000));
     folder.snapshot();
-    await using replica = await openReplica(folder.url);
+    await using replica = await openReplica(folder.url, { prefetch: "off" });
     withConnection(replica, undefined, (db) => rowsOf(db, NOISE_SUM));
     const { getRequests, pagesLoaded } = replica.stats();
     assert.ok(pagesLoaded >= folder.commitAt(1) - 1);
     assert.ok(getRequests < pagesLoaded / 2.5, `${getRequests} requests for ${pagesLoaded} pages`);
   }));
 
-test("Replica: a point query does not drag megabytes in", () =>
-  withReplicaFolder({}, async (folder) => {
-    folder.record(noiseSql(8000));
-    folder.snapshot();
-    await using replica = await openReplica(folder.url);
-    const mark = replica.stats();
-    withConnection(replica, undefined, (db) => valueOf(db, "SELECT x FROM n WHERE id = 4000"));
-    assert.ok(replica.stats(mark).bytes < 64 * 1024, `${replica.stats(mark).bytes} bytes`);
-  }));
+for (const prefetch of ["off", "auto"] as const) {
+  test(`Replica: a point query takes two reads of few bytes, prefetch "${prefetch}"`, () =>
+    withReplicaFolder({}, async (folder) => {
+      folder.record(noiseSql(8000));
+      folder.snapshot();
+      await using replica = await openReplica(folder.url, { prefetch });
+      const mark = replica.stats();
+      withConnection(replica, undefined, (db) => valueOf(db, "SELECT x FROM n WHERE id = 4000"));
+      const { bytes, getRequests, aheadPages } = replica.stats(mark);
+      assert.deepEqual([getRequests, aheadPages], [2, 0]);
+      assert.ok(bytes <= FIRST_MISS_BYTES + SECOND_MISS_BYTES, `${bytes} bytes`);
+    }));
+}
 
 test("Replica: two connections share buffers", () =>
   withReplicaFolder({}, async (folder) => {
