@@ -22,8 +22,7 @@ import type { FollowEvent } from "../follow/follow_event.ts";
 import { type Followed, Follower } from "../follow/follower.ts";
 import { formatTxid } from "../ltx/txid.ts";
 import { addTo, RequestMeter } from "../pages/counters.ts";
-import { PageCache } from "../pages/page_cache.ts";
-import { PageLoader } from "../pages/page_loader.ts";
+import { type PageRequest, Pages, PRELOAD_SHARE, type TakenPage } from "../pages/pages.ts";
 import type { LayoutName, ObjectStore, RequestOptions } from "../storage/object_store.ts";
 import { explainEmpty, type Listing, listLevel, listReplica } from "../view/listing.ts";
 import { checkShim, type PlanFile } from "../view/plan_file.ts";
@@ -40,14 +39,11 @@ import { ViewPages } from "./view_pages.ts";
 /** How often a plan is made anew because files of it were deleted meanwhile. */
 const PLAN_ATTEMPTS_MAX = 5;
 
-/** Share of the buffer pool that pages which came with the indexes may take. */
-const PRELOAD_SHARE = 1 / 4;
-
 /** How long to wait before looking again for the first files of an empty replica. */
 const EMPTY_RETRY_MS = 500;
 
-/** Connections whose chains of requests are remembered; the oldest are forgotten. */
-const CHAINS_MAX = 4096;
+/** States that were lost and are remembered; the oldest are forgotten. */
+const GONE_MAX = 4096;
 
 /** A replica that is followed and was not seen for this long is told of where the user sets no bound, in ms. */
 const STALE_MS = 10_000;
@@ -66,6 +62,10 @@ export interface LiveReplicaOptions {
   readonly maxStaleMs: number;
   /** What to do when another database has taken the replica's place. */
   readonly onReplaced: "error" | "follow";
+  /** Whether pages are loaded before they are asked for. */
+  readonly prefetch: "auto" | "off";
+  /** Bound on pages loaded ahead for one reader, in bytes. */
+  readonly prefetchBytesMax: number;
   /** How long a transaction may see a state that is not the newest before it is told of, in ms; a minute unless given. */
   readonly stalePinMs?: number | undefined;
 }
@@ -84,36 +84,23 @@ export interface LiveReplicaSource {
   readonly textOf: (error: Error) => string;
 }
 
-/** A page that a reader waits for. */
-export interface PageRequest {
-  readonly objectId: number;
-  readonly frame: number;
-  /** The view it is read from, held until the answer. */
-  readonly viewId: number;
-  /** The reader's connection: its misses follow one another. */
-  readonly connection: number;
-}
-
 /** One open replica in the core. */
 export class LiveReplica implements Followed {
   /** The shim's handle. */
   readonly id: number;
   readonly #source: LiveReplicaSource;
   readonly #options: LiveReplicaOptions;
-  readonly #cache: PageCache;
-  readonly #loader: PageLoader;
+  readonly #pages: Pages;
   readonly #meter: RequestMeter;
   readonly #files: FileSet;
   readonly #states: States;
   readonly #past: PastStates;
   readonly #pins: PinWatch;
   readonly #stale: StaleWatch;
-  readonly #chains = new Map<number, number>();
   readonly #replans = new Map<number, Promise<void>>();
   readonly #gone = new Map<number, StateGoneError>();
   #follower: Follower | undefined;
   #publishing: Promise<unknown> = Promise.resolve();
-  #longestChain = 0;
   #closed = false;
 
   /** Opens a replica: lists it, plans, reads the plan's indexes, publishes the first state, follows it from there. */
@@ -144,15 +131,21 @@ export class LiveReplica implements Followed {
       store.name,
     );
     native.calls.ls_replica_limit(this.id, options.maxStaleMs);
-    this.#cache = new PageCache(native, options.cacheBytesMax);
-    this.#loader = new PageLoader(native, store, this.#cache, this.id);
+    this.#pages = new Pages({
+      native,
+      store,
+      replicaId: this.id,
+      cacheBytesMax: options.cacheBytesMax,
+      aheadBytesMax: options.prefetch === "off" ? 0 : options.prefetchBytesMax,
+      fileOf: (objectId) => this.#files.get(objectId),
+    });
     this.#meter = new RequestMeter(native, store.counts);
     this.#files = new FileSet({
       native,
       store,
       replicaId: this.id,
       heldBytesMax: options.cacheBytesMax * PRELOAD_SHARE,
-      onRelease: (file) => this.#cache.dropObject(file.objectId),
+      onRelease: (file) => this.#pages.dropObject(file.objectId),
     });
     this.#states = new States(native, this.id, store.name);
     const { onNotice } = source;
@@ -199,8 +192,10 @@ export class LiveReplica implements Followed {
       if (listing.files.length === 0) throw await explainEmpty(store, request);
       const plan = makeRestorePlan(listing.files);
       await this.#files.use(plan, request, async (files) => {
-        this.#publish(await this.#states.make(files, this.#states.stampOf(plan.at(-1)!.maxTxid)));
-        this.#lengthen(listing.depth + Math.max(...files.map(({ depth }) => depth)));
+        const state = await this.#states.make(files, this.#states.stampOf(plan.at(-1)!.maxTxid));
+        this.#pages.begin(state.viewId);
+        this.#publish(state);
+        this.#pages.opened(state.viewId, listing.depth + Math.max(...files.map(({ depth }) => depth)));
       });
       return listing;
     });
@@ -301,7 +296,9 @@ export class LiveReplica implements Followed {
         const stamp = isOther ? this.#states.newStamp() : this.#states.stampOf(maxTxid);
         const state = await this.#states.make(files, stamp);
         if (isOther) this.#states.renew(maxTxid, stamp);
+        if (isOther) this.#pages.begin(state.viewId);
         this.#publish(state);
+        if (isOther) this.#pages.opened(state.viewId, 0);
       });
     });
   }
@@ -313,7 +310,7 @@ export class LiveReplica implements Followed {
       await this.#files.use(plan, this.#request(), async (files) => {
         const state = await this.#states.make(files, newest.stamp);
         const left = newest.files.filter((file) => !files.includes(file));
-        await this.#loader.carryOver(left, newest.viewId, state.viewId);
+        await this.#pages.carryOver(left, newest.viewId, state.viewId);
         this.#publish(state);
       });
     });
@@ -341,34 +338,25 @@ export class LiveReplica implements Followed {
   }
 
   #request(): RequestOptions {
-    return { signal: this.#loader.signal };
+    return { signal: this.#pages.signal };
   }
 
   #publish(state: State): void {
     const { native, onEvent } = this.#source;
     const before = this.#states.newest;
     this.#states.publish(state);
-    this.#preload(state.files);
+    this.#preload(state);
     if (before === undefined || before.stamp === state.stamp) return;
     native.calls.ls_replica_block(this.id, cString(""));
     const { commit, timestampMs } = state.files.at(-1)!.header;
     onEvent({ type: "commit", txid: state.txid, commit, timeMs: timestampMs });
   }
 
-  /** Newest files first: their pages are the ones that changed last. */
-  #preload(files: readonly PlanFile[]): void {
-    let left = this.#cache.bytesMax * PRELOAD_SHARE;
-    for (const file of [...files.slice(0, 1), ...files.slice(1).reverse()]) {
-      if (file.fetched.bytes.length === 0) continue;
-      if (left > 0) left -= this.#loader.preload(file, left);
-      this.#files.drop(file);
-    }
-  }
-
-  #lengthen(chain: number): void {
-    if (chain <= this.#longestChain) return;
-    addTo(this.#source.native, this.id, "roundTrips", chain - this.#longestChain);
-    this.#longestChain = chain;
+  #preload({ files }: State): void {
+    const { onNotice } = this.#source;
+    this.#pages.preload(files, (file) => this.#files.drop(file)).catch((error) => {
+      if (!this.#closed) onNotice(`Pages that came with an index are left: ${error.message}`);
+    });
   }
 
   // --------------------------------------------------------------------------------------------------- reading
@@ -384,12 +372,7 @@ export class LiveReplica implements Followed {
     const file = this.#files.get(request.objectId);
     if (file === undefined) return "moved";
     try {
-      const depth = this.#chains.get(request.connection) ?? this.#longestChain;
-      const reached = await this.#loader.load(file, request.frame, { viewId: request.viewId, depth });
-      this.#chains.delete(request.connection); // so that it becomes the newest
-      this.#chains.set(request.connection, reached);
-      if (this.#chains.size > CHAINS_MAX) this.#chains.delete(this.#chains.keys().next().value!);
-      this.#lengthen(reached);
+      await this.#pages.load(file, request);
       return "loaded";
     } catch (error) {
       await this.#replan(request.viewId, await this.#goneOf(error, file));
@@ -419,6 +402,12 @@ export class LiveReplica implements Followed {
     return new ObjectGoneError(error.message, { key, status, code, retryable: false, cause: error });
   }
 
+  /** A reader took a page that was marked: it has come so far. */
+  marked(request: TakenPage): void {
+    if (!this.#closed) this.#pages.taken(request);
+    this.#meter.carry(this.id);
+  }
+
   /** Finds other files that make up what a view shows; several readers share one search. */
   #replan(viewId: number, cause: ObjectGoneError): Promise<void> {
     const view = viewInfo(this.#source.native, viewId);
@@ -440,7 +429,7 @@ export class LiveReplica implements Followed {
     // That state is lost to us. The next transaction may see the newest one; this one may not be mixed with it.
     const gone = new StateGoneError(`${text}; the next transaction sees the newest state`, { cause });
     this.#gone.set(view.stamp, gone);
-    if (this.#gone.size > CHAINS_MAX) this.#gone.delete(this.#gone.keys().next().value!);
+    if (this.#gone.size > GONE_MAX) this.#gone.delete(this.#gone.keys().next().value!);
     if (view.stamp !== this.#states.newest?.stamp) throw gone;
     try {
       await this.#follower!.refresh();
@@ -578,7 +567,7 @@ export class LiveReplica implements Followed {
     this.#closed = true;
     this.#follower?.stop(this.#closedError());
     this.#stale.stop();
-    this.#loader.close(this.#closedError());
+    this.#pages.close(this.#closedError());
     this.#past.close();
     this.#files.close();
     this.#states.close();

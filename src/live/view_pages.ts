@@ -7,7 +7,7 @@ import type { Native } from "../../ffi/native.ts";
 import { LS } from "../../ffi/symbols.ts";
 import type { PageSource } from "../diff/page_source.ts";
 import { ReplicaError, StateGoneError } from "../errors.ts";
-import type { PageRequest } from "./live_replica.ts";
+import type { PageRequest } from "../pages/pages.ts";
 import { nextTurn } from "../view/plan_file.ts";
 import { locate, viewInfo } from "../view/view_map.ts";
 import type { ReplicaFile } from "../view/restore_plan.ts";
@@ -64,7 +64,7 @@ export class ViewPages implements PageSource {
 
   async #load(pgno: number): Promise<void> {
     const place = locate(this.#native, this.viewId, pgno);
-    if (place) await this.#serve({ ...place, viewId: this.viewId, connection: 0 });
+    if (place) await this.#serve({ ...place, pgno, viewId: this.viewId, connection: 0, indexLeaf: 0 });
   }
 
   /** Of these pages, those that may have been written after `txid`: a file that ends earlier has what they were then. */

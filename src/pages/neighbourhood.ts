@@ -4,22 +4,7 @@
  * @module
  */
 
-/** One frame of an object, as the shim tells it. */
-export interface FrameState {
-  readonly pgno: number;
-  /** Bytes as stored. */
-  readonly size: number;
-  /** Its page is in the pool. */
-  readonly cached: boolean;
-  /** The newest view has the page here; a frame that is not current holds an older version. */
-  readonly current: boolean;
-}
-
-/** Frames `first` … `first + count - 1` of an object. */
-export interface FrameRange {
-  readonly first: number;
-  readonly count: number;
-}
+import type { FrameRange, FrameState } from "./frames.ts";
 
 /**
  * The range to fetch around frame `wanted`: as many frames as fit into `bytesMax`, those behind it before those ahead

@@ -7,6 +7,9 @@ import { LRUCache } from "lru-cache";
 import type { Native } from "../../ffi/native.ts";
 import { LS } from "../../ffi/symbols.ts";
 
+/** What the shim notes of a page in the pool; `LS_FLAG_…` in `ffi/shim.h`. */
+export const FLAG = { used: 1, mark: 2, ahead: 4 } as const;
+
 /** A run of neighbouring frames of one object, as it stands in the pool. */
 export interface CachedRun {
   readonly objectId: number;
@@ -17,16 +20,24 @@ export interface CachedRun {
   readonly size: number;
 }
 
+/** A run with what the policy knows of it. */
+interface Held extends CachedRun {
+  /** It was passed over for pages that were loaded ahead and that nobody has read yet. */
+  isSpared: boolean;
+}
+
 /**
  * The buffers of one replica.
  *
  * Readers take pages without telling; the shim sets a bit on the run instead. So the oldest run is asked for its bit
- * before it goes: touched since last asked, it counts as used now.
+ * before it goes: touched since last asked, it counts as used now. So does, once, one with pages that were loaded ahead
+ * and not read yet: else what a reader is about to want would go before what it has done with.
  */
 export class PageCache {
   readonly #native: Native;
   readonly #bytesMax: number;
-  readonly #runs: LRUCache<number, CachedRun>;
+  readonly #runs: LRUCache<number, Held>;
+  #wasted = 0;
   readonly #runsOf = new Map<number, Set<number>>();
 
   /** `bytesMax` bounds the decoded pages; a run that readers are copying from may exceed it for that long. */
@@ -36,7 +47,7 @@ export class PageCache {
     // The bound is kept by #makeRoom(), which can pass a run over; lru-cache's own could not.
     this.#runs = new LRUCache({
       maxSize: Number.MAX_SAFE_INTEGER,
-      sizeCalculation: (run: CachedRun) => run.size,
+      sizeCalculation: (run: Held) => run.size,
     });
   }
 
@@ -50,6 +61,11 @@ export class PageCache {
     return this.#bytesMax;
   }
 
+  /** Pages that were loaded ahead and went without having been read, so far. */
+  get wasted(): number {
+    return this.#wasted;
+  }
+
   /** Enters a run that was just loaded; returns how many pages went for it. */
   add(runId: number, run: CachedRun): number {
     const evicted = this.#makeRoom(run.size);
@@ -58,7 +74,7 @@ export class PageCache {
   }
 
   #enter(runId: number, run: CachedRun): void {
-    this.#runs.set(runId, run);
+    this.#runs.set(runId, { ...run, isSpared: false });
     const siblings = this.#runsOf.get(run.objectId);
     if (siblings) siblings.add(runId);
     else this.#runsOf.set(run.objectId, new Set([runId]));
@@ -66,12 +82,19 @@ export class PageCache {
 
   #makeRoom(size: number): number {
     let evicted = 0;
-    let chances = this.#runs.size * 2;
+    let chances = this.#runs.size * 3;
     while (this.#runs.calculatedSize + size > this.#bytesMax && this.#runs.size > 0 && chances-- > 0) {
       const runId = this.#runs.rkeys().next().value as number;
       const run = this.#runs.get(runId)!; // makes it the newest
       if (this.#native.calls.ls_run_touched(runId) === 1) continue;
-      if (this.#free(runId)) evicted += run.pageCount;
+      const unread = this.#native.calls.ls_run_count(runId, FLAG.ahead, FLAG.used);
+      if (unread > 0 && !run.isSpared) {
+        run.isSpared = true;
+        continue;
+      }
+      if (!this.#free(runId)) continue;
+      evicted += run.pageCount;
+      this.#wasted += unread;
     }
     return evicted;
   }

@@ -6,56 +6,85 @@
 import type { Native } from "../../ffi/native.ts";
 import { LtxFormatError } from "../errors.ts";
 import type { ObjectStore } from "../storage/object_store.ts";
-import { checkShim, nextTurn, type PlanFile } from "../view/plan_file.ts";
-import { locate } from "../view/view_map.ts";
-import { addTo } from "./counters.ts";
-import { type FrameRange, type FrameState, neighbourhood } from "./neighbourhood.ts";
-import type { CachedRun, PageCache } from "./page_cache.ts";
+import { checkBudget, spareOf, type Spender } from "./budget.ts";
+import { addToConnection } from "./counters.ts";
+import type { PlanFile } from "../view/plan_file.ts";
+import { Places } from "../view/view_map.ts";
+import { Flight } from "./flight.ts";
+import { frameOffset, type FrameRange, type FrameState, frameStates } from "./frames.ts";
+import { Locality } from "./locality.ts";
+import { neighbourhood } from "./neighbourhood.ts";
+import type { PageIntake } from "./page_intake.ts";
+import { islandAround, islandSize } from "./island.ts";
+import { planRanges, type WantedFrame } from "./range_plan.ts";
 
-/** What a first miss fetches at most, the wanted page and its neighbours, in bytes as stored. */
+/** What a miss fetches at most, the wanted page and its neighbours, in bytes as stored. */
 const NEIGHBOURHOOD_BYTES = 16 * 1024;
 
 /** Frames looked at on either side of a wanted one. */
 const NEIGHBOURHOOD_FRAMES = 64;
 
-/** Runs taken over to other files before the loop may turn: about 2 ms. */
-const CARRIED_A_SLICE = 500;
+/** Ranges that are fetched ahead at once, so that places are left for pages that somebody waits for. */
+const AHEAD_AT_ONCE = 48;
 
-/** Words of one frame as the shim tells it. */
-const FRAME_WORDS = 4;
-
-/** A range that is being fetched; whoever needs a page of it waits for `done`. */
-interface Flight extends FrameRange {
-  readonly done: Promise<void>;
-  /** Its place in the chain of requests that waited for one another. */
-  readonly depth: number;
-}
+/** What a request costs beside its bytes, in bytes. */
+const REQUEST_BYTES = 16 * 1024;
 
 /** Who wants a page. */
 export interface PageReader {
   /** The view it is read from: what is near it there may come along. */
   readonly viewId: number;
+  /** Its connection; 0 for none. */
+  readonly connection: number;
   /** Length of the reader's chain of requests so far. */
   readonly depth: number;
 }
 
-/** In place of a view: the newest one. */
-const NEWEST = 0;
+/** Pages that are wanted before anybody waits for them. */
+export interface AheadPages extends PageReader {
+  /** In the order in which they will be wanted. */
+  readonly pgnos: readonly number[];
+  /** They are not neighbours of one another: what is near to one may be wanted later. */
+  readonly isScattered?: boolean;
+}
+
+/** Pages of a tree that will be wanted as a whole. */
+export interface SpreadPages extends AheadPages {
+  /** Bytes that may be fetched, as stored. */
+  readonly bytesMax: number;
+  /** Tells of a page that lies near one of them whether it will be wanted too. */
+  readonly isUseful: (pgno: number) => boolean;
+}
+
+/** The plan file of an object, unless it was given up. */
+export type FileOf = (objectId: number) => PlanFile | undefined;
+
+/** What a {@link PageLoader} works with. */
+export interface PageLoaderOptions {
+  readonly native: Native;
+  readonly store: ObjectStore;
+  readonly replicaId: number;
+  readonly intake: PageIntake;
+}
 
 /** Loads pages of one replica's files into the buffer pool. */
 export class PageLoader {
   readonly #native: Native;
   readonly #store: ObjectStore;
-  readonly #cache: PageCache;
+  readonly #intake: PageIntake;
   readonly #replicaId: number;
-  readonly #flights = new Map<PlanFile, Set<Flight>>();
+  readonly #locality = new Locality();
+  /** By the frames that have not landed yet. */
+  readonly #flights = new Map<PlanFile, Map<number, Flight>>();
+  readonly #queued: Flight[] = [];
   readonly #abort = new AbortController();
+  #aheadCount = 0;
 
-  constructor(native: Native, store: ObjectStore, cache: PageCache, replicaId: number) {
+  constructor({ native, store, intake, replicaId }: PageLoaderOptions) {
+    this.#replicaId = replicaId;
     this.#native = native;
     this.#store = store;
-    this.#cache = cache;
-    this.#replicaId = replicaId;
+    this.#intake = intake;
   }
 
   /** Aborts when the loader is closed. */
@@ -66,6 +95,7 @@ export class PageLoader {
   /** Ends what is under way. */
   close(reason: Error): void {
     this.#abort.abort(reason);
+    for (const flight of this.#queued.splice(0)) this.#end(flight, { error: reason });
   }
 
   /**
@@ -78,180 +108,255 @@ export class PageLoader {
    * @throws {StorageError} it cannot be fetched
    */
   async load(file: PlanFile, frame: number, reader: PageReader): Promise<number> {
-    const { depth } = reader;
-    const flight = this.#flightOf(file, frame) ?? this.#fly(file, frame, reader);
-    if (flight === undefined) return depth;
+    const flying = this.#flightOf(file, frame);
+    if (flying === undefined && this.#takeHeld(file, frame, reader.viewId)) return reader.depth;
+    if (flying && !flying.isStarted) this.#check(file, frame, reader);
+    const flight = flying ?? this.#fly(file, frame, reader);
+    if (flight === undefined) return reader.depth;
+    const landing = flight.wait(frame);
+    this.#start(flight);
     try {
-      await flight.done;
+      await landing;
     } catch (error) {
       if (!(error instanceof LtxFormatError) || flight.count === 1) throw error;
       // A neighbour may be the damaged one, which is nothing to this reader.
-      const only = { first: frame, count: 1 };
-      const alone = this.#flightOf(file, frame) ?? this.#begin(file, only, flight.depth + 1);
-      await alone.done;
+      const alone = this.#flightOf(file, frame) ??
+        this.#depart(file, { first: frame, count: 1 }, { ...reader, depth: flight.depth }, frame);
+      const landing = alone.wait(frame);
+      this.#start(alone);
+      await landing;
       return alone.depth;
     }
-    return Math.max(depth, flight.depth);
+    return Math.max(reader.depth, flight.depth);
   }
 
-  /** Takes over what of a file's frames was fetched with its index; returns bytes of the decoded pages. */
-  preload(file: PlanFile, bytesMax: number): number {
-    let loaded = 0;
-    for (const { range, bytes } of this.#fetchedRuns(file)) {
-      if (loaded >= bytesMax) break;
-      try {
-        this.#enter(file, range, bytes);
-      } catch (error) {
-        if (!(error instanceof LtxFormatError)) throw error;
-        break; // nobody asked for these pages yet; who does will fetch them again and be told
-      }
-      loaded += range.count * file.header.pageSize;
+  /** Begins to fetch pages that will be wanted, where they are neither in the pool nor on their way. */
+  loadAhead(ahead: AheadPages, fileOf: FileOf): void {
+    const places = new Places(this.#native, ahead.viewId, ahead.pgnos);
+    const byFile = new Map<PlanFile, WantedFrame[]>();
+    for (const { file, index } of this.#missing(ahead, places, fileOf)) {
+      const frame = {
+        frame: places.frame(index),
+        offset: places.offset(index),
+        size: places.size(index),
+        order: index,
+      };
+      const wanted = byFile.get(file);
+      if (wanted) wanted.push(frame);
+      else byFile.set(file, [frame]);
     }
-    return loaded;
+    for (const [file, wanted] of byFile) {
+      const isBusy = (frame: number) => this.#flightOf(file, frame) !== undefined;
+      for (const range of planRanges(wanted, isBusy)) {
+        if (ahead.isScattered && this.#isUnderWay(file, range)) continue; // it came with one before
+        const dense = ahead.isScattered ? this.#dense(file, range.first, ahead) : undefined;
+        this.#queued.push(this.#depart(file, dense && dense.count > range.count ? dense : range, ahead));
+      }
+    }
+    this.#startQueued();
   }
 
   /**
-   * Takes the pages of files that a view no longer lies in over to those it lies in now: the same content at other
-   * places, so that nothing in memory is fetched again.
+   * Begins to fetch pages with all that is useful around them, as far as `bytesMax` reaches; gives how many of the first of
+   * them are in the pool or on their way now.
    */
-  async carryOver(files: readonly PlanFile[], fromViewId: number, toViewId: number): Promise<void> {
-    let count = 0;
-    for (const file of files) {
-      for (const [runId, run] of this.#cache.runsOf(file.objectId)) {
-        // Other states may be read from it, and it may be gone from storage: what they have, they keep.
-        if (file.closed || this.#native.calls.ls_object_refs(file.objectId) > 2) break;
-        if (this.#cache.has(runId, run)) this.#carry(file, runId, run, fromViewId, toViewId);
-        if (++count % CARRIED_A_SLICE === 0) await nextTurn();
-      }
+  loadSpread(spread: SpreadPages, fileOf: FileOf): number {
+    const { pgnos, viewId, isUseful, bytesMax } = spread;
+    const places = new Places(this.#native, viewId, pgnos);
+    const islandBytes = islandSize(bytesMax);
+    let left = bytesMax;
+    for (const { file, index } of this.#missing(spread, places, fileOf)) {
+      if (left <= 0) return index;
+      const range = islandAround(places.frame(index), islandBytes, {
+        states: (range) => frameStates(this.#native, file, range, viewId),
+        isUseful: ({ pgno, cached, current }, frame) =>
+          !cached && current && isUseful(pgno) && !this.#flightOf(file, frame),
+      });
+      const flight = this.#depart(file, range, spread);
+      left -= Math.max(flight.size, REQUEST_BYTES);
+      this.#queued.push(flight);
+      this.#startQueued();
+    }
+    return pgnos.length;
+  }
+
+  /** Pages that are neither in the pool nor, by the time they are given, on their way. */
+  *#missing(
+    { viewId, pgnos: { length } }: AheadPages,
+    places: Places,
+    fileOf: FileOf,
+  ): Generator<{ file: PlanFile; index: number }> {
+    for (let index = 0; index < length; index++) {
+      if (places.isCached(index)) continue;
+      const file = fileOf(places.objectId(index));
+      if (file === undefined || file.closed || this.#flightOf(file, places.frame(index))) continue;
+      if (!this.#takeHeldAhead(file, places.frame(index), viewId)) yield { file, index };
     }
   }
 
-  /** Frames that are not current, here or there, hold another version of their page, which others may want to see. */
-  #carry(file: PlanFile, runId: number, run: CachedRun, fromViewId: number, toViewId: number): void {
-    const frames = this.#frames(file, run.frame, run.pageCount, fromViewId);
-    if (!frames.every(({ current }) => current)) return;
-    const places = frames.map(({ pgno }) => locate(this.#native, toViewId, pgno));
-    const to = places[0];
-    if (to === undefined || to.objectId === file.objectId) return;
-    const isRun = places.every((place, i) => place?.objectId === to.objectId && place.frame === to.frame + i);
-    if (isRun) this.#cache.move(runId, to);
-  }
-
-  /** The wanted frames that were fetched whole with a file's index, as runs of neighbours. */
-  *#fetchedRuns(file: PlanFile): Generator<{ range: FrameRange; bytes: Uint8Array }> {
+  /** Takes in a frame that came with its file's index; false when it did not, or is not there any more. */
+  #takeHeld(file: PlanFile, frame: number, viewId: number): boolean {
     const { offset, bytes } = file.fetched;
-    let at = 0;
-    let run: { first: number; count: number; at: number } | undefined;
-    const finished = function* () {
-      if (run) yield { range: run, bytes: bytes.subarray(run.at, at) };
-      run = undefined;
-    };
-    if (offset !== this.#offset(file, 0)) return;
-    for (let first = 0;; first += NEIGHBOURHOOD_FRAMES) {
-      const frames = this.#frames(file, first, NEIGHBOURHOOD_FRAMES, NEWEST);
-      for (const [index, { current, cached, size }] of frames.entries()) {
-        if (at + size > bytes.length) return yield* finished();
-        if (!current || cached) yield* finished();
-        else if (run) run.count++;
-        else run = { first: first + index, count: 1, at };
-        at += size;
-      }
-      yield* finished();
-      if (frames.length < NEIGHBOURHOOD_FRAMES) return;
+    if (bytes.length === 0) return false;
+    const start = frameOffset(this.#native, file, frame) - offset;
+    const end = frameOffset(this.#native, file, frame + 1) - offset;
+    if (start < 0 || end > bytes.length) return false;
+    this.#intake.enter(file, { first: frame, count: 1 }, bytes.subarray(start, end), {
+      viewId,
+      wanted: frame,
+    });
+    return true;
+  }
+
+  #takeHeldAhead(file: PlanFile, frame: number, viewId: number): boolean {
+    try {
+      return this.#takeHeld(file, frame, viewId);
+    } catch (error) {
+      if (!(error instanceof LtxFormatError)) throw error;
+      return true; // nobody waits for it; who does will be told
     }
+  }
+
+  /** Has the core told when a reader takes a page. */
+  mark(viewId: number, pgno: number, fileOf: FileOf): void {
+    const places = new Places(this.#native, viewId, [pgno]);
+    const file = fileOf(places.objectId(0));
+    if (file && !file.closed) this.#intake.mark(file, places.frame(0));
+  }
+
+  #isUnderWay(file: PlanFile, { first, count }: FrameRange): boolean {
+    for (let frame = first; frame < first + count; frame++) if (!this.#flightOf(file, frame)) return false;
+    return true;
   }
 
   #flightOf(file: PlanFile, frame: number): Flight | undefined {
-    for (const flight of this.#flights.get(file) ?? []) {
-      if (frame >= flight.first && frame < flight.first + flight.count) return flight;
-    }
-    return undefined;
+    return this.#flights.get(file)?.get(frame);
   }
 
-  #frames(file: PlanFile, first: number, count: number, viewId: number): FrameState[] {
-    const words = new Uint32Array(count * FRAME_WORDS);
-    const bytes = new Uint8Array(words.buffer);
-    const found = checkShim(
-      this.#native,
-      this.#native.calls.ls_object_frames(file.objectId, viewId, first, count, bytes),
-      "look up frames of",
-      file.file.key,
-    );
-    return Array.from({ length: found }, (_, i) => ({
-      pgno: words[i * FRAME_WORDS]!,
-      size: words[i * FRAME_WORDS + 1]!,
-      cached: words[i * FRAME_WORDS + 2] === 1,
-      current: words[i * FRAME_WORDS + 3] === 1,
-    }));
-  }
-
-  /** Begins the flight for a frame; undefined when its page came into the pool after the reader had looked. */
-  #fly(file: PlanFile, frame: number, { viewId, depth }: PageReader): Flight | undefined {
-    if (this.#frames(file, frame, 1, viewId)[0]?.cached) return undefined;
-    return this.#begin(file, this.#choose(file, frame, viewId), depth + 1);
-  }
-
-  #choose(file: PlanFile, frame: number, viewId: number): FrameRange {
+  /** The flight for a frame; undefined when its page came into the pool after the reader had looked. */
+  #fly(file: PlanFile, frame: number, reader: PageReader): Flight | undefined {
     const first = Math.max(0, frame - NEIGHBOURHOOD_FRAMES);
-    const frames = this.#frames(file, first, NEIGHBOURHOOD_FRAMES * 2, viewId);
-    const busy = (other: number) => this.#flightOf(file, other) !== undefined;
-    return neighbourhood(frames, first, frame, NEIGHBOURHOOD_BYTES, busy);
+    const frames = frameStates(
+      this.#native,
+      file,
+      { first, count: NEIGHBOURHOOD_FRAMES * 2 },
+      reader.viewId,
+    );
+    if (frames[frame - first]?.cached) return undefined;
+    this.#check(file, frame, reader);
+    const isBusy = (other: number) => this.#flightOf(file, other) !== undefined;
+    const range = this.#dense(file, frame, reader) ??
+      neighbourhood(frames, first, frame, NEIGHBOURHOOD_BYTES, isBusy);
+    return this.#depart(file, range, reader, frame);
   }
 
-  #pagesOf(file: PlanFile, { first, count }: FrameRange): string {
-    const frames = this.#frames(file, first, count, NEWEST);
-    const { pgno } = frames[0]!;
-    return count === 1 ? `page ${pgno}` : `pages ${pgno} to ${frames.at(-1)!.pgno}`;
-  }
-
-  #offset(file: PlanFile, frame: number): number {
-    const out = new Uint8Array(8);
-    const result = this.#native.calls.ls_object_offset(file.objectId, frame, out);
-    checkShim(this.#native, result, "look up frames of", file.file.key);
-    return Number(new DataView(out.buffer).getBigUint64(0, true));
-  }
-
-  #begin(file: PlanFile, range: FrameRange, depth: number): Flight {
-    const flights = this.#flights.get(file) ?? new Set();
-    this.#flights.set(file, flights);
-    const done = this.#fetch(file, range).finally(() => {
-      flights.delete(flight);
-      if (flights.size === 0) this.#flights.delete(file);
+  /** The range around a frame where its reader wanted others nearby; undefined where it did not. */
+  #dense(file: PlanFile, frame: number, { connection, viewId }: PageReader): FrameRange | undefined {
+    const bytesMax = this.#locality.bytesAt(connection, file.objectId, frame);
+    if (bytesMax === 0) return undefined;
+    return islandAround(frame, bytesMax, {
+      states: (range) => frameStates(this.#native, file, range, viewId),
+      isUseful: ({ cached, current }, other) => !cached && current && !this.#flightOf(file, other),
     });
-    const flight: Flight = { ...range, depth, done };
-    flights.add(flight);
+  }
+
+  /** Enters a flight, which has not started yet. */
+  #depart(file: PlanFile, range: FrameRange, reader: PageReader, wanted?: number): Flight {
+    const { viewId, connection, depth } = reader;
+    const frames: FrameState[] = frameStates(this.#native, file, range, viewId);
+    const { first } = range;
+    const flight = new Flight({
+      file,
+      first,
+      frames,
+      viewId,
+      connection,
+      depth: depth + 1,
+      ...(wanted === undefined ? {} : { wanted }),
+    });
+    const flights = this.#flights.get(file) ?? new Map<number, Flight>();
+    this.#flights.set(file, flights);
+    for (let frame = first; frame < first + flight.count; frame++) {
+      if (!flights.has(frame)) flights.set(frame, flight);
+    }
     return flight;
   }
 
-  async #fetch(file: PlanFile, range: FrameRange): Promise<void> {
-    const offset = this.#offset(file, range.first);
-    const size = this.#offset(file, range.first + range.count) - offset;
-    const { bytes } = await this.#store.read(file.file, { offset, size }, { signal: this.#abort.signal });
-    this.#abort.signal.throwIfAborted();
-    if (file.closed) return; // replaced meanwhile; its handle may name another file by now
-    this.#enter(file, range, bytes);
+  #spender({ connection }: { readonly connection: number }): Spender {
+    return { native: this.#native, replicaId: this.#replicaId, connection };
   }
 
-  /** Checks, decodes and publishes the frames of a range, whose stored bytes are `bytes`. */
-  #enter(file: PlanFile, range: FrameRange, bytes: Uint8Array): void {
-    const stored = bytes as Uint8Array<ArrayBuffer>;
-    const result = this.#native.calls.ls_run_load(
-      file.objectId,
-      range.first,
-      range.count,
-      stored,
-      stored.length,
-    );
-    const act = result < 0 ? `decode ${this.#pagesOf(file, range)} of` : "";
-    const runId = checkShim(this.#native, result, act, file.file.key);
-    const size = range.count * file.header.pageSize;
-    const evicted = this.#cache.add(runId, {
-      objectId: file.objectId,
-      frame: range.first,
-      pageCount: range.count,
-      size,
+  #check(file: PlanFile, frame: number, reader: PageReader): void {
+    const { pgno } = frameStates(this.#native, file, { first: frame, count: 1 }, reader.viewId)[0]!;
+    checkBudget(this.#spender(reader), pgno, this.#store.name);
+  }
+
+  #startQueued(): void {
+    while (this.#aheadCount < AHEAD_AT_ONCE) {
+      const flight = this.#queued.shift();
+      if (flight === undefined) return;
+      const { requests, bytes } = spareOf(this.#spender(flight));
+      if (!flight.isStarted && (requests < 1 || bytes < flight.size)) {
+        this.#end(flight);
+        continue;
+      }
+      this.#start(flight);
+    }
+  }
+
+  #start(flight: Flight): void {
+    if (flight.isStarted) return;
+    flight.isStarted = true;
+    const isAhead = flight.wanted === undefined;
+    if (isAhead) this.#aheadCount++;
+    const count = (counter: "getRequests" | "bytes" | "aheadPages", amount: number) =>
+      addToConnection(this.#native, this.#replicaId, flight.connection, counter, amount);
+    count("getRequests", 1);
+    count("bytes", flight.size);
+    if (isAhead) count("aheadPages", flight.count);
+    this.#fetch(flight).then(
+      () => this.#end(flight),
+      (error) => this.#end(flight, { error }),
+    ).then(() => {
+      if (!isAhead) return;
+      this.#aheadCount--;
+      this.#startQueued();
     });
-    addTo(this.#native, this.#replicaId, "pagesLoaded", range.count);
-    addTo(this.#native, this.#replicaId, "pagesEvicted", evicted);
+  }
+
+  async #fetch(flight: Flight): Promise<void> {
+    const { file, first, size } = flight;
+    const { signal } = this.#abort;
+    signal.throwIfAborted();
+    if (file.closed) return; // replaced meanwhile; its handle may name another file by now
+    const offset = frameOffset(this.#native, file, first);
+    const onProgress = (received: Uint8Array) => {
+      if (!signal.aborted && !file.closed) this.#land(flight, received);
+    };
+    const { bytes } = await this.#store.read(file.file, { offset, size }, { signal, onProgress });
+    signal.throwIfAborted();
+    if (!file.closed) this.#land(flight, bytes);
+  }
+
+  #land(flight: Flight, received: Uint8Array): void {
+    const { file, viewId, wanted } = flight;
+    flight.land(received, (group, bytes) => {
+      this.#forget(file, group, flight);
+      this.#intake.enter(file, group, bytes, { viewId, wanted, isAhead: wanted === undefined, by: flight });
+    });
+  }
+
+  #end(flight: Flight, fault?: { readonly error: unknown }): void {
+    this.#forget(flight.file, flight, flight);
+    flight.end(fault);
+  }
+
+  #forget(file: PlanFile, { first, count }: FrameRange, flight: Flight): void {
+    const flights = this.#flights.get(file);
+    if (flights === undefined) return;
+    for (let frame = first; frame < first + count; frame++) {
+      if (flights.get(frame) === flight) flights.delete(frame);
+    }
+    if (flights.size === 0) this.#flights.delete(file);
   }
 }

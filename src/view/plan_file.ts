@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { Buffer } from "node:buffer";
 import type { Native } from "../../ffi/native.ts";
 import { readText } from "../../ffi/native.ts";
 import { LS } from "../../ffi/symbols.ts";
@@ -23,6 +24,13 @@ const HEAD_SIZE = 16 * 1024;
 /** Least of a large file's tail that is fetched; most indexes are about 1/250 of their file. */
 const TAIL_SIZE_MIN = 32 * 1024;
 const TAIL_SHARE = 1 / 200;
+
+/** Most of a tail that one request asks for, and how many such pieces come at once: more would hold the loop. */
+const PIECE_SIZE_MAX = 4 * 1024 * 1024;
+const PIECES_AT_ONCE = 4;
+
+/** Bytes copied before the loop may turn: about 1 ms where the memory is new. */
+const BYTES_A_SLICE = 2 * 1024 * 1024;
 
 /** Index entries decoded before the loop may turn: about 1 ms. */
 const ENTRIES_A_SLICE = 50_000;
@@ -58,10 +66,20 @@ export function checkShim(native: Native, result: number, act: string, key: stri
   throw new ReplicaError(`Cannot ${act} "${key}": the shim answers ${result}, expected a value from 0 on`);
 }
 
-/** Head and tail of a file, as bytes with their places; the whole file in `head` when it is small. */
+/** The last `size` bytes of a file, at the end of a buffer that may have room before them. */
+interface Tail {
+  readonly buffer: Uint8Array<ArrayBuffer>;
+  readonly size: number;
+}
+
+/** Head and tail of a file; the whole file in both when it is small. */
 interface Ends {
   readonly head: Uint8Array;
-  readonly tail: Uint8Array;
+  readonly tail: Tail;
+}
+
+function wholeFile(bytes: Uint8Array): Ends {
+  return { head: bytes, tail: { buffer: bytes as Uint8Array<ArrayBuffer>, size: bytes.length } };
 }
 
 /** What of a file is fetched, and what is there already. */
@@ -84,18 +102,88 @@ async function readEnds(
       { key: file.key },
     );
   }
-  if (wanted.head?.length === file.size) return { head: wanted.head, tail: wanted.head };
+  if (wanted.head?.length === file.size) return wholeFile(wanted.head);
   if (file.size <= WHOLE_FILE_SIZE_MAX) {
     const { bytes } = await store.read(file, { offset: 0, size: file.size }, options);
-    return { head: bytes, tail: bytes };
+    return wholeFile(bytes);
   }
   const tailSize = Math.min(file.size, Math.max(TAIL_SIZE_MIN, Math.ceil(file.size * TAIL_SHARE)));
   const headSize = wanted.base ? HEAD_SIZE : HEADER_SIZE;
   const [head, tail] = await Promise.all([
     wanted.head ?? store.read(file, { offset: 0, size: headSize }, options).then(({ bytes }) => bytes),
-    store.read(file, { offset: file.size - tailSize, size: tailSize }, options).then(({ bytes }) => bytes),
+    readTail(store, file, tailSize, options),
   ]);
   return { head, tail };
+}
+
+/** Reads the last `size` bytes; of a very large file into a buffer with as much room for an index that is longer. */
+async function readTail(
+  store: ObjectStore,
+  file: ReplicaFile,
+  size: number,
+  options: RequestOptions,
+): Promise<Tail> {
+  const offset = file.size - size;
+  if (size <= PIECE_SIZE_MAX) {
+    const { bytes } = await store.read(file, { offset, size }, options);
+    return { buffer: bytes as Uint8Array<ArrayBuffer>, size };
+  }
+  const buffer = unfilled(size * 2);
+  await fill(buffer.subarray(size), { store, file, offset }, options);
+  return { buffer, size };
+}
+
+/** The same tail with room for so many bytes before it. */
+async function withRoom(tail: Tail, room: number): Promise<Tail> {
+  const { buffer, size } = tail;
+  if (buffer.length >= size + room) return tail;
+  const larger = unfilled(size + room);
+  await copySlowly(buffer.subarray(buffer.length - size), larger.subarray(room));
+  return { buffer: larger, size };
+}
+
+/** Memory that is about to be filled: to have it cleared first would hold the loop. */
+function unfilled(size: number): Uint8Array<ArrayBuffer> {
+  const { buffer, byteOffset } = Buffer.allocUnsafe(size);
+  return new Uint8Array(buffer as ArrayBuffer, byteOffset, size);
+}
+
+/** Gives memory back that nobody uses any more: collecting it may take long, for it weighs nothing in the heap. */
+function giveBack({ buffer, byteLength }: Uint8Array): void {
+  if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) buffer.transfer(0);
+}
+
+/** Copies bytes in slices, and lets the loop turn in between. */
+async function copySlowly(from: Uint8Array, to: Uint8Array): Promise<void> {
+  for (let at = 0; at < from.length; at += BYTES_A_SLICE) {
+    if (at > 0) await nextTurn();
+    to.set(from.subarray(at, at + BYTES_A_SLICE), at);
+  }
+}
+
+/** Reads what of a file begins at `offset`, as much as there is memory, in pieces. */
+async function fill(
+  memory: Uint8Array,
+  { store, file, offset }: { store: ObjectStore; file: ReplicaFile; offset: number },
+  options: RequestOptions,
+): Promise<void> {
+  let next = 0;
+  const readOn = async () => {
+    while (next < memory.length) {
+      const piece = memory.subarray(next, next + PIECE_SIZE_MAX);
+      const range = { offset: offset + next, size: piece.length };
+      next += piece.length;
+      try {
+        const { bytes } = await store.read(file, range, options);
+        await copySlowly(bytes, piece);
+        giveBack(bytes);
+      } catch (error) {
+        next = memory.length; // nobody wants the others
+        throw error;
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: PIECES_AT_ONCE }, readOn));
 }
 
 function checkHeader(file: ReplicaFile, header: LtxHeader): void {
@@ -111,11 +199,12 @@ function checkHeader(file: ReplicaFile, header: LtxHeader): void {
 async function readIndex(
   store: ObjectStore,
   file: ReplicaFile,
-  tail: Uint8Array,
+  tail: Tail,
   options: RequestOptions,
 ): Promise<{ index: Uint8Array<ArrayBuffer>; asked: boolean }> {
-  const view = new DataView(tail.buffer, tail.byteOffset, tail.byteLength);
-  const size = view.getBigUint64(tail.length - AFTER_INDEX);
+  const { buffer } = tail;
+  const view = new DataView(buffer.buffer, buffer.byteOffset, buffer.byteLength);
+  const size = view.getBigUint64(buffer.length - AFTER_INDEX);
   const sizeMax = file.size - HEADER_SIZE - 6 - AFTER_INDEX;
   if (size < 1n || size > BigInt(sizeMax)) {
     throw new LtxFormatError(
@@ -124,16 +213,14 @@ async function readIndex(
     );
   }
   const indexSize = Number(size);
-  const have = tail.length - AFTER_INDEX;
-  const part = tail.slice(Math.max(0, have - indexSize), have) as Uint8Array<ArrayBuffer>;
-  if (part.length === indexSize) return { index: part, asked: false };
-  const missing = indexSize - part.length;
-  const offset = file.size - AFTER_INDEX - indexSize;
-  const { bytes } = await store.read(file, { offset, size: missing }, options);
-  const index = new Uint8Array(indexSize);
-  index.set(bytes);
-  index.set(part, missing);
-  return { index, asked: true };
+  const missing = Math.max(0, indexSize + AFTER_INDEX - tail.size);
+  const { buffer: all } = await withRoom(tail, missing);
+  const start = all.length - AFTER_INDEX - indexSize;
+  if (missing > 0) {
+    const offset = file.size - AFTER_INDEX - indexSize;
+    await fill(all.subarray(start, start + missing), { store, file, offset }, options);
+  }
+  return { index: all.subarray(start, start + indexSize), asked: missing > 0 };
 }
 
 /** Lets the loop turn between slices of work. */
@@ -183,7 +270,7 @@ export async function openPlanFile(
   const { head, tail } = await readEnds(store, file, { base, head: known }, options);
   const header = decodeHeader(head.subarray(0, HEADER_SIZE), { key: file.key });
   checkHeader(file, header);
-  const trailer = decodeTrailer(tail.subarray(tail.length - TRAILER_SIZE), {
+  const trailer = decodeTrailer(tail.buffer.subarray(-TRAILER_SIZE), {
     noChecksum: isNoChecksum(header),
     fileSize: file.size,
     key: file.key,
@@ -208,6 +295,7 @@ export async function openPlanFile(
     native.calls.ls_object_free(objectId);
     throw error;
   }
+  if (index.length > PIECE_SIZE_MAX) giveBack(new Uint8Array(index.buffer)); // too long for a piece: it was put together
   const frames = head.length > HEADER_SIZE ? head.subarray(HEADER_SIZE) : new Uint8Array(0);
   return {
     file,

@@ -96,6 +96,48 @@ export function locate(
   return { objectId: words.getUint32(0, true), frame: words.getUint32(4, true) };
 }
 
+/** Words of one page as the shim tells it. */
+const PLACE_WORDS = 6;
+
+/** Where a view has some pages, and what they take there; none has a place when nobody holds the view. */
+export class Places {
+  readonly #words: Uint32Array<ArrayBuffer>;
+
+  constructor(native: Native, viewId: number, pgnos: readonly number[]) {
+    const asked = new Uint8Array(Uint32Array.from(pgnos).buffer);
+    this.#words = new Uint32Array(pgnos.length * PLACE_WORDS);
+    native.calls.ls_view_places(viewId, asked, pgnos.length, new Uint8Array(this.#words.buffer));
+  }
+
+  #word(index: number, word: number): number {
+    return this.#words[index * PLACE_WORDS + word]!;
+  }
+
+  /** The shim's handle of the file that has a page; 0 when the view has no such page. */
+  objectId(index: number): number {
+    return this.#word(index, 0);
+  }
+
+  frame(index: number): number {
+    return this.#word(index, 1);
+  }
+
+  /** Bytes as stored. */
+  size(index: number): number {
+    return this.#word(index, 2);
+  }
+
+  /** Whether it is in the pool. */
+  isCached(index: number): boolean {
+    return this.#word(index, 3) === 1;
+  }
+
+  /** Of the frame in its file. */
+  offset(index: number): number {
+    return this.#word(index, 4) + this.#word(index, 5) * 2 ** 32;
+  }
+}
+
 /** A view that grows keeps the page size of the files it was made of first: the shim refuses another. */
 function checkPageSizes({ name, files }: ViewSource): void {
   const last = files.at(-1)!;

@@ -46,6 +46,8 @@ export async function withLive(
     pollIntervalMs: 0,
     maxStaleMs: 0,
     onReplaced: "error",
+    prefetch: "auto",
+    prefetchBytesMax: 16 * 1024 * 1024,
     ...options,
   }, {});
   const shared = { shimPath, replicaId: live.id, name: "live" };

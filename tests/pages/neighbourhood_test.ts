@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type FrameState, neighbourhood } from "../../src/pages/neighbourhood.ts";
+import type { FrameState } from "../../src/pages/frames.ts";
+import { neighbourhood } from "../../src/pages/neighbourhood.ts";
 import { Random } from "../support/random.ts";
 
 /** Frames in short: `.` wanted by nobody yet, `c` cached, `o` an older version; 1000 bytes each. */

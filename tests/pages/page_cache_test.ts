@@ -9,6 +9,8 @@ import { Random } from "../support/random.ts";
 class FakePool {
   readonly touched = new Set<number>();
   readonly pinned = new Set<number>();
+  /** Pages loaded ahead that nobody read, by run. */
+  readonly unread = new Map<number, number>();
   readonly freed: number[] = [];
   readonly moved: [run: number, objectId: number, frame: number][] = [];
 
@@ -16,6 +18,7 @@ class FakePool {
     return {
       calls: {
         ls_run_touched: (run: number) => Number(this.touched.delete(run)),
+        ls_run_count: (run: number) => this.unread.get(run) ?? 0,
         ls_run_free: (run: number) => {
           if (this.pinned.has(run)) return LS.BUSY;
           assert.ok(!this.freed.includes(run), `run ${run} freed twice`);
@@ -63,6 +66,39 @@ test("PageCache passes over a run that readers touched since it was asked last",
   assert.deepEqual(pool.freed, [2, 3]);
   add(6);
   assert.deepEqual(pool.freed, [2, 3, 1]);
+});
+
+test("PageCache spares a run with pages loaded ahead that nobody has read, once", () => {
+  const { pool, cache, add } = cacheOf(300);
+  [1, 2, 3].forEach((run) => add(run));
+  pool.unread.set(1, 2).set(2, 1);
+  add(4);
+  assert.deepEqual(pool.freed, [3]);
+  assert.equal(cache.wasted, 0);
+  add(5);
+  assert.deepEqual([pool.freed, cache.wasted], [[3, 1], 2]);
+  add(6);
+  assert.deepEqual([pool.freed, cache.wasted], [[3, 1, 2], 3]);
+});
+
+test("PageCache does not spare a run once its pages were read, nor count them as wasted", () => {
+  const { pool, cache, add } = cacheOf(300);
+  [1, 2, 3].forEach((run) => add(run));
+  pool.unread.set(1, 2);
+  add(4);
+  pool.unread.clear();
+  [5, 6, 7].forEach((run) => add(run));
+  assert.deepEqual(pool.freed, [2, 3, 1, 4]);
+  assert.equal(cache.wasted, 0);
+});
+
+test("PageCache frees one of several runs even if nobody has read any of them", () => {
+  const { pool, cache, add } = cacheOf(300);
+  [1, 2, 3].forEach((run) => add(run));
+  [1, 2, 3].forEach((run) => pool.unread.set(run, 2));
+  assert.equal(add(4), 2);
+  assert.deepEqual(pool.freed, [1]);
+  assert.deepEqual([cache.bytes, cache.wasted], [300, 2]);
 });
 
 test("PageCache frees one of several runs even if all were touched", () => {
@@ -113,7 +149,7 @@ test("PageCache.dropObject() forgets a run that is being copied from: it goes wi
 test("PageCache.runsOf() tells an object's runs as they are now", () => {
   const { cache, add } = cacheOf(300);
   [1, 2, 3].forEach((run) => add(run, run % 2));
-  const run = (objectId: number) => ({ objectId, frame: 0, pageCount: 2, size: 100 });
+  const run = (objectId: number) => ({ objectId, frame: 0, pageCount: 2, size: 100, isSpared: false });
   const told = cache.runsOf(1);
   assert.deepEqual(told, [[1, run(1)], [3, run(1)]]);
   assert.deepEqual(cache.runsOf(7), []);
@@ -138,7 +174,8 @@ test("PageCache.move() has a run stand for another object, and go with that one"
   [1, 2, 3].forEach((run) => add(run));
   assert.ok(cache.move(2, { objectId: 9, frame: 40 }));
   assert.deepEqual(pool.moved, [[2, 9, 40]]);
-  assert.deepEqual(cache.runsOf(9), [[2, { objectId: 9, frame: 40, pageCount: 2, size: 100 }]]);
+  const moved = { objectId: 9, frame: 40, pageCount: 2, size: 100, isSpared: false };
+  assert.deepEqual(cache.runsOf(9), [[2, moved]]);
   assert.deepEqual(cache.runsOf(1).map(([run]) => run), [1, 3]);
   assert.equal(cache.bytes, 300);
   cache.dropObject(1);

@@ -1,0 +1,61 @@
+/** What reading ahead is for: the same rows in fewer round trips, for not many more bytes. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { openReplica, type ReplicaStats } from "../../mod.ts";
+import { rowsOf, withConnection } from "../replica/drivers.ts";
+import { ASKED } from "../replica/following.ts";
+import { type ReplicaFolder, withReplicaFolder } from "../support/replica_folder.ts";
+import { fillWorkloads, type Layout, type Workload, workloads } from "./workloads.ts";
+
+const SEEDS = [7, 19];
+
+/** Bytes that a workload may move, as a multiple of what it moves when each page is waited for. */
+const BYTES_MAX = 4;
+
+/** Workloads whose way can be told by its first pages, however readers and core take turns. */
+const FORESEEN = ["full scan", "reverse scan", "covering index", "blobs"];
+
+/** On a database of 1 MB, which comes in a few pieces of 256 KiB, guesses can break up what would have come together. */
+const SLACK = 3;
+
+/** Runs a workload on a replica that has nothing in memory yet; gives what it cost. */
+async function costOf(
+  folder: ReplicaFolder,
+  { name, queries }: Workload,
+  prefetch: "auto" | "off",
+): Promise<ReplicaStats> {
+  await using replica = await openReplica(folder.url, { ...ASKED, prefetch });
+  const opened = replica.stats();
+  withConnection(replica, undefined, (db) => {
+    for (const sql of queries) assert.deepEqual(rowsOf(db, sql), folder.rows(sql), name);
+  });
+  return replica.stats(opened);
+}
+
+for (const pageSize of [1024, 4096, 16_384]) {
+  for (const layout of ["in order", "scattered"] satisfies Layout[]) {
+    for (const seed of SEEDS) {
+      const of = `pages of ${pageSize} bytes, rows ${layout}, seed ${seed}`;
+      test(`Prefetcher gives all workloads the source's rows: ${of}`, () =>
+        withReplicaFolder({ pageSize }, async (folder) => {
+          fillWorkloads(folder, layout, seed);
+          for (const workload of workloads(seed)) {
+            const { name } = workload;
+            const off = await costOf(folder, workload, "off");
+            const auto = await costOf(folder, workload, "auto");
+            assert.equal(off.aheadPages, 0);
+            assert.ok(
+              auto.bytes <= off.bytes * BYTES_MAX,
+              `${name}: ${auto.bytes} bytes in place of ${off.bytes}`,
+            );
+            const isForeseen = FORESEEN.includes(name);
+            assert.ok(!isForeseen || auto.aheadPages > 0, `${name}: nothing came ahead`);
+            assert.ok(
+              auto.roundTrips <= off.roundTrips + (isForeseen ? 0 : SLACK),
+              `${name}: ${auto.roundTrips} round trips in place of ${off.roundTrips}`,
+            );
+          }
+        }));
+    }
+  }
+}
