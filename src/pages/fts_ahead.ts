@@ -1,8 +1,8 @@
 /**
- * What a reader of a full-text index (FTS5) will want next: the word's leaves in other segments, then its rows.
+ * What a reader of a full-text index (FTS5) will want next: a word's leaves in other segments, then its rows.
  *
- * It looks a word up in each segment in turn before it comes to the first row, and which word that is, no page
- * tells. But the leaves that it comes to have few words in common, and its first row has but one of these.
+ * It looks a word up in each segment in turn before it comes to the first row, and no page tells which word
+ * that is. But the leaves that it comes to have few words in common, and its first row has but one of these.
  *
  * @module
  */
@@ -55,6 +55,8 @@ interface Search {
   readonly leaves: Map<number, { readonly number: number; readonly lastWord: string }>;
   /** Pages asked for. */
   readonly asked: Set<number>;
+  /** Rowids by word, of all words that it may be; undefined while they were not looked for. */
+  rows: ReadonlyMap<string, readonly number[]> | undefined;
   strays: number;
   /** Whether its rows are known, or not looked for any more. */
   isDone: boolean;
@@ -111,6 +113,8 @@ export class FtsAhead {
   #isReading = false;
   /** The word that was found last. */
   #found: FoundWord | undefined;
+  /** Roots of indices' leaves; what leads to these was asked for. */
+  readonly #opened = new Map<number, true>();
   /** By the root of an index's leaves: tables that were read by its rows. */
   readonly #documents = new Map<number, Set<number>>();
 
@@ -127,23 +131,22 @@ export class FtsAhead {
     const tables = this.#options.tablesOf(this.#tree.root(pgno));
     if (tables === undefined) return [];
     const index = this.#index(tables);
-    const spans = ftsLeaves(page).flatMap((leaf) => spanOf(leaf, index));
-    if (spans.length === 0) {
-      const pgnos = smallSegments(index);
-      return pgnos.length === 0 ? [] : [{ pgnos, mark: 0 }];
-    }
-    const search = this.#searchOf(tables, spans);
-    const pgnos = search ? elsewhere(search, index) : [];
-    return pgnos.map((mark, i) => ({ pgnos: i === 0 ? pgnos : [], mark }));
+    const leaves = ftsLeaves(page);
+    const spans = leaves.flatMap((leaf) => spanOf(leaf, index));
+    const search = spans.length > 0 ? this.#searchOf(tables, spans) : undefined;
+    const pgnos = search ? elsewhere(search, index) : leaves.length > 0 ? [] : smallSegments(index);
+    // The leaf itself too: later readers find it in memory, and tell by it what they look for.
+    const marks = leaves.length > 0 ? [...pgnos, pgno] : pgnos;
+    return marks.map((mark, i) => ({ pgnos: i === 0 ? pgnos : [], mark }));
   }
 
   /** A reader comes to a page, which need not be there; gives what leads to words and leaves of its index. */
   approached(pgno: number): Ahead {
     const tables = this.#options.tablesOf(this.#tree.root(pgno));
-    if (tables === undefined || this.#documents.has(tables.leaves)) return NOTHING_AHEAD;
+    if (tables === undefined || this.#opened.has(tables.leaves)) return NOTHING_AHEAD;
     const pgnos = this.#innerPages(tables);
     if (pgnos.length === 0) return NOTHING_AHEAD;
-    putNewest(this.#documents, tables.leaves, new Set<number>(), INDICES_MAX);
+    putNewest(this.#opened, tables.leaves, true, INDICES_MAX);
     return { pgnos, mark: 0 };
   }
 
@@ -180,6 +183,7 @@ export class FtsAhead {
       high: WORD_MAX,
       leaves: new Map(),
       asked: new Set(),
+      rows: undefined,
       strays: 0,
       isDone: false,
     };
@@ -213,8 +217,8 @@ export class FtsAhead {
 
   #suspectsAt(searches: readonly Search[], range: RowidRange): Suspect[] {
     const [newest, before] = searches.map((search) => {
-      const rows = this.#index(search.tables).rowsBetween(search.low, search.high);
-      const all = [...rows].filter(([, rowids]) => rowids.some((rowid) => isIn(range, rowid)));
+      search.rows ??= this.#index(search.tables).rowsBetween(search.low, search.high);
+      const all = [...search.rows].filter(([, rowids]) => rowids.some((rowid) => isIn(range, rowid)));
       return all.map(([word, rowids]) => suspect([search], [word], rowids));
     });
     const both = (before ?? []).flatMap((one) =>
@@ -240,7 +244,7 @@ export class FtsAhead {
       return undefined;
     }
     found.tables.add(tableRoot);
-    this.#documents.get(found.suspect.searches[0]!.tables.leaves)?.add(tableRoot);
+    this.#documentsOf(found.suspect).add(tableRoot);
     return { ...found.way, tables: new Map([[tableRoot, range]]) };
   }
 
@@ -251,17 +255,24 @@ export class FtsAhead {
       return all.reduce((one, other) => commonRows(one, other));
     };
     const tables = new Map<number, RowidRange | undefined>(this.#reached);
-    const documents = this.#documents.get(searches[0]!.tables.leaves);
-    for (const table of tables.keys()) documents?.add(table);
-    for (const table of isSure ? documents ?? [] : []) if (!tables.has(table)) tables.set(table, undefined);
+    const documents = this.#documentsOf(suspect);
+    for (const table of tables.keys()) documents.add(table);
+    for (const table of isSure ? documents : []) if (!tables.has(table)) tables.set(table, undefined);
     const way = { rows: more(), direction, tables, isSure, more };
     this.#giveUp();
     this.#found = { suspect, way, tables: new Set(tables.keys()), strays: 0 };
     return way;
   }
 
+  #documentsOf({ searches }: Suspect): Set<number> {
+    const { leaves } = searches[0]!.tables;
+    const documents = this.#documents.get(leaves) ?? new Set();
+    putNewest(this.#documents, leaves, documents, INDICES_MAX);
+    return documents;
+  }
+
   #giveUp(): void {
-    for (const search of this.#searches) search.isDone = true;
+    this.#searches = this.#searches.map((search) => ({ ...search, rows: undefined, isDone: true }));
     this.#forgetSuspects();
   }
 
@@ -300,6 +311,7 @@ function smallSegments(index: FtsIndex): number[] {
 function narrow(search: Search, spans: readonly Span[]): void {
   const low = spans.map(({ low }) => low).sort()[0]!;
   const high = spans.map(({ high }) => high).sort().at(-1)!;
+  search.rows = undefined;
   if (low > search.low) search.low = low;
   if (high < search.high) search.high = high;
   for (const { leaf: { segment, number, words } } of spans) {

@@ -23,6 +23,9 @@ const SEGMENTS_MAX = 64;
 const LEAVES_MAX = 8;
 const ROWIDS_MAX = 2048;
 
+/** Leaves in which the words are that one of them is to be told from. */
+const WIDTH_MAX = 24;
+
 /** Root pages of a full-text index's own tables. */
 export interface FtsTables {
   /** The table that holds the leaves. */
@@ -127,23 +130,32 @@ export class FtsIndex {
   }
 
   /**
-   * Rowids of all words from one to another, in no order; of a word whose rows go on in another leaf, those in
-   * its first.
+   * Rowids of all words from one to another, in no order; of a word whose rows go on in another leaf, those
+   * in its first. None where the words are in many leaves.
    */
   rowsBetween(low: string, high: string): Map<string, number[]> {
     const rows = new Map<string, number[]>();
-    for (const segment of this.segments) {
-      const [from, to] = [this.find(segment, low), this.find(segment, high)];
-      if ("missing" in from || "missing" in to) continue;
-      for (let at = from.number; at <= Math.min(to.number, from.number + LEAVES_MAX); at++) {
-        const leaf = this.leaf(segment.id, at);
-        for (const [i, word] of leaf?.words.entries() ?? []) {
-          if (word < low || word > high) continue;
-          rows.set(word, [...rows.get(word) ?? [], ...leaf!.rowids(i)]);
-        }
+    const leaves = this.#leavesBetween(low, high);
+    if (leaves.length > Math.max(WIDTH_MAX, this.segments.length * 2)) return rows;
+    for (const [segment, number] of leaves) {
+      const leaf = this.leaf(segment, number);
+      for (const [i, word] of leaf?.words.entries() ?? []) {
+        if (word < low || word > high) continue;
+        const before = rows.get(word);
+        if (before === undefined) rows.set(word, leaf!.rowids(i));
+        else for (const rowid of leaf!.rowids(i)) before.push(rowid);
       }
     }
     return rows;
+  }
+
+  #leavesBetween(low: string, high: string): [segment: number, number: number][] {
+    return this.segments.flatMap((segment) => {
+      const [from, to] = [this.find(segment, low), this.find(segment, high)];
+      if ("missing" in from || "missing" in to) return [];
+      const count = Math.min(WIDTH_MAX, to.number - from.number) + 1;
+      return Array.from({ length: count }, (_, i): [number, number] => [segment.id, from.number + i]);
+    });
   }
 
   #rowsIn({ id, last }: FtsSegment, number: number, word: string): WordRows & { isWhole: boolean } {

@@ -132,15 +132,6 @@ export class IndexAhead {
     return this.learned(pgno);
   }
 
-  /**
-   * A page came that the reader takes rowids from in the order of one of some lists, as those of a full-text
-   * index.
-   */
-  enteredLists(pgno: number, lists: readonly Float64Array[]): void {
-    const isEqual = new Uint8Array(0);
-    this.#known.put(pgno, lists.map((rowids) => ({ pgno, tableRoot: 0, rowids, isEqual, goesOn: false })));
-  }
-
   /** A page came that was asked for and led on: an interior page of the table, a page of the index. */
   learned(pgno: number): Ahead {
     for (const run of this.#runs.values()) {
@@ -280,7 +271,7 @@ export class IndexAhead {
     return missing.length === 0 ? ahead : { ...ahead, pgnos: [...missing, ...ahead.pgnos] };
   }
 
-  /** Takes more of a list that is known in part, before the reader comes to its end; gives what is missing. */
+  /** Takes more of a list that is known in part, before its end is reached; gives what is missing. */
   #lengthen(run: Run): readonly number[] {
     const { position: { list, index }, direction } = run;
     if (list.more === undefined || restOf(run) > run.restToLengthen) return [];

@@ -9,7 +9,7 @@ import { viewInfo } from "../view/view_map.ts";
 import type { Ahead } from "./ahead.ts";
 import { ChainMap } from "./chain_map.ts";
 import { type FrameRange, frameStates, NEWEST } from "./frames.ts";
-import { ftsRowids } from "./fts_rowids.ts";
+import { FtsAhead } from "./fts_ahead.ts";
 import { IndexAhead } from "./index_ahead.ts";
 import { OverflowAhead } from "./overflow_ahead.ts";
 import type { LoadedBy } from "./page_intake.ts";
@@ -76,6 +76,7 @@ export interface PrefetcherOptions {
 interface Reader {
   readonly along: ReadAhead;
   readonly byIndex: IndexAhead;
+  readonly byWord: FtsAhead;
   readonly overflow: OverflowAhead;
   last: ReachedPage;
 }
@@ -183,6 +184,7 @@ export class Prefetcher {
     const index = indexLeaf === 0 ? undefined : this.#read(reached, indexLeaf);
     if (index) this.#enter(reached, reader, indexLeaf, index);
     this.#visit(reached);
+    this.#load(reached, reader.byWord.approached(pgno));
     this.#loadAlong(reached, reader, reader.along.reached(pgno, isMiss));
     this.#load(reached, reader.overflow.reached(pgno, isMiss));
     const table = this.#schema.tableOf(this.#tree.root(pgno));
@@ -207,8 +209,7 @@ export class Prefetcher {
     }
     if (type !== TYPE.tableLeaf) return;
     this.#loadScattered(reached, reader.byIndex.reached(pgno));
-    const lists = ftsRowids(page);
-    if (lists.length > 0) reader.byIndex.enteredLists(pgno, lists);
+    for (const ahead of reader.byWord.entered(pgno, page)) this.#load(reached, ahead);
   }
 
   #enter(at: ReachedPage, reader: Reader, pgno: number, page: Uint8Array): void {
@@ -284,19 +285,29 @@ export class Prefetcher {
 
   #reader(reached: ReachedPage): Reader {
     const { connection } = reached;
-    const { bytesMax, cacheBytesMax, pageSize } = this.#options;
-    const windowMax = Math.max(16, Math.floor(bytesMax / pageSize));
-    const treeMax = cacheBytesMax * 3 / 4 / pageSize;
-    const reader = this.#readers.get(connection) ?? {
-      along: new ReadAhead(this.#tree, { windowMax, treeMax }),
-      byIndex: new IndexAhead(this.#tree),
-      overflow: new OverflowAhead(this.#tree, this.#chains, { windowMax }),
-      last: reached,
-    };
+    const reader = this.#readers.get(connection) ?? this.#newReader(reached);
     reader.last = reached;
     this.#readers.delete(connection); // so that it becomes the newest
     this.#readers.set(connection, reader);
     if (this.#readers.size > CONNECTIONS_MAX) this.#readers.delete(this.#readers.keys().next().value!);
+    return reader;
+  }
+
+  #newReader(reached: ReachedPage): Reader {
+    const { bytesMax, cacheBytesMax, pageSize } = this.#options;
+    const windowMax = Math.max(16, Math.floor(bytesMax / pageSize));
+    const treeMax = cacheBytesMax * 3 / 4 / pageSize;
+    const byWord = new FtsAhead(this.#tree, {
+      pageOf: (pgno) => this.#read(reader.last, pgno),
+      tablesOf: (root) => this.#schema.fullTextOf(root),
+    });
+    const reader: Reader = {
+      along: new ReadAhead(this.#tree, { windowMax, treeMax }),
+      byIndex: new IndexAhead(this.#tree, byWord),
+      byWord,
+      overflow: new OverflowAhead(this.#tree, this.#chains, { windowMax }),
+      last: reached,
+    };
     return reader;
   }
 }

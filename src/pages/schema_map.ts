@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { FtsTables } from "./fts_index.ts";
 import { varintAt, varintEnd } from "./page_varint.ts";
 import type { TreeMap } from "./tree_map.ts";
 
@@ -30,6 +31,7 @@ export class SchemaMap {
   readonly #pages = new Map<number, readonly SchemaRow[]>();
   #rowCount = 0;
   #tables: Map<number, number> | undefined;
+  #fullText: Map<number, FtsTables> | undefined;
 
   /** `tree` tells which pages are sqlite_schema's: it must have learned them before. */
   constructor(tree: TreeMap) {
@@ -42,6 +44,7 @@ export class SchemaMap {
     const isSchema = page[pgno === 1 ? DATABASE_HEADER_SIZE : 0] === TABLE_LEAF && this.#isSchema(pgno);
     if (known === undefined && !isSchema) return false;
     this.#tables = undefined;
+    this.#fullText = undefined;
     this.#rowCount -= known?.length ?? 0;
     this.#pages.delete(pgno);
     const rows = isSchema ? schemaRows(pgno, page) : [];
@@ -66,19 +69,44 @@ export class SchemaMap {
     return this.#tables.get(indexRoot);
   }
 
+  /** The full-text index (FTS5) that a table of leaves or of settings belongs to, by the table's root. */
+  fullTextOf(root: number): FtsTables | undefined {
+    this.#fullText ??= fullTextTables(this.#rows());
+    return this.#fullText.get(root);
+  }
+
   #rows(): SchemaRow[] {
     return [...this.#pages].filter(([pgno]) => this.#isSchema(pgno)).flatMap(([, rows]) => rows);
   }
 }
 
+function rootsOfTables(rows: readonly SchemaRow[]): Map<string, number> {
+  return new Map(rows.filter(({ type }) => type === "table").map(({ table, root }) => [table, root]));
+}
+
 function tablesOfIndices(rows: readonly SchemaRow[]): Map<number, number> {
-  const roots = new Map(rows.filter(({ type }) => type === "table").map(({ table, root }) => [table, root]));
+  const roots = rootsOfTables(rows);
   const tables = new Map<number, number>();
   for (const { type, table, root } of rows) {
     const tableRoot = type === "index" ? roots.get(table) : undefined;
     if (tableRoot !== undefined) tables.set(root, tableRoot);
   }
   return tables;
+}
+
+/** FTS5 names its own tables after the virtual one, which has no tree. */
+function fullTextTables(rows: readonly SchemaRow[]): Map<number, FtsTables> {
+  const roots = rootsOfTables(rows);
+  const found = new Map<number, FtsTables>();
+  for (const [table, words] of roots) {
+    if (!table.endsWith("_idx")) continue;
+    const name = table.slice(0, -"_idx".length);
+    const [leaves, settings] = [roots.get(`${name}_data`), roots.get(`${name}_config`)];
+    if (leaves === undefined || settings === undefined) continue;
+    const tables = { leaves, words, settings };
+    found.set(leaves, tables).set(settings, tables);
+  }
+  return found;
 }
 
 function schemaRows(pgno: number, page: Uint8Array): SchemaRow[] {

@@ -14,7 +14,8 @@ for (
     [65536, 5, ", prefix='2'"],
   ] as const
 ) {
-  test(`FtsIndex finds words and their rows, ${segments} segments, pages of ${pageSize} bytes${options}`, async () => {
+  const of = `${segments} segments, pages of ${pageSize} bytes${options}`;
+  test(`FtsIndex finds words and their rows: ${of}`, async () => {
     const world = await fullText({ pageSize, segments, options });
     const index = wholeIndex(world);
     assert.equal(index.segments.length, segments);
@@ -36,7 +37,7 @@ for (
   });
 }
 
-test("FtsIndex tells what is missing: pages of the way to a word, and leaves that a word goes on in", async () => {
+test("FtsIndex tells what is missing: pages on the way to a word, leaves that it goes on in", async () => {
   const world = await fullText({ rowCount: 60_000, segments: 1 });
   const { map, tables, pages, rowsOf } = world;
   const memory = new Set<number>([map.leafOf(tables.leaves, 10)!]);

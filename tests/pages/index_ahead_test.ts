@@ -4,8 +4,7 @@ import { IndexAhead } from "../../src/pages/index_ahead.ts";
 import { indexRecords } from "../../src/pages/index_records.ts";
 import { TreeMap } from "../../src/pages/tree_map.ts";
 import { Random } from "../support/random.ts";
-import { ftsRowids } from "../../src/pages/fts_rowids.ts";
-import { type DatabasePages, databasePages } from "./database_pages.ts";
+import { databasePages } from "./database_pages.ts";
 import { type Indexed, indexed, type IndexedRow, IndexReader, rowsOf } from "./index_reader.ts";
 
 for (const pageSize of [512, 4096, 65536]) {
@@ -280,51 +279,4 @@ test("IndexAhead passes over pages not known to be leaves, and leaves told twice
   map.learn(leaves[0]!, world.pages.page(leaves[0]!));
   assert.equal(ahead.reached(leaf).pgnos.length, 8);
   assert.deepEqual(ahead.reached(leaf), { pgnos: [], mark: 0 });
-});
-
-/** Which leaf has a row, of each table that a full-text query reads. */
-function leavesByRow(pages: DatabasePages, map: TreeMap, names: readonly string[]): Map<number, number>[] {
-  for (let pgno = 1; pgno <= pages.pageCount; pgno++) map.learn(pgno, pages.page(pgno));
-  return names.map((name) =>
-    new Map(pages.tree(pages.roots.get(name)!).rows.map(({ rowid, leaf }) => [rowid, leaf]))
-  );
-}
-
-test("IndexAhead follows a word's rows in several tables at the same time", async () => {
-  const pages = await databasePages(4096, (db) => {
-    db.exec("CREATE VIRTUAL TABLE docs USING fts5 (body)");
-    db.exec(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)
-      INSERT INTO docs (rowid, body)
-      SELECT i * 3,
-        iif(i % 91 = 0, 'wanted ', '') || 'w' || (i % 300) || substr(hex(zeroblob(150)), 1, 300) FROM n`);
-    db.exec("INSERT INTO docs (docs) VALUES ('optimize')");
-  });
-  const map = new TreeMap();
-  const tables = leavesByRow(pages, map, ["docs_content", "docs_docsize"]);
-  const rowids = Array.from({ length: Math.floor(20_000 / 91) }, (_, i) => (i + 1) * 91 * 3);
-  const dataLeaf = pages.tree(pages.roots.get("docs_data")!).leaves.find((pgno) =>
-    ftsRowids(pages.page(pgno)).some((list) => list[0] === rowids[0] && list[1] === rowids[1])
-  )!;
-  const ahead = new IndexAhead(map);
-  ahead.enteredLists(dataLeaf, ftsRowids(pages.page(dataLeaf)));
-  const memory = new Set<number>();
-  const marks = new Set<number>();
-  const read = new Set<number>();
-  let misses = 0;
-  for (const rowid of rowids) {
-    for (const leaves of tables) {
-      const leaf = leaves.get(rowid)!;
-      read.add(leaf);
-      const isMiss = !memory.has(leaf);
-      if (!isMiss && !marks.delete(leaf)) continue;
-      if (isMiss) misses++;
-      const { pgnos, mark } = ahead.reached(leaf);
-      for (const pgno of [leaf, ...pgnos]) memory.add(pgno);
-      if (mark !== 0) marks.add(mark);
-    }
-  }
-  assert.ok(read.size > 200);
-  assert.ok(misses <= 8, `${misses} of ${read.size} leaves waited for`);
-  const unused = [...memory].filter((pgno) => !read.has(pgno)).length;
-  assert.ok(unused <= 8, `${unused} in vain`);
 });

@@ -34,7 +34,7 @@ export interface FullTextOptions {
 /** Rowids are not 1, 2, 3. */
 const ROWID = "(i * 3 + 5)";
 
-/** Rows of one word of 300 each, one of 40 frequent ones, and a number; in `docs`, and in `texts` too. */
+/** Rows of one of 1,000 words, two frequent ones and a number each; in `docs`, and in `texts` too. */
 export async function fullText(options: FullTextOptions = {}): Promise<FullText> {
   const { pageSize = 4096, segments = 5, rowCount = 12_000, options: declared = "" } = options;
   const rowsOf = new Map<string, number[]>();
@@ -42,7 +42,9 @@ export async function fullText(options: FullTextOptions = {}): Promise<FullText>
   const pages = await databasePages(pageSize, (db) => {
     db.exec("CREATE TABLE texts (id INTEGER PRIMARY KEY, body TEXT)");
     db.exec(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${rowCount})
-      INSERT INTO texts SELECT ${ROWID}, 'w' || (i * 7919 % 300) || ' f' || (i * 31 % 40) || ' ' || i || ' ' ||
+      INSERT INTO texts SELECT ${ROWID}, 'w' || (i * i * 265443 % 1000003 / 7 % 1000) ||
+        ' f' || (i * i * 104729 % 1000003 / 11 % 40) ||
+        ' g' || (i * i * 130363 % 999983 / 13 % 25) || ' ' || i || ' ' ||
         substr(hex(zeroblob(150)), 1, 300) FROM n`);
     db.exec(`CREATE VIRTUAL TABLE docs USING fts5 (body${declared})`);
     db.exec("INSERT INTO docs (docs, rank) VALUES ('automerge', 0), ('hashsize', 100000000)");
@@ -120,7 +122,7 @@ export class WordReader {
   lookUp(word: string): this {
     const index = wholeIndex(this.#world);
     const { map, tables } = this.#world;
-    this.reach(map.leafOf(tables.leaves, 10)!);
+    for (const pgno of [tables.words, map.leafOf(tables.leaves, 10)!]) this.reach(pgno);
     for (const segment of index.segments) {
       const found = index.find(segment, `0${word}`);
       if ("number" in found) this.reach(index.leafPage(segment.id, found.number)!);
