@@ -653,6 +653,11 @@ int ls_view_page(int iView, uint32_t iPgno, uint8_t *aOut, int nOut){
   return rc;
 }
 
+/* Whether two chunks name the same frames: most often they are one. */
+static int chunkEqual(const LsChunk *p, const LsChunk *pOther){
+  return p==pOther || memcmp(p->aFrame, pOther->aFrame, sizeof(p->aFrame))==0;
+}
+
 /*
 ** Page numbers from iPgno on that two views have at different places, at most nMax; returns how many. Pages that only
 ** one of them has are among them.
@@ -663,11 +668,14 @@ int ls_view_changed(int iFrom, int iTo, uint32_t iPgno, uint32_t *aOut, int nMax
   int n = LS_MISUSE;
   if( pFrom && pTo && iPgno>0 ){
     uint32_t nPage = pFrom->iCommit>pTo->iCommit ? pFrom->iCommit : pTo->iCommit;
-    uint64_t i = iPgno-1;              /* wider than page numbers, which may end where 32 bits do */
+    uint64_t iFirst = iPgno-1;         /* wider than page numbers, which may end where 32 bits do */
+    uint64_t i = iFirst;
     for(n=0; i<nPage && n<nMax; i++){
       uint64_t iChunk = i>>LS_CHUNK_BITS;
-      if( iChunk<pFrom->nChunk && iChunk<pTo->nChunk && pFrom->apChunk[iChunk]==pTo->apChunk[iChunk] ){
-        i |= LS_CHUNK_SIZE-1;          /* a chunk that both share: past either's last page its entries are 0 */
+      int isBegun = iFirst==i || (i & (LS_CHUNK_SIZE-1))==0;   /* looked at as a whole once, not at each page */
+      if( isBegun && iChunk<pFrom->nChunk && iChunk<pTo->nChunk
+       && chunkEqual(pFrom->apChunk[iChunk], pTo->apChunk[iChunk]) ){
+        i |= LS_CHUNK_SIZE-1;          /* past either's last page its entries are 0 */
         continue;
       }
       if( lsViewFrame(pFrom, (uint32_t)i+1)!=lsViewFrame(pTo, (uint32_t)i+1) ) aOut[n++] = (uint32_t)i+1;

@@ -25,7 +25,7 @@ const HEAD_SIZE = 16 * 1024;
 const TAIL_SIZE_MIN = 32 * 1024;
 const TAIL_SHARE = 1 / 200;
 
-/** Most of a tail that one request asks for, and how many such pieces come at once: more would hold the loop. */
+/** Most of a tail that one request asks for, and how many come at once: more would hold the loop. */
 const PIECE_SIZE_MAX = 4 * 1024 * 1024;
 const PIECES_AT_ONCE = 4;
 
@@ -116,7 +116,7 @@ async function readEnds(
   return { head, tail };
 }
 
-/** Reads the last `size` bytes; of a very large file into a buffer with as much room for an index that is longer. */
+/** Reads the last `size` bytes; many into a buffer with as much room, for an index that is longer. */
 async function readTail(
   store: ObjectStore,
   file: ReplicaFile,
@@ -148,7 +148,7 @@ function unfilled(size: number): Uint8Array<ArrayBuffer> {
   return new Uint8Array(buffer as ArrayBuffer, byteOffset, size);
 }
 
-/** Gives memory back that nobody uses any more: collecting it may take long, for it weighs nothing in the heap. */
+/** Gives memory back that nobody uses any more: to have it collected may take long. */
 function giveBack({ buffer, byteLength }: Uint8Array): void {
   if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) buffer.transfer(0);
 }
@@ -295,7 +295,7 @@ export async function openPlanFile(
     native.calls.ls_object_free(objectId);
     throw error;
   }
-  if (index.length > PIECE_SIZE_MAX) giveBack(new Uint8Array(index.buffer)); // too long for a piece: it was put together
+  if (index.length > PIECE_SIZE_MAX) giveBack(new Uint8Array(index.buffer)); // it was put together
   const frames = head.length > HEADER_SIZE ? head.subarray(HEADER_SIZE) : new Uint8Array(0);
   return {
     file,

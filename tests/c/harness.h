@@ -107,7 +107,7 @@ static UNUSED uint32_t randomBelow(uint64_t *p, uint32_t n){
 enum { ENCODE_BLOCK, ENCODE_FRAME };
 
 /* A whole LTX file. Its page index is aByte[iIndex .. iIndex+nIndex). */
-#define REQUEST_WORDS (sizeof(LsRequest)/4)
+#define REQUEST_WORDS ((int)(sizeof(LsRequest)/4))
 
 typedef struct LtxFile {
   uint8_t *aByte;
@@ -421,7 +421,7 @@ static void *coreMain(void *pArg){
           CHECK_INT(a[1], 0);
           if( p->xMark ) p->xMark(p, a);
         }else if( p->bMute ){
-          if( p->nHeld<64 ) memcpy(&p->aHeld[p->nHeld++*REQUEST_WORDS], a, 4*REQUEST_WORDS);
+          if( p->nHeld<64 ) memcpy(&p->aHeld[p->nHeld++*REQUEST_WORDS], a, sizeof(LsRequest));
         }else if( a[0]==LS_REQUEST_OPEN ){
           coreOpen(p, a);
         }else if( a[0]==LS_REQUEST_MOMENT ){
