@@ -1,17 +1,18 @@
 /**
  * How long do queries take on a replica of which nothing is in memory, against the Go VFS and a plain local file?
  *
- * `npm run bench -- cold [runs] [--data small,orders] [--latency 20] [--only pk,scan] [--limit 12]` · each figure of a
- * fresh process, after the opening unless it is the question; ours in Bun and Deno, the Go VFS in Bun, through an S3
- * stand-in with added latency (ms) and 80 MB/s a connection. What has not ended after `limit` seconds is run again as
- * far as it comes in that time, and its total reckoned from the share done: those are marked ≈, with the share;
- * requests and KiB are of that share. One that cannot be stopped is marked >. Passes over a table are held against plain ranged GETs
- * of the same objects (64 connections, 1 MiB each) in the same run: "of their speed" compares bytes a second, of which
- * ours counts only those of pages that the pass needs; "moved / needed" is what else it moved.
+ * `npm run bench -- cold [runs] [--data small,orders] [--latency 20] [--only pk,scan] [--limit 12] [--cache MiB]` ·
+ * each figure of a fresh process, after the opening unless it is the question; ours in Bun and Deno, the Go VFS in Bun,
+ * through an S3 stand-in with added latency (ms) and 80 MB/s a connection. What has not ended after `limit` seconds is
+ * run again as far as it comes in that time, and its total reckoned from the share done: those are marked ≈, with the
+ * share; requests and KiB are of that share. One that cannot be stopped is marked >. Passes over a table are held
+ * against plain ranged GETs of the same objects (64 connections, 1 MiB each) in the same run: "of their speed" compares
+ * bytes a second, of which ours counts only those of pages that the pass needs; "moved / needed" is what else it moved.
  *
  * Data: small (10 MB), medium (200 MB), many (the same with 300 incrementals), orders (200 MB, scattered), orders-many,
- * large (1 GB); workloads: see `support/workloads.ts`. PREFETCH=off in the environment runs ours without reading ahead.
- * A run of all workloads draws `bench/plots/cold-DATA-LATENCYms.svg`.
+ * large (1 GB), vectors (12 MB, sqlite-vec); workloads: see `support/workloads.ts`. `cache` bounds the pages that ours
+ * keeps in memory. PREFETCH=off in the environment runs ours without reading ahead. A run of all workloads draws
+ * `bench/plots/cold-DATA-LATENCYms.svg`.
  *
  * @module
  */
@@ -27,7 +28,7 @@ import { type Figures, measure, medians, OverTimeError, serve, table } from "./s
 import { neededBytes } from "./support/needed_bytes.ts";
 import { barPlot } from "./support/plot.ts";
 import type { SystemArgument } from "./support/systems.ts";
-import { type Workload, workloadOf, WORKLOADS } from "./support/workloads.ts";
+import { isFor, type Workload, workloadOf, WORKLOADS } from "./support/workloads.ts";
 
 type Runtime = "bun" | "deno";
 
@@ -60,14 +61,16 @@ const RUNTIMES = ["bun", "deno"] as const;
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
   options: {
-    data: { type: "string", default: "small,medium,orders" },
+    data: { type: "string", default: "small,medium,orders,vectors" },
     latency: { type: "string", default: "20" },
     only: { type: "string" },
     limit: { type: "string", default: "12" },
+    cache: { type: "string" },
   },
 });
 const runs = Number(positionals[0] ?? 5);
 const limitMs = Number(options.limit) * 1000;
+const cacheBytesMax = options.cache === undefined ? undefined : Number(options.cache) * 2 ** 20;
 const chosen = options.only?.split(",").map(workloadOf) ?? WORKLOADS;
 /** At least so long, and nothing is known of the share. */
 const KILLED: Figures = { openMs: 0, ms: limitMs, share: 0, digest: 0, rssMb: 0, killed: 1 };
@@ -102,7 +105,7 @@ interface Result {
 }
 
 async function measureAll(database: BenchDatabase, server: FakeS3): Promise<Result[]> {
-  const workloads = chosen.filter(({ shape }) => shape === undefined || shape === database.shape);
+  const workloads = chosen.filter((workload) => isFor(workload, database.shape));
   const taken = new Map(workloads.map((workload) => [workload, new Samples()]));
   for (let run = 0; run < runs; run++) {
     const plain: Partial<Record<Runtime, Figures>> = {};
@@ -160,6 +163,7 @@ async function run(
     database: { rows, shape },
     limitMs,
     stepwise: how.stepwise,
+    hasVectors: shape === "vectors",
   };
   const timeoutMs = limitMs + GRACE_MS[system.system];
   try {
@@ -178,7 +182,7 @@ async function runLocal(place: Place, runtime: Runtime): Promise<Figures> {
 
 /** Whole if it ends in time, else as far as it comes. */
 async function runOurs(place: Place, runtime: Runtime): Promise<Figures> {
-  const system = { system: "ours", endpoint: place.server.endpoint } as const;
+  const system = { system: "ours", endpoint: place.server.endpoint, cacheBytesMax } as const;
   const before = place.server.log.length;
   const figures = await run(runtime, place, system, { stepwise: false }) ??
     (place.workload.stepwise && await run(runtime, place, system, { stepwise: true })) ??
@@ -286,7 +290,8 @@ function tableRows(
 
 async function draw(results: readonly Result[], place: string): Promise<void> {
   const mode = process.env.PREFETCH === undefined ? "" : `-prefetch-${process.env.PREFETCH}`;
-  const file = fileURLToPath(new URL(`./plots/cold-${place}${mode}.svg`, import.meta.url));
+  const cache = options.cache === undefined ? "" : `-cache-${options.cache}`;
+  const file = fileURLToPath(new URL(`./plots/cold-${place}${mode}${cache}.svg`, import.meta.url));
   const bar = (figures: Figures, label = milliseconds(figures)) => ({ value: figures.ms!, label });
   const svg = barPlot({
     title: `Cold queries, ${place.replace(/-(\d+)ms$/, ", $1 ms added latency")}: ms, shorter is better`,

@@ -3,7 +3,8 @@
  *
  * `small`, `medium`, `many`, `large`: `orders(id, customer, region, amount, note, payload)`; rows come in sixteen rising passes,
  * then one index that is scattered (`customer`) and one that is clustered (`region`, which rises with the id).
- * `orders`, `orders-many`: several tables, scattered over the file; see `orders_database.ts`.
+ * `orders`, `orders-many`: several tables, scattered over the file; see `orders_database.ts`. `vectors`: one table of
+ * sqlite-vec; see `vectors_database.ts`.
  *
  * @module
  */
@@ -16,20 +17,21 @@ import { formatLtxFileName } from "../../src/ltx/txid.ts";
 import { openLocal } from "../../tests/support/local_database.ts";
 import { nativeLz4 } from "../../tests/support/native_lz4.ts";
 import { makeOrdersDatabase } from "./orders_database.ts";
+import { makeVectorsDatabase } from "./vectors_database.ts";
 
 const FOLDER = fileURLToPath(new URL("../../.tools/bench/", import.meta.url));
 /** Bytes of a page of all of them. */
 export const PAGE_SIZE = 4096;
 
-/** `"plain"`: one table, its rows nearly in order. `"scattered"`: several, as `orders_database.ts` makes them. */
-export type Shape = "plain" | "scattered";
+/** `"plain"`: one table, its rows nearly in order. The others: as `orders_database.ts`, `vectors_database.ts` make them. */
+export type Shape = "plain" | "scattered" | "vectors";
 
 /** A database of the benches. */
 export interface BenchDatabase {
   readonly name: string;
   /** The plain file. */
   readonly path: string;
-  /** Rows of its table `orders`, with ids from 1 on. */
+  /** Rows of its table `orders`, or of `vectors`, with ids from 1 on. */
   readonly rows: number;
   /** Which tables it has; see the top of this file. */
   readonly shape: Shape;
@@ -79,6 +81,13 @@ const NAMED: Readonly<Record<string, { rows: number; incrementals?: number; shap
   large: { rows: 6_000_000 },
   orders: { rows: 1_200_000, shape: "scattered" },
   "orders-many": { rows: 1_200_000, incrementals: 300, shape: "scattered" },
+  vectors: { rows: 20_000, shape: "vectors" },
+};
+
+const MAKERS: Readonly<Record<Shape, (path: string, rows: number) => Promise<void>>> = {
+  plain: makePlain,
+  scattered: makeOrdersDatabase,
+  vectors: makeVectorsDatabase,
 };
 
 /** One of the databases that have a name. */
@@ -99,7 +108,7 @@ export async function benchDatabase(
   const folder = path.replace(/\.db$/, `-replica-${incrementals}`);
   await mkdir(FOLDER, { recursive: true });
   if (!existsSync(path)) {
-    await (shape === "plain" ? makePlain : makeOrdersDatabase)(`${path}.tmp`, rows);
+    await MAKERS[shape](`${path}.tmp`, rows);
     await rename(`${path}.tmp`, path);
   }
   const lz4 = await nativeLz4();

@@ -20,7 +20,9 @@ async function work(): Promise<void> {
     const answer = await fetch(`${endpoint}/bucket/db/${key}`, {
       headers: { range: `bytes=${from}-${to}` },
     });
-    bytes += (await answer.arrayBuffer()).byteLength;
+    const body = await answer.arrayBuffer();
+    if (answer.status !== 206) throw new Error(`${key}: status ${answer.status}`);
+    bytes += body.byteLength;
   }
 }
 const begin = performance.now();

@@ -4,12 +4,15 @@
  * @module
  */
 import process from "node:process";
+import { load } from "sqlite-vec";
 import { openReplica, type Replica } from "../../mod.ts";
 
 // deno-lint-ignore no-explicit-any
 type Any = any;
 
 const inBun = "Bun" in globalThis;
+/** What `node:sqlite` wants to be told of a connection that is to load an extension. */
+const EXTENSIBLE = inBun ? {} : { allowExtension: true };
 
 /** What a measured process is told about the system to measure. */
 export interface SystemArgument {
@@ -22,6 +25,8 @@ export interface SystemArgument {
   readonly library?: string;
   /** Bound on decoded pages; our default unless given. */
   readonly cacheBytesMax?: number;
+  /** sqlite-vec is loaded into the connection. */
+  readonly hasVectors?: boolean;
 }
 
 /** An open database, of which `replica` is there where it is ours. */
@@ -44,7 +49,7 @@ async function openOurs({ endpoint, cacheBytesMax }: SystemArgument): Promise<Om
     endpoint,
     credentials: { accessKeyId: "AKIDEXAMPLE", secretAccessKey: "any" },
   });
-  return { replica, database: replica.connect() };
+  return { replica, database: replica.connect({ database: EXTENSIBLE }) };
 }
 
 /** Opens a system. */
@@ -56,7 +61,9 @@ export async function openSystem(argument: SystemArgument): Promise<OpenSystem> 
   const opened = argument.system === "ours"
     ? await openOurs(argument)
     : { database: argument.system === "go" ? openGo(module) : openFile(module, argument.path!) };
-  return { ...opened, openMs: performance.now() - start };
+  const openMs = performance.now() - start;
+  if (argument.hasVectors) load(opened.database);
+  return { ...opened, openMs };
 }
 
 function loadExtension(module: Any, library: string): void {
@@ -67,11 +74,13 @@ function loadExtension(module: Any, library: string): void {
 
 function openGo(module: Any): Any {
   const uri = "file:replica.db?vfs=litestream";
-  return inBun ? new module.Database(uri, 0x41) : new module.DatabaseSync(uri, { readOnly: true });
+  return inBun
+    ? new module.Database(uri, 0x41)
+    : new module.DatabaseSync(uri, { readOnly: true, ...EXTENSIBLE });
 }
 
 function openFile(module: Any, path: string): Any {
   return inBun
     ? new module.Database(path, { readonly: true })
-    : new module.DatabaseSync(path, { readOnly: true });
+    : new module.DatabaseSync(path, { readOnly: true, ...EXTENSIBLE });
 }

@@ -6,6 +6,7 @@
 import { Random } from "../../tests/support/random.ts";
 import type { Shape } from "./databases.ts";
 import { ATTACHMENTS, createdAt, ORDERS_EACH, word, WORDS } from "./orders_database.ts";
+import { vector } from "./vectors_database.ts";
 
 /** What of a database its questions depend on. */
 export interface Asked {
@@ -24,7 +25,7 @@ export interface Workload {
   readonly name: string;
   /** In words, for tables and plots. */
   readonly about: string;
-  /** The only shape that has its tables; any unless given. */
+  /** The only shape that has its tables; any that has `orders` unless given. */
   readonly shape?: Shape;
   /** The opening is part of it. */
   readonly opens?: boolean;
@@ -159,7 +160,23 @@ export const WORKLOADS: readonly Workload[] = [
         (random) => query("SELECT body FROM attachments WHERE id = ?", 1 + random.next(ATTACHMENTS)),
       ),
   },
+  {
+    name: "vector",
+    about: "sqlite-vec, ten nearest of 20,000, 5 times",
+    shape: "vectors",
+    queries: () =>
+      several(5, 7, (random) =>
+        query(
+          "SELECT rowid, distance FROM vectors WHERE embedding MATCH ? AND k = 10",
+          vector(random),
+        )),
+  },
 ];
+
+/** Whether a database of a shape can be asked. */
+export function isFor(workload: Workload, shape: Shape): boolean {
+  return workload.shape === undefined ? shape !== "vectors" : workload.shape === shape;
+}
 
 /** The workload of a name. */
 export function workloadOf(name: string): Workload {
