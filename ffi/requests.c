@@ -21,6 +21,7 @@
 
 #define CORE_MAX     64
 #define SLOT_MAX     4096
+#define MARK_MAX     256               /* marks that lie untaken; more would take readers' slots */
 #define REPLICA_MAX  65536
 #define CORE_TURNS   8192              /* handles of one place; SLOT_MAX*CORE_MAX*CORE_TURNS is 2^31 */
 #define RELOCATE_MAX 8
@@ -54,6 +55,7 @@ typedef struct LsCore {
   LsSlot *pFirst, *pLast;
   LsSlot *pFree;
   int nSlot;
+  int nMark;                           /* queued LS_REQUEST_MARK */
   LsSlot *apSlot[SLOT_MAX];
 } LsCore;
 
@@ -663,6 +665,7 @@ int ls_core_take(int iCore, uint32_t *aRequest, int nMax){
     a[3] = (uint32_t)p->iReplica;
     if( p->pWait==NULL ){
       if( p->eKind==LS_REQUEST_MARK ){
+        pCore->nMark--;
         a[4] = p->iView;
         a[5] = p->iPgno;
         a[8] = p->iConnection;
@@ -1037,8 +1040,9 @@ void lsNotifyMark(LsReplica *pReplica, const LsView *pView, uint32_t iPgno, uint
   LsSlot *p = NULL;
   if( pCore==NULL ) return;
   pthread_mutex_lock(&pCore->mu);
-  if( pCore->bAttached ) p = slotTake(pCore);
+  if( pCore->bAttached && pCore->nMark<MARK_MAX ) p = slotTake(pCore);
   if( p ){
+    pCore->nMark++;
     p->pWait = NULL;
     p->pObject = NULL;
     p->eKind = LS_REQUEST_MARK;

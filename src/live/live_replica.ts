@@ -138,6 +138,7 @@ export class LiveReplica implements Followed {
       cacheBytesMax: options.cacheBytesMax,
       aheadBytesMax: options.prefetch === "off" ? 0 : options.prefetchBytesMax,
       fileOf: (objectId) => this.#files.get(objectId),
+      onNotice: source.onNotice,
     });
     this.#meter = new RequestMeter(native, store.counts);
     this.#files = new FileSet({

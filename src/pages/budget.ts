@@ -22,16 +22,21 @@ export interface Budget {
 /** Words of what the shim tells: requests, their bound, bytes, their bound; a bound of 0 is none. */
 const SPENT_WORDS = 4;
 
-function spentBy({ native, replicaId, connection }: Spender): readonly number[] {
+/** Undefined when the connection is gone. */
+function spentBy({ native, replicaId, connection }: Spender): readonly number[] | undefined {
   const words = new BigUint64Array(SPENT_WORDS);
   const bytes = new Uint8Array(words.buffer);
-  if (connection !== 0) native.calls.ls_connection_spent(replicaId, connection, bytes);
+  if (connection !== 0 && native.calls.ls_connection_spent(replicaId, connection, bytes) < 0) {
+    return undefined;
+  }
   return Array.from(words, Number);
 }
 
 /** What the connection's read transaction may spend on pages that it has not asked for: half of its bounds. */
 export function spareOf(spender: Spender): Budget {
-  const [requests, requestsMax, bytes, bytesMax] = spentBy(spender) as [number, number, number, number];
+  const spent = spentBy(spender);
+  if (spent === undefined) return { requests: 0, bytes: 0 }; // nobody will come for them
+  const [requests, requestsMax, bytes, bytesMax] = spent as [number, number, number, number];
   const spare = (spent: number, most: number) => most === 0 ? Infinity : most / 2 - spent;
   return { requests: spare(requests, requestsMax), bytes: spare(bytes, bytesMax) };
 }
@@ -42,7 +47,9 @@ export function spareOf(spender: Spender): Budget {
  * @throws {BudgetError} its transaction has reached a bound
  */
 export function checkBudget(spender: Spender, pgno: number, name: string): void {
-  const [requests, requestsMax, bytes, bytesMax] = spentBy(spender) as [number, number, number, number];
+  const spent = spentBy(spender);
+  if (spent === undefined) return;
+  const [requests, requestsMax, bytes, bytesMax] = spent as [number, number, number, number];
   const act = `Cannot read page ${pgno} of ${name}: this transaction has`;
   if (requestsMax > 0 && requests >= requestsMax) {
     throw new BudgetError(`${act} made ${requests} requests, expected at most ${requestsMax} (maxRequests)`);

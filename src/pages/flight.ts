@@ -7,7 +7,7 @@ import type { PlanFile } from "../view/plan_file.ts";
 import type { FrameRange, FrameState } from "./frames.ts";
 
 /** A group ends with the frame that makes it as large as this: one run of the pool, which goes or stays as a whole. */
-const GROUP_FRAMES = 16;
+export const GROUP_FRAMES = 16;
 const GROUP_BYTES = 64 * 1024;
 
 /** Frames that land together. */
@@ -32,6 +32,8 @@ export interface FlightOptions {
   readonly depth: number;
   /** The frame that a reader waits for; none where it is fetched ahead. */
   readonly wanted?: number;
+  /** Frames of a group at most; {@link GROUP_FRAMES} unless given. */
+  readonly groupMax?: number;
 }
 
 interface Waiter {
@@ -54,7 +56,7 @@ export class Flight implements FrameRange {
   #landed = 0;
   #waiters: Waiter[] = [];
 
-  constructor({ file, first, frames, viewId, connection, depth, wanted }: FlightOptions) {
+  constructor({ file, first, frames, viewId, connection, depth, wanted, groupMax }: FlightOptions) {
     this.file = file;
     this.first = first;
     this.count = frames.length;
@@ -62,7 +64,7 @@ export class Flight implements FrameRange {
     this.connection = connection;
     this.depth = depth;
     this.wanted = wanted;
-    this.groups = groupsOf(first, frames);
+    this.groups = groupsOf(first, frames, groupMax ?? GROUP_FRAMES);
   }
 
   /** Bytes of the range. */
@@ -105,13 +107,13 @@ export class Flight implements FrameRange {
   }
 }
 
-function groupsOf(first: number, frames: readonly FrameState[]): FlightGroup[] {
+function groupsOf(first: number, frames: readonly FrameState[], countMax: number): FlightGroup[] {
   const groups: FlightGroup[] = [];
   let [from, start, end] = [0, 0, 0];
   for (const [i, { size }] of frames.entries()) {
     end += size;
     const count = i + 1 - from;
-    if (i < frames.length - 1 && count < GROUP_FRAMES && end - start < GROUP_BYTES) continue;
+    if (i < frames.length - 1 && count < countMax && end - start < GROUP_BYTES) continue;
     groups.push({ first: first + from, count, start, end });
     [from, start] = [i + 1, end];
   }

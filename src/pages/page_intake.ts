@@ -57,23 +57,34 @@ export class PageIntake {
   enter(file: PlanFile, range: FrameRange, bytes: Uint8Array, options: IntakeOptions): void {
     const states = frameStates(this.#native, file, range, options.viewId);
     let [start, at] = [0, 0];
+    const entered: (FrameRange & { runId: number })[] = [];
     let run: { first: number; count: number } | undefined;
     const finish = () => {
-      if (run) this.#enterRun(file, run, bytes.subarray(start, at), options);
+      if (run) entered.push({ ...run, runId: this.#enterRun(file, run, bytes.subarray(start, at), options) });
       run = undefined;
     };
-    for (const [i, { size, cached, current }] of states.entries()) {
-      const frame = range.first + i;
-      if (cached || (!current && frame !== options.wanted)) finish();
-      else if (run) run.count++;
-      else [run, start] = [{ first: frame, count: 1 }, at];
-      at += size;
+    try {
+      for (const [i, { size, cached, current }] of states.entries()) {
+        const frame = range.first + i;
+        if (cached || (!current && frame !== options.wanted)) finish();
+        else if (run) run.count++;
+        else [run, start] = [{ first: frame, count: 1 }, at];
+        at += size;
+      }
+      finish();
+    } finally {
+      // Who hears of them may have other frames taken in: not before these are done.
+      const by = options.by ?? { connection: 0, depth: 0 };
+      for (const { runId, first, count } of entered) this.#onLoaded(file, runId, { first, count }, by);
     }
-    finish();
   }
 
-  #enterRun(file: PlanFile, { first, count }: FrameRange, bytes: Uint8Array, options: IntakeOptions): void {
-    const { isAhead = false, by = { connection: 0, depth: 0 } } = options;
+  #enterRun(
+    file: PlanFile,
+    { first, count }: FrameRange,
+    bytes: Uint8Array,
+    { isAhead = false }: IntakeOptions,
+  ): number {
     const { calls } = this.#native;
     const stored = bytes as Uint8Array<ArrayBuffer>;
     const result = calls.ls_run_load(file.objectId, first, count, stored, stored.length);
@@ -88,7 +99,7 @@ export class PageIntake {
     addTo(this.#native, this.#replicaId, "pagesEvicted", evicted);
     addTo(this.#native, this.#replicaId, "aheadPages", isAhead ? count : 0);
     addTo(this.#native, this.#replicaId, "aheadWasted", this.#cache.wasted - wasted);
-    this.#onLoaded(file, runId, { first, count }, by);
+    return runId;
   }
 
   #pagesOf(file: PlanFile, range: FrameRange): string {

@@ -10,7 +10,7 @@ import { checkBudget, spareOf, type Spender } from "./budget.ts";
 import { addToConnection } from "./counters.ts";
 import type { PlanFile } from "../view/plan_file.ts";
 import { Places } from "../view/view_map.ts";
-import { Flight } from "./flight.ts";
+import { Flight, GROUP_FRAMES } from "./flight.ts";
 import { frameOffset, type FrameRange, type FrameState, frameStates } from "./frames.ts";
 import { Locality } from "./locality.ts";
 import { neighbourhood } from "./neighbourhood.ts";
@@ -29,6 +29,13 @@ const AHEAD_AT_ONCE = 48;
 
 /** What a request costs beside its bytes, in bytes. */
 const REQUEST_BYTES = 16 * 1024;
+
+/** Shares of the pool that one range may take, and that the pages may that land together. */
+const FLIGHT_SHARE = 1 / 4;
+const GROUP_SHARE = 1 / 8;
+
+/** Looking for what else is useful before the loop may turn, in ms: the rest is asked for when the reader comes near it. */
+const SLICE_MS = 3;
 
 /** Who wants a page. */
 export interface PageReader {
@@ -65,6 +72,8 @@ export interface PageLoaderOptions {
   readonly store: ObjectStore;
   readonly replicaId: number;
   readonly intake: PageIntake;
+  /** Bound on the pool, in bytes of pages; none unless given. */
+  readonly cacheBytesMax?: number;
 }
 
 /** Loads pages of one replica's files into the buffer pool. */
@@ -73,6 +82,7 @@ export class PageLoader {
   readonly #store: ObjectStore;
   readonly #intake: PageIntake;
   readonly #replicaId: number;
+  readonly #cacheBytesMax: number;
   readonly #locality = new Locality();
   /** By the frames that have not landed yet. */
   readonly #flights = new Map<PlanFile, Map<number, Flight>>();
@@ -80,11 +90,12 @@ export class PageLoader {
   readonly #abort = new AbortController();
   #aheadCount = 0;
 
-  constructor({ native, store, intake, replicaId }: PageLoaderOptions) {
+  constructor({ native, store, intake, replicaId, cacheBytesMax = Infinity }: PageLoaderOptions) {
     this.#replicaId = replicaId;
     this.#native = native;
     this.#store = store;
     this.#intake = intake;
+    this.#cacheBytesMax = cacheBytesMax;
   }
 
   /** Aborts when the loader is closed. */
@@ -150,7 +161,11 @@ export class PageLoader {
       for (const range of planRanges(wanted, isBusy)) {
         if (ahead.isScattered && this.#isUnderWay(file, range)) continue; // it came with one before
         const dense = ahead.isScattered ? this.#dense(file, range.first, ahead) : undefined;
-        this.#queued.push(this.#depart(file, dense && dense.count > range.count ? dense : range, ahead));
+        for (let rest = dense && dense.count > range.count ? dense : range; rest.count > 0;) {
+          const flight = this.#depart(file, rest, ahead);
+          this.#queued.push(flight);
+          rest = { first: rest.first + flight.count, count: rest.count - flight.count };
+        }
       }
     }
     this.#startQueued();
@@ -165,8 +180,9 @@ export class PageLoader {
     const places = new Places(this.#native, viewId, pgnos);
     const islandBytes = islandSize(bytesMax);
     let left = bytesMax;
+    const sliceEnd = performance.now() + SLICE_MS;
     for (const { file, index } of this.#missing(spread, places, fileOf)) {
-      if (left <= 0) return index;
+      if (left <= 0 || performance.now() > sliceEnd) return index;
       const range = islandAround(places.frame(index), islandBytes, {
         states: (range) => frameStates(this.#native, file, range, viewId),
         isUseful: ({ pgno, cached, current }, frame) =>
@@ -260,8 +276,14 @@ export class PageLoader {
     });
   }
 
-  /** Enters a flight, which has not started yet. */
-  #depart(file: PlanFile, range: FrameRange, reader: PageReader, wanted?: number): Flight {
+  /** Pages that may come at once: what came first would be gone before the last had come. */
+  #pagesMax(file: PlanFile, share: number): number {
+    return Math.max(1, Math.floor(this.#cacheBytesMax * share / file.header.pageSize));
+  }
+
+  /** Enters a flight, which has not started yet; of a range that is too long, the part around `wanted`, or the first. */
+  #depart(file: PlanFile, asked: FrameRange, reader: PageReader, wanted?: number): Flight {
+    const range = part(asked, this.#pagesMax(file, FLIGHT_SHARE), wanted);
     const { viewId, connection, depth } = reader;
     const frames: FrameState[] = frameStates(this.#native, file, range, viewId);
     const { first } = range;
@@ -272,6 +294,7 @@ export class PageLoader {
       viewId,
       connection,
       depth: depth + 1,
+      groupMax: Math.min(GROUP_FRAMES, this.#pagesMax(file, GROUP_SHARE)),
       ...(wanted === undefined ? {} : { wanted }),
     });
     const flights = this.#flights.get(file) ?? new Map<number, Flight>();
@@ -359,4 +382,11 @@ export class PageLoader {
     }
     if (flights.size === 0) this.#flights.delete(file);
   }
+}
+
+/** Of a range at most `countMax` frames: those around `wanted`, or the first. */
+function part({ first, count }: FrameRange, countMax: number, wanted: number = first): FrameRange {
+  if (count <= countMax) return { first, count };
+  const start = Math.min(Math.max(first, wanted - (countMax >>> 1)), first + count - countMax);
+  return { first: start, count: countMax };
 }

@@ -35,6 +35,8 @@ export interface PagesOptions {
   /** Bound on pages loaded ahead for one reader, in bytes; 0: nothing is loaded ahead. */
   readonly aheadBytesMax: number;
   readonly fileOf: (objectId: number) => PlanFile | undefined;
+  /** Takes sentences for a person. */
+  readonly onNotice: (text: string) => void;
 }
 
 /** A page that a reader waits for, or took. */
@@ -71,9 +73,9 @@ export class Pages {
       native,
       this.#cache,
       replicaId,
-      (...loaded) => this.#prefetcher?.loaded(...loaded),
+      (...loaded) => this.#guess((prefetcher) => prefetcher.loaded(...loaded)),
     );
-    this.#loader = new PageLoader({ native, store, intake: this.#intake, replicaId });
+    this.#loader = new PageLoader({ native, store, intake: this.#intake, replicaId, cacheBytesMax });
   }
 
   /** Aborts when they are closed. */
@@ -94,7 +96,7 @@ export class Pages {
   /** A database was opened by a chain of `depth` requests: what its schema names will be wanted. */
   opened(viewId: number, depth: number): void {
     this.lengthen(depth);
-    this.#prefetcher?.opened(viewId, depth);
+    this.#guess((prefetcher) => prefetcher.opened(viewId, depth));
   }
 
   /**
@@ -135,21 +137,34 @@ export class Pages {
     const { viewId, connection, frame } = request;
     const depth = this.#depthOf(connection);
     const loaded = this.#loader.load(file, frame, { viewId, connection, depth });
-    this.#prefetcher?.reached({ ...request, depth, isMiss: true });
+    this.#guess((prefetcher) => prefetcher.reached({ ...request, depth, isMiss: true }));
     const chain = await loaded;
     this.#chains.delete(connection); // so that it becomes the newest
     this.#chains.set(connection, chain);
     if (this.#chains.size > CHAINS_MAX) this.#chains.delete(this.#chains.keys().next().value!);
     this.lengthen(chain);
     addToConnection(this.#options.native, this.#options.replicaId, connection, "roundTrips", chain - depth);
-    this.#prefetcher?.arrived({ ...request, depth: chain, isMiss: true });
+    this.#guess((prefetcher) => prefetcher.arrived({ ...request, depth: chain, isMiss: true }));
   }
 
   /** A reader took a page that was marked: it has come so far. */
   taken(request: TakenPage): void {
     const reached = { ...request, depth: this.#depthOf(request.connection), isMiss: false };
-    this.#prefetcher?.reached(reached);
-    this.#prefetcher?.arrived(reached);
+    this.#guess((prefetcher) => {
+      prefetcher.reached(reached);
+      prefetcher.arrived(reached);
+    });
+  }
+
+  /** Guesses are never a reader's business: one that fails is told, and there are none from then on. */
+  #guess(act: (prefetcher: Prefetcher) => void): void {
+    if (this.#prefetcher === undefined) return;
+    try {
+      act(this.#prefetcher);
+    } catch (error) {
+      this.#prefetcher = undefined;
+      this.#options.onNotice(`Reading ahead has failed, and is off now: ${(error as Error).stack ?? error}`);
+    }
   }
 
   #depthOf(connection: number): number {

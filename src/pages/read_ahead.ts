@@ -15,7 +15,7 @@ const PLACES_MAX = 8;
 
 /** The first window, in pages; and the least that waste leaves of it. */
 const WINDOW_FIRST = 16;
-const WINDOW_MIN = 4;
+const WINDOW_MIN = WINDOW_FIRST;
 
 /** How far apart in key order pages may be that are taken for steps of one way, in pages. */
 const STRIDE_MAX = 64;
@@ -344,7 +344,10 @@ export class ReadAhead {
 
   /** Of the pages that were asked for last, only the first `count` will come; gives the page to be marked. */
   trim({ pgnos }: Ahead, count: number): number {
-    const stream = this.#streams.find(({ expected }) => expected.at(-1) === pgnos.at(-1));
+    // What is left of another way may end with the same page.
+    const isAsked = ({ expected }: Stream) =>
+      expected.at(-1) === pgnos.at(-1) && expected.at(-pgnos.length) === pgnos[0];
+    const stream = this.#streams.findLast(isAsked);
     if (stream === undefined) return 0;
     if (count < pgnos.length) {
       stream.expected.length -= pgnos.length - count;

@@ -299,12 +299,12 @@ test("ReadAhead makes windows smaller when much goes unused, and larger again", 
     ahead.used(5);
     ahead.wasted(5);
   }
-  assert.equal(ahead.windowLimit, 4);
+  assert.equal(ahead.windowLimit, 16);
   for (let i = 0; i < 10; i++) {
     ahead.used(8);
     ahead.wasted(2);
   }
-  assert.equal(ahead.windowLimit, 4);
+  assert.equal(ahead.windowLimit, 16);
   for (let i = 0; i < 100; i++) {
     ahead.used(9);
     ahead.wasted(1);
@@ -318,7 +318,22 @@ test("ReadAhead makes windows smaller soon where only small ones were asked for"
   ahead.reached(leaves[0]!);
   assert.equal(ahead.reached(leaves[1]!).pgnos.length, 16);
   ahead.wasted(64);
-  assert.equal(ahead.windowLimit, 8);
+  assert.equal(ahead.windowLimit, 16);
+});
+
+test("ReadAhead.trim() cuts the way that was asked last, not what another left at the same end", () => {
+  const { map, leaves } = madeUp(300);
+  const ahead = new ReadAhead(map, { windowMax: 4096, treeMax: 4096 });
+  let cut = 0;
+  for (const [way, share] of [1, 0.1].entries()) {
+    for (const leaf of leaves.slice(0, way === 0 ? 296 : 200)) {
+      const asked = ahead.reached(leaf);
+      if (asked.spread === undefined) continue;
+      ahead.trim(asked, Math.ceil(asked.pgnos.length * share));
+      cut += way;
+    }
+  }
+  assert.ok(cut > 0, "the second way asked for nothing to be cut");
 });
 
 for (const treeMax of [0, 1_000_000]) {
