@@ -14,7 +14,14 @@
 **           xOpen itself fails, pMethods stays 0.
 ** LEFT OUT  Writing, WAL, shared memory, memory mapping.
 */
+#define _GNU_SOURCE      /* dladdr() */
+#define _DARWIN_C_SOURCE /* likewise */
 #include <errno.h>
+#ifdef _WIN32
+# include <windows.h>
+#else
+# include <dlfcn.h>
+#endif
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -1003,6 +1010,21 @@ static void vfsFill(LsHost *p){
 
 /* --------------------------------------------------------------------------------------------------- hosts */
 
+/*
+** Keeps an SQLite copy in the process for good, as its host is: a runtime may unload libraries with the thread that
+** loaded them, and the next one's copy would be another host each time. Where SQLite is part of the program, nothing is to do.
+*/
+static void sqlitePin(const sqlite3_api_routines *pApi){
+#ifdef _WIN32
+  HMODULE h;
+  DWORD f = GET_MODULE_HANDLE_EX_FLAG_PIN | GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS;
+  (void)GetModuleHandleExA(f, (LPCSTR)pApi, &h);
+#else
+  Dl_info info;
+  if( dladdr(pApi, &info) && info.dli_fname ) (void)dlopen(info.dli_fname, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
+#endif
+}
+
 /* Makes a host of an SQLite copy that loads the shim for the first time; returns its number. */
 static int hostMake(const sqlite3_api_routines *pApi){
   LsHost *p;
@@ -1021,6 +1043,7 @@ static int hostMake(const sqlite3_api_routines *pApi){
       i = HOST_MAX;
     }else{
       vfsFill(p);
+      sqlitePin(pApi);
       apHost[i] = p;
     }
   }

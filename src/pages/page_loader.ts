@@ -233,6 +233,16 @@ export class PageLoader {
     }
   }
 
+  /** Whether pages are all in the pool or on their way. */
+  areThere({ viewId, pgnos }: AheadPages, fileOf: FileOf): boolean {
+    const places = new Places(this.#native, viewId, pgnos);
+    return pgnos.every((_, index) => {
+      if (places.isCached(index)) return true;
+      const file = fileOf(places.objectId(index));
+      return file !== undefined && this.#flightOf(file, places.frame(index)) !== undefined;
+    });
+  }
+
   /** Has the core told when a reader takes a page. */
   mark(viewId: number, pgno: number, fileOf: FileOf): void {
     const places = new Places(this.#native, viewId, [pgno]);

@@ -294,7 +294,7 @@ export class Prefetcher {
   }
 
   #newReader(reached: ReachedPage): Reader {
-    const { bytesMax, cacheBytesMax, pageSize } = this.#options;
+    const { bytesMax, cacheBytesMax, pageSize, loader, fileOf } = this.#options;
     const windowMax = Math.max(16, Math.floor(bytesMax / pageSize));
     const treeMax = cacheBytesMax * 3 / 4 / pageSize;
     const byWord = new FtsAhead(this.#tree, {
@@ -302,7 +302,11 @@ export class Prefetcher {
       tablesOf: (root) => this.#schema.fullTextOf(root),
     });
     const reader: Reader = {
-      along: new ReadAhead(this.#tree, { windowMax, treeMax }),
+      along: new ReadAhead(this.#tree, {
+        windowMax,
+        treeMax,
+        areThere: (pgnos) => loader.areThere({ ...reader.last, pgnos }, fileOf),
+      }),
       byIndex: new IndexAhead(this.#tree, byWord),
       byWord,
       overflow: new OverflowAhead(this.#tree, this.#chains, { windowMax }),

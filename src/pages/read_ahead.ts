@@ -50,6 +50,8 @@ export interface ReadAheadOptions {
   readonly neighboursMax?: number;
   /** Pages that stay in memory: what comes along with others of a larger tree would be gone before it is wanted. */
   readonly treeMax?: number;
+  /** Whether pages are all there, or on their way: a reader that has none of them to wait for may not have skipped them. */
+  readonly areThere?: (pgnos: readonly number[]) => boolean;
 }
 
 /** A page that was reached in no known order. */
@@ -91,6 +93,7 @@ export class ReadAhead {
   readonly #windowMax: number;
   readonly #stepMax: number;
   readonly #treeMax: number;
+  readonly #areThere: (pgnos: readonly number[]) => boolean;
   /** The one used last is the last. */
   readonly #streams: Stream[] = [];
   /** By tree; the one reached last is the last. */
@@ -100,12 +103,14 @@ export class ReadAhead {
   #used = 0;
   #wasted = 0;
 
-  constructor(tree: TreeMap, { windowMax, neighboursMax = 16, treeMax = 0 }: ReadAheadOptions) {
+  constructor(tree: TreeMap, options: ReadAheadOptions) {
+    const { windowMax, neighboursMax = 16, treeMax = 0, areThere = () => false } = options;
     this.#tree = tree;
     this.#windowMax = Math.max(windowMax, 1);
     this.#limit = this.#windowMax;
     this.#stepMax = neighboursMax + 1;
     this.#treeMax = treeMax;
+    this.#areThere = areThere;
   }
 
   /** Pages that one stream may have ahead just now, which waste makes fewer. */
@@ -212,7 +217,7 @@ export class ReadAhead {
       ? distance
       : this.#distance(stream.root, stream.last, pgno, STRIDE_MAX) * direction;
     const isStride = isStrided || (stream.jump > STRIDE_MIN && isSimilar(jump, stream.jump));
-    if (isStride && stream.root !== IN_FILE) stream.step = jump * direction;
+    if (isStride) stream.step = this.#stepOf(stream.root, stream.last, jump * direction);
     stream.jump = Math.max(0, jump);
     stream.last = pgno;
     this.wasted(stream.expected.length);
@@ -249,11 +254,19 @@ export class ReadAhead {
     }
     if (last && isStride(last.distance, distance)) {
       candidates.pop();
-      return this.#open(root, pgno, root === IN_FILE ? Math.sign(distance) : distance, last.pgno);
+      return this.#open(root, pgno, this.#stepOf(root, last.pgno, distance), last.pgno);
     }
     candidates.push({ pgno, distance });
     if (candidates.length > PLACES_MAX) candidates.shift();
     return undefined;
+  }
+
+  /** What a reader that came so far goes on by: page by page where those between were there. */
+  #stepOf(root: number, from: number, distance: number): number {
+    const step = Math.sign(distance);
+    if (root === IN_FILE) return step;
+    const between = this.#tree.following(from, Math.abs(distance) - 1, step);
+    return between.length > 0 && this.#areThere(between) ? step : distance;
   }
 
   /** Pages that hang below none, as roots of small trees, may lie side by side by chance: a third one tells. */

@@ -120,6 +120,23 @@ for (const stride of [20, 33, 60]) {
   });
 }
 
+test("ReadAhead takes equal distances for a scan where all between them was there", () => {
+  const { map, leaves } = madeUp(5000);
+  for (const direction of [1, -1]) {
+    for (const isThere of [true, false]) {
+      const asked: (readonly number[])[] = [];
+      const areThere = (pgnos: readonly number[]) => asked.push(pgnos) > 0 && isThere;
+      const ahead = new ReadAhead(map, { windowMax: 128, areThere });
+      const at = (i: number) => leaves[2000 + direction * i]!;
+      const found = [0, 36, 72].map((place) => ahead.reached(at(place)).pgnos);
+      const step = isThere ? 1 : 36;
+      const wanted = Array.from({ length: 16 }, (_, i) => at(72 + step * (i + 1)));
+      assert.deepEqual(found, [[], [], wanted]);
+      assert.deepEqual(asked, [Array.from({ length: 35 }, (_, i) => at(37 + i))]);
+    }
+  }
+});
+
 test("ReadAhead follows uneven strides with less waste than use", () => {
   const { map, leaves } = madeUp(20_000);
   const random = new Random(3);
