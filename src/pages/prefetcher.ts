@@ -40,6 +40,9 @@ const ROOTS_MAX = 64;
 /** Stored pages take about half of their size. */
 const STORED_SHARE = 1 / 2;
 
+/** Pages of overflow chains that may be on their way at once, whatever the pool holds. */
+const CHAIN_WINDOW_MAX = 16_384;
+
 /** What stands before the type of page 1, and where in it the bytes are told that pages leave free. */
 const DATABASE_HEADER_SIZE = 100;
 const RESERVED_OFFSET = 20;
@@ -309,7 +312,9 @@ export class Prefetcher {
       }),
       byIndex: new IndexAhead(this.#tree, byWord),
       byWord,
-      overflow: new OverflowAhead(this.#tree, this.#chains, { windowMax }),
+      overflow: new OverflowAhead(this.#tree, this.#chains, {
+        windowMax: Math.min(windowMax, CHAIN_WINDOW_MAX),
+      }),
       last: reached,
     };
     return reader;

@@ -26,6 +26,11 @@ export function levelPrefix(layout: LayoutName, level: number): string {
   return layout === "s3" ? `${level.toString(16).padStart(4, "0")}/` : `ltx/${level}/`;
 }
 
+/** What the keys of all levels' files begin with: one listing gives them, in the order of their levels. */
+export function levelsPrefix(layout: LayoutName): string {
+  return layout === "s3" ? "000" : "ltx/";
+}
+
 /** The key of the LTX file `name` on `level`, relative to the replica's path. */
 export function ltxKey(layout: LayoutName, level: number, name: string): string {
   return levelPrefix(layout, level) + name;

@@ -3,8 +3,9 @@
  *
  * @module
  */
-import { RestorePlanError } from "../errors.ts";
-import { GENERATIONS_PREFIX, levelPrefix } from "../storage/layout.ts";
+import { RestorePlanError, StorageError } from "../errors.ts";
+import { compareKeys } from "../storage/key_order.ts";
+import { GENERATIONS_PREFIX, levelPrefix, levelsPrefix } from "../storage/layout.ts";
 import type {
   LayoutName,
   ListedObject,
@@ -16,6 +17,9 @@ import { type ReplicaFile, replicaFiles } from "./restore_plan.ts";
 
 /** Levels 0–9. */
 export const LEVELS: readonly number[] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
+
+/** Keys in one answer of S3, where there are more. */
+const PAGE_FULL = 1000;
 
 /** What one look at the whole replica found. */
 export interface Listing {
@@ -34,23 +38,69 @@ export async function listLevel(
   const objects: ListedObject[] = [];
   let depth = 0;
   for await (const page of store.list(levelPrefix(layout, level), options)) {
-    objects.push(...page);
+    for (const object of page) objects.push(object);
     depth++;
   }
   return { files: replicaFiles(objects, layout, level), depth: Math.max(depth, 1) };
 }
 
-/** Lists all levels at once. */
+/**
+ * Lists all levels: in one request where they fit into its answer; what that leaves out, level by level at once.
+ *
+ * Lower levels are listed no later than higher ones, so that a file that is compacted meanwhile is seen in one of them.
+ */
 export async function listReplica(
   store: ObjectStore,
   layout: LayoutName,
   options: RequestOptions = {},
 ): Promise<Listing> {
-  const levels = await Promise.all(LEVELS.map((level) => listLevel(store, layout, level, options)));
+  const begun = await beginListing(store, layout, options);
+  const lists = await Promise.all(LEVELS.map(async (level) => {
+    const known = replicaFiles(begun.objects, layout, level);
+    const after = begun.isWhole ? null : restOf(levelPrefix(layout, level), begun.objects.at(-1)?.key);
+    if (after === null) return { files: known, depth: 0 };
+    const { files, depth } = await listLevel(store, layout, level, { ...options, ...after });
+    return { files: [...known, ...files], depth };
+  }));
   return {
-    files: levels.flatMap(({ files }) => files),
-    depth: Math.max(...levels.map(({ depth }) => depth)),
+    files: lists.flatMap(({ files }) => files),
+    depth: begun.depth + Math.max(...lists.map(({ depth }) => depth)),
   };
+}
+
+/** The first of all levels' objects. */
+interface Beginning {
+  readonly objects: ListedObject[];
+  /** Whether there are no more. */
+  readonly isWhole: boolean;
+  readonly depth: number;
+}
+
+async function beginListing(
+  store: ObjectStore,
+  layout: LayoutName,
+  options: RequestOptions,
+): Promise<Beginning> {
+  const objects: ListedObject[] = [];
+  let depth = 0;
+  try {
+    for await (const page of store.list(levelsPrefix(layout), options)) {
+      for (const object of page) objects.push(object);
+      depth++;
+      if (page.length >= PAGE_FULL || depth > 1) return { objects, isWhole: false, depth };
+    }
+  } catch (error) {
+    // Rights may be given level by level.
+    if (!(error instanceof StorageError) || error.status !== 403) throw error;
+    return { objects, isWhole: false, depth: 1 };
+  }
+  return { objects, isWhole: true, depth: Math.max(depth, 1) };
+}
+
+/** From where on a level is to be listed when all keys up to `last` are known; null where it is known whole. */
+function restOf(prefix: string, last: string | undefined): { after?: string } | null {
+  if (last === undefined || compareKeys(prefix, last) > 0) return {};
+  return last.startsWith(prefix) ? { after: last } : null;
 }
 
 /** Why a replica without LTX files has none: nothing there, or written by Litestream 0.3.x. */

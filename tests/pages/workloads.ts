@@ -24,8 +24,8 @@ function noise(seed: number, words: number): string {
   return Array.from({ length: words }, (_, k) => `printf('%08x', ${word(k + 1)})`).join(" || ");
 }
 
-/** Makes a database with tables of each kind, and its snapshot. */
-export function fillWorkloads(folder: ReplicaFolder, layout: Layout, seed: number): void {
+/** Makes a database with tables of each kind, of some 2 MB times `scale`, and its snapshot. */
+export function fillWorkloads(folder: ReplicaFolder, layout: Layout, seed: number, scale = 1): void {
   const key = layout === "in order" ? "i" : `(i * 7919 + ${seed}) % 65537`;
   const rows = (count: number) =>
     `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${count})`;
@@ -36,18 +36,18 @@ export function fillWorkloads(folder: ReplicaFolder, layout: Layout, seed: numbe
     CREATE TABLE big (id INTEGER PRIMARY KEY, body BLOB);
     CREATE INDEX item_owner ON item (owner);
     CREATE INDEX item_kind ON item (kind DESC, id);
-    ${rows(ROWS)} INSERT INTO item SELECT ${key}, i * 31 % 997, i % 5, ${noise(seed, 12)} FROM n;
+    ${rows(ROWS * scale)} INSERT INTO item SELECT ${key}, i * 31 % 997, i % 5, ${noise(seed, 12)} FROM n;
     ${rows(997)} INSERT INTO owner SELECT i - 1, ${noise(seed, 20)} FROM n;
-    ${rows(3000)} INSERT INTO pair SELECT ${key} % 50, i, ${noise(seed, 10)} FROM n;
-    ${rows(40)} INSERT INTO big SELECT i, randomblob(30000) FROM n;`);
+    ${rows(3000 * scale)} INSERT INTO pair SELECT ${key} % 50, i, ${noise(seed, 10)} FROM n;
+    ${rows(40 * scale)} INSERT INTO big SELECT i, randomblob(30000) FROM n;`);
   folder.snapshot();
 }
 
 /** All workloads; places that are drawn depend on the seed. */
-export function workloads(seed: number): Workload[] {
+export function workloads(seed: number, scale = 1): Workload[] {
   const random = new Random(seed);
   const draw = (count: number, sql: (place: number) => string) =>
-    Array.from({ length: count }, () => sql(random.next(ROWS)));
+    Array.from({ length: count }, () => sql(random.next(ROWS * scale)));
   const sum = "count(*) AS n, sum(length(note)) AS s, max(note) AS m";
   return [
     { name: "full scan", queries: [`SELECT ${sum} FROM item`] },

@@ -31,7 +31,7 @@ async function chain(): Promise<Map<string, Uint8Array>> {
 const hidden = { kind: "staleListing", hide: /0000000000000002-/ } as const;
 
 test("openReplica() lists once more where a file was compacted between two listings", async () => {
-  const faults = new FaultSchedule([{ fault: hidden, on: "list", key: "0000/", times: 1 }]);
+  const faults = new FaultSchedule([{ fault: hidden, on: "list", key: "000", times: 1 }]);
   await using server = await FakeS3.start({ faults });
   for (const [key, bytes] of await chain()) server.put(key, bytes);
   const { endpoint, options: { accessKeyId, secretAccessKey } } = server;
@@ -40,11 +40,11 @@ test("openReplica() lists once more where a file was compacted between two listi
     credentials: { accessKeyId, secretAccessKey },
   });
   assert.equal(replica.txid, 3n);
-  assert.equal(replica.stats().listRequests, 20);
+  assert.equal(replica.stats().listRequests, 2);
 });
 
 test("openReplica() tells a gap that is there at the second look too", async () => {
-  const faults = new FaultSchedule([{ fault: hidden, on: "list", key: "0000/" }]);
+  const faults = new FaultSchedule([{ fault: hidden, on: "list", key: "000" }]);
   await using server = await FakeS3.start({ faults });
   for (const [key, bytes] of await chain()) server.put(key, bytes);
   const { endpoint, options: { accessKeyId, secretAccessKey } } = server;
