@@ -66,6 +66,16 @@ export class ObjectGoneError extends StorageError {
 }
 
 /**
+ * An object was to be made where there is none, and the key has another one.
+ *
+ * What to do: read it; somebody else writes here. Nothing was overwritten.
+ */
+export class ObjectExistsError extends StorageError {
+  /** Always `"ObjectExistsError"`. */
+  override name = "ObjectExistsError";
+}
+
+/**
  * Bytes of an LTX file break the format. Damaged: asking again gives the same bytes.
  */
 export class LtxFormatError extends ReplicaError {
@@ -163,4 +173,25 @@ export class ReplicaClosedError extends ReplicaError {
 export class ShimError extends ReplicaError {
   /** Always `"ShimError"`. */
   override name = "ShimError";
+}
+
+/**
+ * The local log of a writer cannot be written or read, or what it holds fits no more to what is in storage.
+ *
+ * What to do: see to the disk; the log is kept, and the message says where.
+ */
+export class WriteLogError extends ReplicaError {
+  /** Always `"WriteLogError"`. */
+  override name = "WriteLogError";
+}
+
+/**
+ * Another writer has written to the replica: what this one committed since is not stored. Nothing was overwritten, and the
+ * write log is kept; the message says where.
+ *
+ * What to do: end the other writer, or this one; open anew to go on from what is stored.
+ */
+export class ConflictError extends ReplicaError {
+  /** Always `"ConflictError"`. */
+  override name = "ConflictError";
 }

@@ -8,37 +8,58 @@
  */
 
 import type { BigIntStats } from "node:fs";
-import { type FileHandle, open, readdir, stat } from "node:fs/promises";
+import { type FileHandle, lstat, open, readdir, stat, unlink } from "node:fs/promises";
 import { ObjectGoneError, ReplicaClosedError, StorageError } from "../errors.ts";
+import { etagOf, modifiedMsOf } from "./file_facts.ts";
+import { codeOf, failureOf, isAbsent, listError, readError, WRITABLE } from "./folder_fault.ts";
+import { checkKey } from "./folder_key.ts";
+import { FolderUploads } from "./folder_uploads.ts";
 import { compareKeys } from "./key_order.ts";
+import { putChunksOnce } from "./multipart.ts";
 import {
+  type BareStore,
   type ByteRange,
+  checkContent,
   checkRange,
   type ListedObject,
   type ListOptions,
   type ObjectIdentity,
-  type ObjectStore,
+  type PartUploads,
+  type PutOptions,
   type ReadResult,
   type RequestCounts,
   type RequestOptions,
 } from "./object_store.ts";
+import { RemovalError } from "./removal.ts";
 import type { FolderLocation } from "./replica_url.ts";
 
 const PAGE_OBJECTS = 1000;
 const STATS_AT_ONCE = 32;
 /** Folders within folders; a symbolic link to a folder above would go on for ever. */
 const DEPTH_MAX = 16;
+const NO_BYTES = new Uint8Array(0);
 
 /** A replica's objects in a folder; symbolic links are followed, files named `*.tmp` are not objects. */
-export class FolderStore implements ObjectStore {
+export class FolderStore implements BareStore {
   readonly name: string;
   readonly counts: RequestCounts = { list: 0, get: 0, bytes: 0, retries: 0 };
   readonly #path: string;
+  readonly #uploads: FolderUploads;
   #closed = false;
 
   constructor(location: FolderLocation) {
     this.name = location.name;
     this.#path = location.path.replace(/\/+$/, "");
+    this.#uploads = new FolderUploads({
+      name: this.name,
+      counts: this.counts,
+      pathOf: (key) => this.#pathOf(key),
+      check: (what, options) => this.#begin(what, options),
+    });
+  }
+
+  get parts(): PartUploads {
+    return this.#uploads;
   }
 
   async *list(prefix: string, options: ListOptions = {}): AsyncGenerator<ListedObject[], void, undefined> {
@@ -86,9 +107,39 @@ export class FolderStore implements ObjectStore {
     }
   }
 
-  close(): Promise<void> {
+  async put(key: string, bytes: Uint8Array, options: PutOptions = {}): Promise<ListedObject> {
+    checkContent(key, bytes.length);
+    return { key, ...await this.#uploads.putWhole(key, bytes, options) };
+  }
+
+  async putChunks(
+    key: string,
+    chunks: () => AsyncIterable<Uint8Array>,
+    options: PutOptions = {},
+  ): Promise<ListedObject> {
+    return await putChunksOnce(this, { key, chunks, options });
+  }
+
+  async remove(keys: readonly string[], options: RequestOptions = {}): Promise<void> {
+    const failures: StorageError[] = [];
+    for (const key of keys) checkKey(key, `remove "${key}" from ${this.name}`);
+    for (const key of keys) {
+      const what = `remove "${key}" from ${this.name}`;
+      this.#begin(what, options);
+      this.counts.remove = (this.counts.remove ?? 0) + 1;
+      try {
+        await unlinkFile(this.#pathOf(key));
+      } catch (error) {
+        if (!isAbsent(error)) failures.push(failureOf(error, { what, key, wanted: WRITABLE }));
+      }
+      options.onProgress?.(NO_BYTES);
+    }
+    if (failures.length > 0) throw new RemovalError(this.name, keys.length, failures);
+  }
+
+  async close(): Promise<void> {
     this.#closed = true;
-    return Promise.resolve();
+    await this.#uploads.close();
   }
 
   #begin(what: string, options: RequestOptions): void {
@@ -151,7 +202,7 @@ export class FolderStore implements ObjectStore {
       });
       facts.forEach((file, i) => {
         if (file === undefined) return;
-        const modifiedMs = Number(file.mtimeNs / 1_000_000n);
+        const modifiedMs = modifiedMsOf(file);
         objects.push({ key: some[i] as string, etag: etagOf(file), size: Number(file.size), modifiedMs });
       });
     }
@@ -159,9 +210,11 @@ export class FolderStore implements ObjectStore {
   }
 }
 
-/** What stands for an ETag: a file renamed into place has another inode, one written in place another time or size. */
-function etagOf(facts: BigIntStats): string {
-  return `${facts.mtimeNs.toString(36)}-${facts.size.toString(36)}-${facts.ino.toString(36)}`;
+/** One runtime's unlink() takes empty folders too. */
+async function unlinkFile(path: string): Promise<void> {
+  const facts = await lstat(path);
+  if (facts.isDirectory()) throw Object.assign(new Error("it is a folder"), { code: "EISDIR" });
+  await unlink(path);
 }
 
 async function factsOf(path: string): Promise<BigIntStats | undefined> {
@@ -218,46 +271,10 @@ async function fillFrom(
   return bytes;
 }
 
-/** Keys come from listings and names; one that would leave the folder is a mistake or an attack. */
-function checkKey(key: string, what: string): void {
-  const parts = key.split(/[/\\]/);
-  if (key.includes("\0") || parts.some((part) => part === "" || part === "." || part === "..")) {
-    throw new RangeError(
-      `Cannot ${what}: the key has an empty, "." or ".." part, expected a path inside the folder`,
-    );
-  }
-}
-
 function tooDeep(what: string, folder: string): StorageError {
   const details = { key: folder, status: 0, code: "ELOOP", retryable: false };
   return new StorageError(
     `Cannot ${what}: folders nested deeper than ${DEPTH_MAX}, expected no loop of links`,
     details,
   );
-}
-
-/** The system's code, or the name of a permission error of the runtime. */
-function codeOf(error: unknown): string {
-  const { code, name } = error as { code?: unknown; name?: unknown };
-  return typeof code === "string" ? code : typeof name === "string" ? name : "";
-}
-
-function isAbsent(error: unknown): boolean {
-  return ["ENOENT", "ENOTDIR"].includes(codeOf(error));
-}
-
-const RETRYABLE_CODES = ["EAGAIN", "EBUSY", "EIO", "EMFILE", "ENFILE", "ESTALE", "ETIMEDOUT"];
-
-/** What a read fails with: a file that is not there has been compacted away. */
-function readError(error: unknown, what: string, key: string): unknown {
-  if (error instanceof StorageError || !isAbsent(error)) return listError(error, what, key);
-  const details = { key, status: 0, code: codeOf(error), retryable: false, cause: error };
-  return new ObjectGoneError(`Cannot ${what}: no such file, expected the listed one`, details);
-}
-
-function listError(error: unknown, what: string, key: string): unknown {
-  if (error instanceof StorageError || error instanceof RangeError || !(error instanceof Error)) return error;
-  const code = codeOf(error);
-  const details = { key, status: 0, code, retryable: RETRYABLE_CODES.includes(code), cause: error };
-  return new StorageError(`Cannot ${what}: ${error.message}, expected a readable folder`, details);
 }

@@ -1,5 +1,5 @@
 /**
- * ObjectStore: list keys after a key, read a byte range. All the I/O there is.
+ * ObjectStore: list keys after a key, read a byte range; put and remove objects. All the I/O there is.
  *
  * @module
  */
@@ -92,6 +92,27 @@ export interface RequestCounts {
   retries: number;
   /** Reads sent a second time while the first request brought nothing; absent where there were none. */
   hedges?: number;
+  /** Requests that write, each part and its beginning and end too; absent where there were none. */
+  put?: number;
+  /** Requests that remove, each of up to 1,000 keys; absent where there were none. */
+  remove?: number;
+}
+
+/** How an object is written. */
+export interface PutOptions extends RequestOptions {
+  /** Replaces what has the key; without it, an object is made only where there is none. */
+  readonly replace?: boolean;
+  /** Replaces the object that has this ETag, no other one; a bucket's, put whole. */
+  readonly ifMatch?: string | undefined;
+  /**
+   * The object's time as Litestream keeps it, in ms since the Unix epoch: metadata `litestream-timestamp`, or a
+   * file's time. Without it a file has the time of writing, an object in a bucket no such metadata.
+   */
+  readonly timestampMs?: number;
+  /** In parts, whatever the size, where the store knows parts: large objects are, and their condition is another. */
+  readonly inParts?: boolean;
+  /** About how many bytes come in chunks: where that would be too many parts, they are larger. */
+  readonly sizeEstimate?: number;
 }
 
 /** A place where a replica's objects lie: a bucket with a prefix, or a folder. Keys are relative to it. */
@@ -126,6 +147,107 @@ export interface ObjectStore {
 
   /** Ends what is under way and frees what is held. */
   close(): Promise<void>;
+}
+
+/** A store that can be written to. */
+export interface WritableStore extends ObjectStore {
+  /**
+   * Stores an object whole: it is there with all of `bytes`, or not at all. `bytes` must not change meanwhile.
+   *
+   * Through a {@link RetryingStore} an outcome that stayed unknown (time-out, cut connection, 5xx) is resolved by
+   * reading the object back: equal bytes are ours, whoever wrote them. So the same put may be repeated at any time.
+   *
+   * @throws {ObjectExistsError} the key has another object, and `replace` is not set
+   * @throws {DeadlineError} not done within the deadline; whether the object is there is not known
+   * @throws {RangeError} `bytes` is empty
+   */
+  put(key: string, bytes: Uint8Array, options?: PutOptions): Promise<ListedObject>;
+
+  /**
+   * Stores an object too large for memory, as {@link put} does; what fits in one part is put whole.
+   *
+   * `chunks` gives the object's bytes from the beginning as often as it is called, the same bytes each time:
+   * once an upload, and once where they are compared with an object that is there. A chunk is copied before the
+   * next is asked for; at most `partsAtOnce + 1` parts are in memory. What `chunks` throws ends the put.
+   *
+   * @throws {ObjectExistsError} the key has another object, and `replace` is not set
+   * @throws {DeadlineError} a request was not done in time; whether the object is there is not known
+   * @throws {StorageError} code `EntityTooLarge`: it has more parts than the store takes
+   * @throws {RangeError} there are no bytes
+   */
+  putChunks(
+    key: string,
+    chunks: () => AsyncIterable<Uint8Array>,
+    options?: PutOptions,
+  ): Promise<ListedObject>;
+
+  /**
+   * Removes objects; those that are not there count as removed.
+   *
+   * @throws {StorageError} some could not be removed, the others were; its cause is an AggregateError of one
+   *   {@link StorageError} for each, which names its key
+   */
+  remove(keys: readonly string[], options?: RequestOptions): Promise<void>;
+}
+
+/** A store that makes each request once; a {@link RetryingStore} goes around it. */
+export interface BareStore extends WritableStore {
+  /** How large objects are put in parts. */
+  readonly parts: PartUploads;
+}
+
+/** An upload in parts that was begun. */
+export interface PartUpload {
+  /** Key of the object that is to be. */
+  readonly key: string;
+  /** As the store names it. */
+  readonly id: string;
+}
+
+/** One part of an object. */
+export interface Part {
+  /** From 1. */
+  readonly number: number;
+  /** Where it begins in the object, in bytes. */
+  readonly offset: number;
+  readonly bytes: Uint8Array;
+}
+
+/** An object's parts, each stored by a request of its own; together they become the object, or nothing. */
+export interface PartUploads {
+  /** Objects larger than this are put in parts, each of this size but the last, in bytes. */
+  readonly partSize: number;
+  /** Parts that are sent at once, at most. */
+  readonly partsAtOnce: number;
+  /** Parts of one object, at most: larger objects have larger ones. */
+  readonly partsMax: number;
+
+  /** Begins an upload; the object's time is given here. */
+  begin(key: string, options: PutOptions): Promise<PartUpload>;
+  /** Stores a part; returns its ETag. */
+  put(upload: PartUpload, part: Part, options: RequestOptions): Promise<string>;
+  /**
+   * Makes the object of its parts, whose ETags are given in order.
+   *
+   * @throws {ObjectExistsError} the key has an object, and `replace` is not set
+   */
+  complete(
+    upload: PartUpload,
+    etags: readonly string[],
+    options: PutOptions,
+  ): Promise<{ etag: string; modifiedMs: number }>;
+  /** Forgets the parts; an upload that is not there counts as forgotten. */
+  abort(upload: PartUpload, options: RequestOptions): Promise<void>;
+}
+
+/**
+ * Checks what is to be put.
+ *
+ * @throws {RangeError} there is nothing in it
+ */
+export function checkContent(key: string, size: number): void {
+  if (size > 0) return;
+  throw new RangeError(`Cannot put "${key}": 0 bytes, expected at least 1`);
 }
 
 /** How a replica names its level directories. */

@@ -1,5 +1,5 @@
 /**
- * openStore(): a location → its ObjectStore, loading only the backend that is used.
+ * openStore(): a location → its store, loading only the backend that is used.
  *
  * @module
  */
@@ -7,9 +7,9 @@
 import { readFile } from "node:fs/promises";
 import { type Credentials, type CredentialsLoader, CredentialsSource } from "./credentials.ts";
 import { credentialsChain } from "./credentials_chain.ts";
-import type { ObjectStore } from "./object_store.ts";
+import type { WritableStore } from "./object_store.ts";
 import type { ReplicaLocation, S3Location } from "./replica_url.ts";
-import { RetryingStore, type RetryingStoreOptions } from "./retry.ts";
+import { RetryingStore, type RetryingStoreOptions } from "./retrying_store.ts";
 import type { FetchFunction } from "./fetch_function.ts";
 
 /** Static credentials, a function asked again before they end, a source, or unsigned requests to a public bucket. */
@@ -40,7 +40,7 @@ export interface OpenStoreOptions extends RetryingStoreOptions {
 export async function openStore(
   location: ReplicaLocation,
   options: OpenStoreOptions = {},
-): Promise<ObjectStore> {
+): Promise<WritableStore> {
   if (location.scheme === "file") {
     const { FolderStore } = await import("./folder.ts");
     // A second request would go the same way to the same disk.

@@ -12,7 +12,9 @@ import type { IncomingMessage } from "node:http";
 
 /** What {@link rawFetch} is given beside the address. */
 export interface RawRequest {
+  readonly method: string;
   readonly headers: Readonly<Record<string, string>>;
+  readonly body: Uint8Array | undefined;
   readonly signal: AbortSignal | undefined;
   /** Whether TLS certificates are verified. */
   readonly rejectUnauthorized: boolean;
@@ -24,22 +26,24 @@ export function hasDotSegments(path: string): boolean {
 }
 
 /**
- * GETs `path`, sent as it is spelled, from `origin` (scheme, host, port).
+ * Sends a request for `path`, as it is spelled, to `origin` (scheme, host, port).
  *
  * @throws whatever the connection fails with, or the signal's reason
  */
 export async function rawFetch(origin: string, path: string, request: RawRequest): Promise<Response> {
   const url = new URL(origin);
   const secure = url.protocol === "https:";
-  const { get } = secure ? await import("node:https") : await import("node:http");
-  const { signal } = request;
+  const { request: open } = secure ? await import("node:https") : await import("node:http");
+  const { method, body, signal } = request;
+  const length = body === undefined ? {} : { "content-length": String(body.length) };
   signal?.throwIfAborted();
   return await new Promise<Response>((resolve, reject) => {
-    const outgoing = get({
+    const outgoing = open({
+      method,
       hostname: url.hostname.replace(/^\[|\]$/g, ""),
       port: url.port || (secure ? 443 : 80),
       path,
-      headers: { ...request.headers, host: url.host },
+      headers: { ...request.headers, ...length, host: url.host },
       agent: false,
       rejectUnauthorized: request.rejectUnauthorized,
     }, (incoming: IncomingMessage) => resolve(responseOf(incoming, cancel)));
@@ -51,6 +55,7 @@ export async function rawFetch(origin: string, path: string, request: RawRequest
     signal?.addEventListener("abort", abort, { once: true });
     outgoing.on("error", reject);
     outgoing.on("close", () => signal?.removeEventListener("abort", abort));
+    outgoing.end(body);
   });
 }
 

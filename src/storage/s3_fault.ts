@@ -5,9 +5,9 @@
  * @module
  */
 
-import { ObjectGoneError, StorageError } from "../errors.ts";
+import { ObjectExistsError, ObjectGoneError, StorageError } from "../errors.ts";
 import type { ObjectIdentity } from "./object_store.ts";
-import { parseRetryAfter, RetryAfterError } from "./retry.ts";
+import { parseRetryAfter, RetryAfterError } from "./retry_after.ts";
 import { childText, parseXml, type XmlElement } from "./xml.ts";
 
 /** An answer that is not a success. */
@@ -31,12 +31,11 @@ export interface S3Asked {
   readonly bucket: string;
   /** Key or prefix, relative to the store. */
   readonly key: string;
-  readonly kind: "list" | "get";
+  readonly kind: "list" | "get" | "put" | "remove";
 }
 
 /** What each code says to a person, after "expected". */
 const EXPECTED: Readonly<Record<string, string>> = {
-  AccessDenied: "permission for s3:ListBucket and s3:GetObject there",
   AllAccessDisabled: "an account that is not suspended",
   AuthorizationHeaderMalformed: "requests signed for the bucket's region",
   ExpiredToken: "credentials that have not expired",
@@ -49,6 +48,13 @@ const EXPECTED: Readonly<Record<string, string>> = {
   PermanentRedirect: "the bucket's own region or endpoint",
   SignatureDoesNotMatch: "the secret access key that belongs to the access key id",
   TokenRefreshRequired: "a new session token",
+};
+
+const PERMISSIONS: Readonly<Record<S3Asked["kind"], string>> = {
+  list: "s3:ListBucket and s3:GetObject",
+  get: "s3:ListBucket and s3:GetObject",
+  put: "s3:PutObject",
+  remove: "s3:DeleteObject",
 };
 
 const RETRYABLE_CODES = new Set([
@@ -115,6 +121,7 @@ export function faultError(
   const retryable = RETRYABLE_STATUSES.has(status) || RETRYABLE_CODES.has(code);
   const details = { key: asked.key, status, code, retryable };
   if (isGone(fault, asked)) return new ObjectGoneError(message, details);
+  if (isTaken(fault, asked)) return new ObjectExistsError(message, details);
   if (retryable && fault.retryAfterMs !== undefined) {
     return new RetryAfterError(message, { ...details, retryAfterMs: fault.retryAfterMs });
   }
@@ -163,6 +170,11 @@ function isGone(fault: S3Fault, asked: S3Asked): boolean {
   return fault.status === 412 || (fault.status === 404 && fault.code !== "NoSuchBucket");
 }
 
+/** All puts have but one condition: that there is no object. */
+function isTaken(fault: S3Fault, asked: S3Asked): boolean {
+  return asked.kind === "put" && (fault.status === 412 || fault.code === "PreconditionFailed");
+}
+
 function expectedOf(fault: S3Fault, asked: S3Asked, nowMs: number): string {
   const { status, code } = fault;
   if (code === "RequestTimeTooSkewed") {
@@ -175,9 +187,16 @@ function expectedOf(fault: S3Fault, asked: S3Asked, nowMs: number): string {
   if (isWrongRegion(fault) && fault.region !== "") {
     return `${EXPECTED.PermanentRedirect}: it is in ${fault.region}`;
   }
+  if (isTaken(fault, asked)) return "no object of that key";
+  if (code === "AccessDenied") return `permission for ${PERMISSIONS[asked.kind]} there`;
   if (isGone(fault, asked)) return status === 412 ? "the object that was listed" : "an object of that key";
   return EXPECTED[code] ??
-    (status === 301 || status === 307 ? `${EXPECTED.PermanentRedirect}` : "status 200 or 206");
+    (status === 301 || status === 307 ? `${EXPECTED.PermanentRedirect}` : wantedStatusOf(asked));
+}
+
+function wantedStatusOf({ kind }: S3Asked): string {
+  if (kind === "put") return "status 200";
+  return kind === "remove" ? "status 204" : "status 200 or 206";
 }
 
 /** Names for statuses whose answers come without a body (proxies, HEAD). */
@@ -185,9 +204,11 @@ function codeOfStatus(status: number): string {
   const codes: Readonly<Record<number, string>> = {
     301: "PermanentRedirect",
     307: "TemporaryRedirect",
+    405: "MethodNotAllowed",
     412: "PreconditionFailed",
     416: "InvalidRange",
     429: "TooManyRequests",
+    501: "NotImplemented",
   };
   return codes[status] ?? "";
 }

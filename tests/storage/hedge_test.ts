@@ -4,6 +4,7 @@ import { DeadlineError, ObjectGoneError, StorageError } from "../../src/errors.t
 import { HedgeClock } from "../../src/storage/hedge.ts";
 import {
   anyObject,
+  type BareStore,
   type ObjectIdentity,
   type ObjectStore,
   type ReadResult,
@@ -11,7 +12,8 @@ import {
 } from "../../src/storage/object_store.ts";
 import { openStore, type OpenStoreOptions } from "../../src/storage/open_store.ts";
 import { parseReplicaUrl, type S3Location } from "../../src/storage/replica_url.ts";
-import { RetryAfterError, RetryingStore, type RetryingStoreOptions } from "../../src/storage/retry.ts";
+import { RetryAfterError } from "../../src/storage/retry_after.ts";
+import { RetryingStore, type RetryingStoreOptions } from "../../src/storage/retrying_store.ts";
 import { patternBytes } from "../contracts/object_store_contract.ts";
 import { FakeS3 } from "../support/fake_s3.ts";
 import { type Fault, FaultSchedule } from "../support/faults.ts";
@@ -102,13 +104,19 @@ class World {
   outMax = 0;
 
   constructor(options: RetryingStoreOptions = {}) {
-    const inner: ObjectStore = {
+    const inner: BareStore = {
       name: "test",
       counts: { list: 0, get: 0, bytes: 0, retries: 0 },
       list: () => ({
         [Symbol.asyncIterator]: () => ({ next: () => this.#take(LISTED, {}).then(() => NO_MORE) }),
       }),
       read: (of, _range, options = {}) => this.#take(of, options),
+      get parts(): never {
+        return assert.fail("nothing is written here");
+      },
+      put: () => assert.fail("nothing is written here"),
+      putChunks: () => assert.fail("nothing is written here"),
+      remove: () => assert.fail("nothing is removed here"),
       close: () => Promise.resolve(),
     };
     this.store = new RetryingStore(inner, { ...this.clock.options, ...options });

@@ -1,18 +1,18 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { DeadlineError, ObjectGoneError, StorageError } from "../../src/errors.ts";
-import { anyObject, type ObjectStore, type RequestOptions } from "../../src/storage/object_store.ts";
-import { RequestQueue } from "../../src/storage/request_queue.ts";
 import {
-  type Attempt,
-  parseRetryAfter,
-  RETRY_DEFAULTS,
-  RetryAfterError,
-  RetryingStore,
-  type RetryingStoreOptions,
-  type RetryOptions,
-  withRetries,
-} from "../../src/storage/retry.ts";
+  anyObject,
+  type BareStore,
+  type ObjectStore,
+  type RequestOptions,
+} from "../../src/storage/object_store.ts";
+import type { Attempt } from "../../src/storage/attempt.ts";
+import { RequestQueue } from "../../src/storage/request_queue.ts";
+import { type RetryOptions, withRetries } from "../../src/storage/retry.ts";
+import { parseRetryAfter, RetryAfterError } from "../../src/storage/retry_after.ts";
+import { RETRY_DEFAULTS } from "../../src/storage/retry_policy.ts";
+import { RetryingStore, type RetryingStoreOptions } from "../../src/storage/retrying_store.ts";
 
 /** A clock that jumps to the next sleeper as soon as nothing else is left to do. */
 class FakeClock {
@@ -253,11 +253,17 @@ function retryingStore(
   options: RetryingStoreOptions = {},
 ): { store: RetryingStore; clock: FakeClock } {
   const clock = new FakeClock();
-  const inner: ObjectStore = {
+  const inner: BareStore = {
     name: "test",
     counts: { list: 0, get: 0, bytes: 0, retries: 0 },
     list: () => ({ [Symbol.asyncIterator]: () => ({ next: () => read({}) }) }),
     read: (_of, _range, options = {}) => read(options),
+    get parts(): never {
+      return assert.fail("nothing is written here");
+    },
+    put: () => assert.fail("nothing is written here"),
+    putChunks: () => assert.fail("nothing is written here"),
+    remove: () => assert.fail("nothing is removed here"),
     close: () => Promise.resolve(),
   };
   const { now, random, sleep } = clock.options() as Required<RetryingStoreOptions>;

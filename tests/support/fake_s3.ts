@@ -36,6 +36,10 @@ export interface FakeS3Options {
   anonymous: boolean;
   /** Signatures are checked; off only where a bench wants the server cheaper. */
   verify: boolean;
+  /** Whether many objects can be removed at once; as where not, Google says. */
+  bulkDelete: boolean;
+  /** Whether removing many at once must carry a Content-MD5, as Amazon wants it. */
+  requireContentMd5: boolean;
   /** Keys of a listing page at most. */
   pageSize: number;
   /** Time before an answer begins, in ms. */
@@ -77,6 +81,13 @@ interface StoredObject {
   readonly headers: Record<string, string>;
   /** Opened once, by the first read. */
   file?: Promise<FileHandle>;
+}
+
+/** An upload in parts that has neither been completed nor aborted. */
+interface OpenUpload {
+  readonly key: string;
+  readonly headers: Record<string, string>;
+  readonly parts: Map<number, { etag: string; bytes: Buffer }>;
 }
 
 interface HttpRequest {
@@ -123,6 +134,8 @@ export class FakeS3 {
   /** Without a bucket, such as `http://127.0.0.1:40000`. */
   endpoint = "";
   readonly #objects = new Map<string, StoredObject>();
+  /** Uploads in parts by their ids. */
+  readonly #uploads = new Map<string, OpenUpload>();
   readonly #sockets = new Set<Socket>();
   readonly #server: Server;
   #sortedKeys: SortedKey[] | undefined;
@@ -139,6 +152,8 @@ export class FakeS3 {
       missingKeyStatus: 404,
       anonymous: false,
       verify: true,
+      bulkDelete: true,
+      requireContentMd5: true,
       pageSize: 1000,
       latencyMs: 0,
       bytesPerSecond: 0,
@@ -203,6 +218,16 @@ export class FakeS3 {
   /** The bytes of an object held in memory. */
   get(key: string): Uint8Array | undefined {
     return this.#objects.get(key)?.bytes;
+  }
+
+  /** The headers that an object is given back with. */
+  headersOf(key: string): Readonly<Record<string, string>> {
+    return this.#objects.get(key)?.headers ?? {};
+  }
+
+  /** Uploads in parts that are open. */
+  get openUploads(): number {
+    return this.#uploads.size;
   }
 
   keys(): string[] {
@@ -283,12 +308,16 @@ export class FakeS3 {
     };
     this.log.push(entry);
     try {
-      const fault = this.options.faults.pick(entry);
+      const picked = this.options.faults.pick(entry);
+      const fault = picked?.kind === "doneBut" ? picked.then : picked;
       const waitMs = this.options.latencyMs + (fault?.kind === "slow" ? fault.delayMs : 0);
       if (waitMs > 0) await delay(waitMs);
+      const done = picked?.kind === "doneBut" ? this.#answer(request, place, undefined) : undefined;
       if (fault?.kind === "silence") return await gone(socket);
       if (fault?.kind === "reset") return reset(socket);
-      const answer = this.#answer(request, place, fault);
+      const answer = fault?.kind === "status"
+        ? faultAnswer(fault)
+        : done ?? this.#answer(request, place, fault);
       if (fault?.kind === "headers") Object.assign(answer.headers, fault.headers);
       entry.status = answer.status;
       await this.#send(socket, { answer, fault, withBody: request.method !== "HEAD", entry });
@@ -312,7 +341,6 @@ export class FakeS3 {
   }
 
   #answer(request: HttpRequest, place: Place, fault: Fault | undefined): HttpAnswer {
-    if (fault?.kind === "status") return faultAnswer(fault);
     const refusal = this.#authorize(request, place.host);
     if (refusal !== undefined) return refusal;
     if (place.bucket !== this.options.bucket) {
@@ -321,7 +349,13 @@ export class FakeS3 {
     const { method } = request;
     if (place.key === "") return this.#bucketAnswer(request, place.query, fault);
     if (method === "GET" || method === "HEAD") return this.#getAnswer(request, place.key, fault);
-    if (method === "PUT") return this.#putAnswer(request, place.key);
+    const md5 = request.headers.get("content-md5");
+    if (md5 !== undefined && md5 !== createHash("md5").update(request.body).digest("base64")) {
+      return errorAnswer(400, "BadDigest", "The Content-MD5 you specified did not match what we received.");
+    }
+    const { query } = place;
+    if (query.has("uploads") || query.has("uploadId")) return this.#partAnswer(request, place, fault);
+    if (method === "PUT") return this.#putAnswer(request, place.key, fault);
     if (method === "DELETE") return this.#deleteAnswer(request, place.key);
     return errorAnswer(405, "MethodNotAllowed", "The specified method is not allowed against this resource.");
   }
@@ -360,8 +394,7 @@ export class FakeS3 {
       return xmlAnswer(200, `<LocationConstraint>${region}</LocationConstraint>`);
     }
     if (request.method === "POST" && query.has("delete")) {
-      for (const [, key = ""] of request.body.toString().matchAll(/<Key>([^<]*)<\/Key>/g)) this.remove(key);
-      return xmlAnswer(200, "<DeleteResult/>");
+      return this.#bulkDeleteAnswer(request, fault);
     }
     return errorAnswer(
       501,
@@ -466,20 +499,102 @@ export class FakeS3 {
     return { status: 206, headers, body: { object, offset, size: last - offset + 1 } };
   }
 
-  #putAnswer(request: HttpRequest, key: string): HttpAnswer {
+  #putAnswer(request: HttpRequest, key: string, fault: Fault | undefined): HttpAnswer {
     const existing = this.#objects.get(key);
-    if (request.headers.get("if-none-match") === "*" && existing !== undefined) return preconditionFailed();
+    if (this.#isRefused(request, key, fault)) return preconditionFailed();
     const ifMatch = request.headers.get("if-match");
     if (ifMatch !== undefined && ifMatch !== existing?.etag) {
       return existing === undefined
         ? errorAnswer(404, "NoSuchKey", "The specified key does not exist.")
         : preconditionFailed();
     }
-    const kept = [...request.headers].filter(([name]) =>
-      name.startsWith("x-amz-meta-") || name === "content-type"
-    );
-    const etag = this.put(key, request.body, { headers: Object.fromEntries(kept) });
+    const etag = this.put(key, request.body, { headers: keptHeaders(request) });
     return { status: 200, headers: { etag }, body: Buffer.alloc(0) };
+  }
+
+  #isRefused(request: HttpRequest, key: string, fault: Fault | undefined): boolean {
+    return request.headers.get("if-none-match") === "*" && this.#objects.has(key) &&
+      fault?.kind !== "ignoreIfNoneMatch";
+  }
+
+  /** What concerns an upload in parts. */
+  #partAnswer(request: HttpRequest, { key, query }: Place, fault: Fault | undefined): HttpAnswer {
+    const { method } = request;
+    const id = query.get("uploadId") ?? "";
+    if (method === "POST" && query.has("uploads")) {
+      const begun = `upload/${this.log.length}+`;
+      this.#uploads.set(begun, { key, headers: keptHeaders(request), parts: new Map() });
+      const result = `<Key>${escapeXml(key)}</Key><UploadId>${begun}</UploadId>`;
+      return xmlAnswer(200, `<InitiateMultipartUploadResult>${result}</InitiateMultipartUploadResult>`);
+    }
+    const upload = this.#uploads.get(id);
+    if (upload === undefined || upload.key !== key) {
+      return errorAnswer(404, "NoSuchUpload", "The specified multipart upload does not exist.");
+    }
+    if (method === "PUT") {
+      const etag = `"${createHash("md5").update(request.body).digest("hex")}"`;
+      upload.parts.set(Number(query.get("partNumber")), { etag, bytes: request.body });
+      return { status: 200, headers: { etag }, body: Buffer.alloc(0) };
+    }
+    if (method === "DELETE") {
+      this.#uploads.delete(id);
+      return { status: 204, headers: {}, body: Buffer.alloc(0) };
+    }
+    return this.#completeAnswer(request, { id, upload, fault });
+  }
+
+  #completeAnswer(
+    request: HttpRequest,
+    { id, upload, fault }: { id: string; upload: OpenUpload; fault: Fault | undefined },
+  ): HttpAnswer {
+    const { key, headers, parts } = upload;
+    if (this.#isRefused(request, key, fault)) return preconditionFailed();
+    const named = [
+      ...request.body.toString().matchAll(
+        /<Part>(?=.*?<PartNumber>(\d+)<\/PartNumber>)(?=.*?<ETag>(?:&quot;|&#34;)([0-9a-f]+)(?:&quot;|&#34;)<\/ETag>).*?<\/Part>/g,
+      ),
+    ];
+    const pieces = named.map(([, number, etag]) => {
+      const part = parts.get(Number(number));
+      return part?.etag === `"${etag}"` ? part.bytes : undefined;
+    });
+    if (pieces.length === 0 || pieces.includes(undefined)) {
+      return errorAnswer(400, "InvalidPart", "One or more of the specified parts could not be found.");
+    }
+    this.#uploads.delete(id);
+    const bytes = Buffer.concat(pieces as Buffer[]);
+    this.put(key, bytes, { headers });
+    const etag = `"${createHash("md5").update(bytes).digest("hex")}-${pieces.length}"`;
+    this.#set(key, { ...this.#objects.get(key) as StoredObject, etag });
+    const result = `<Key>${escapeXml(key)}</Key><ETag>${escapeXml(etag)}</ETag>`;
+    return xmlAnswer(200, `<CompleteMultipartUploadResult>${result}</CompleteMultipartUploadResult>`);
+  }
+
+  #bulkDeleteAnswer(request: HttpRequest, fault: Fault | undefined): HttpAnswer {
+    if (!this.options.bulkDelete) return errorAnswer(400, "InvalidArgument", "Invalid argument.");
+    const md5 = request.headers.get("content-md5");
+    const isChecked = md5 !== undefined || [...request.headers.keys()].some((name) => /checksum/.test(name));
+    if (!isChecked && this.options.requireContentMd5) {
+      return errorAnswer(400, "InvalidRequest", "Missing required header for this request: Content-MD5");
+    }
+    if (md5 !== undefined && md5 !== createHash("md5").update(request.body).digest("base64")) {
+      return errorAnswer(400, "BadDigest", "The Content-MD5 you specified did not match what we received.");
+    }
+    const keys = [...request.body.toString().matchAll(/<Key>([^<]*)<\/Key>/g)].map(([, key = ""]) =>
+      unescapeXml(key)
+    );
+    if (keys.length > 1000) {
+      return errorAnswer(400, "MalformedXML", "The XML you provided was not well-formed");
+    }
+    const errors = keys.map((key) => {
+      if (fault?.kind === "removeErrors" && fault.keys.test(key)) {
+        const texts = `<Code>${fault.code}</Code><Message>A fault was asked for</Message>`;
+        return `<Error><Key>${escapeXml(key)}</Key>${texts}</Error>`;
+      }
+      this.remove(key);
+      return "";
+    });
+    return xmlAnswer(200, `<DeleteResult>${errors.join("")}</DeleteResult>`);
   }
 
   #deleteAnswer(request: HttpRequest, key: string): HttpAnswer {
@@ -737,6 +852,23 @@ function xmlAnswer(status: number, xml: string): HttpAnswer & { body: Buffer } {
 
 function escapeXml(text: string): string {
   return text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
+}
+
+function unescapeXml(text: string): string {
+  const entities: Record<string, string> = { lt: "<", gt: ">", amp: "&", quot: '"', apos: "'" };
+  return text.replace(
+    /&(?:#(\d+)|(\w+));/g,
+    (_, code?: string, name?: string) =>
+      code === undefined ? entities[name ?? ""] ?? "" : String.fromCodePoint(Number(code)),
+  );
+}
+
+/** The headers of a request that its object is given back with. */
+function keptHeaders(request: HttpRequest): Record<string, string> {
+  const kept = [...request.headers].filter(([name]) =>
+    name.startsWith("x-amz-meta-") || name === "content-type"
+  );
+  return Object.fromEntries(kept);
 }
 
 /** As Amazon spells keys in listings with encoding-type=url: a space is a plus sign. */

@@ -32,6 +32,12 @@ export type Fault =
   | { kind: "ignoreRange" }
   /** If-Match is not looked at. */
   | { kind: "ignoreIfMatch" }
+  /** If-None-Match is not looked at. */
+  | { kind: "ignoreIfNoneMatch" }
+  /** All is done as asked, then it goes wrong: what is stored is stored. */
+  | { kind: "doneBut"; then: Fault }
+  /** Of the keys to be removed at once, matching ones are not, and the answer says so. */
+  | { kind: "removeErrors"; keys: RegExp; code: string }
   /** Body and Content-Length agree, but have so many bytes more (or fewer) than Content-Range says. */
   | { kind: "lyingLength"; by: number }
   /** So many bytes more follow the body that Content-Length announces. */
@@ -54,6 +60,8 @@ export interface FaultSubject {
   readonly key: string;
   /** A listing's prefix; empty for other requests. */
   readonly prefix: string;
+  /** Path and query as they were sent. */
+  readonly target?: string;
 }
 
 /** When a fault happens: all that is given must hold. */
@@ -62,6 +70,8 @@ export interface FaultRule {
   readonly method?: string;
   /** Part of the key (or of a listing's prefix), or a pattern for it. */
   readonly key?: string | RegExp;
+  /** Part of path and query. */
+  readonly target?: string;
   /** Only listings, or only requests for objects. */
   readonly on?: "list" | "object";
   /** Only the n-th of the requests that match the above, from 1. */
@@ -106,9 +116,10 @@ export class FaultSchedule {
   }
 }
 
-function matches(rule: FaultRule, { method, key, prefix }: FaultSubject): boolean {
+function matches(rule: FaultRule, { method, key, prefix, target = "" }: FaultSubject): boolean {
   if (rule.method !== undefined && rule.method !== method) return false;
   if (rule.on !== undefined && (rule.on === "object") !== (key !== "")) return false;
+  if (rule.target !== undefined && !target.includes(rule.target)) return false;
   const subject = key === "" ? prefix : key;
   if (typeof rule.key === "string") return subject.includes(rule.key);
   return rule.key === undefined || rule.key.test(subject);

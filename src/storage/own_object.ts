@@ -1,0 +1,80 @@
+/**
+ * findOwn(): the object that a put has made, told from another's by reading it back.
+ *
+ * @module
+ */
+
+import { Buffer } from "node:buffer";
+import { ObjectExistsError, ObjectGoneError, StorageError } from "../errors.ts";
+import type { Piece } from "./content.ts";
+import {
+  anyObject,
+  type ByteRange,
+  type ListedObject,
+  type ObjectIdentity,
+  type ReadResult,
+} from "./object_store.ts";
+
+/** What is compared at once, in bytes. */
+export const COMPARED_BYTES = 1024 * 1024;
+
+/** An object that may have been made. */
+export interface Sought {
+  /** The object as a person would write it. */
+  readonly name: string;
+  readonly key: string;
+  readonly size: number;
+  /** All its bytes, in pieces of {@link COMPARED_BYTES} at most. */
+  readonly pieces: AsyncIterable<Piece> | Iterable<Piece>;
+  /** Whether another object may be there. */
+  readonly replace: boolean;
+}
+
+/** Reads a range of an object; errors as {@link ObjectStore.read}'s. */
+export type RangeReader = (of: ObjectIdentity, range: ByteRange) => Promise<ReadResult>;
+
+/**
+ * Looks for an object: undefined where the key has none, or has another one that is to be replaced.
+ *
+ * @throws {ObjectExistsError} the key has another object, and it is not to be replaced
+ * @throws {StorageError} code `Changed`, retryable: another one came while the two were compared
+ */
+export async function findOwn(sought: Sought, read: RangeReader): Promise<ListedObject | undefined> {
+  const { name, key, replace } = sought;
+  const found = await findEqual(sought, read);
+  if (found === "none" || (found === "other" && replace)) return undefined;
+  if (found !== "other") return found;
+  const details = { key, status: 412, code: "PreconditionFailed", retryable: false };
+  throw new ObjectExistsError(`Cannot put ${name}: the key has another object, expected none`, details);
+}
+
+/**
+ * Whether an object has exactly these bytes: the object, which is there now, or what is there instead.
+ *
+ * Its time is this machine's, since an answer to a read does not tell it.
+ */
+async function findEqual(
+  { key, size, pieces }: Sought,
+  read: RangeReader,
+): Promise<ListedObject | "none" | "other"> {
+  let of = anyObject(key);
+  let offset = 0;
+  for await (const { bytes } of pieces) {
+    try {
+      const found = await read(of, { offset, size: bytes.length });
+      if (found.objectSize !== size || Buffer.compare(found.bytes, bytes) !== 0) return "other";
+      of = { key, etag: found.etag, size };
+    } catch (error) {
+      if (error instanceof ObjectGoneError && offset === 0) return "none";
+      if (error instanceof StorageError && error.code === "InvalidRange") return "other"; // It is empty.
+      throw error instanceof ObjectGoneError ? changedError(error) : error;
+    }
+    offset += bytes.length;
+  }
+  return offset === size ? { ...of, modifiedMs: Date.now() } : "other";
+}
+
+function changedError(cause: ObjectGoneError): StorageError {
+  const details = { key: cause.key, status: cause.status, code: "Changed", retryable: true, cause };
+  return new StorageError(`${cause.message}; it changed while it was compared`, details);
+}
