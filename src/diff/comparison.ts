@@ -1,7 +1,7 @@
 import type { Row } from "./btree_page.ts";
 import { DatabaseState, KeptPages } from "./database_state.ts";
 import { overflowPages } from "./overflow_chain.ts";
-import { Pace } from "./pace.ts";
+import { Pace } from "../pace.ts";
 import { type PageSet, pageSetOf } from "./page_set.ts";
 import type { PageSource } from "./page_source.ts";
 

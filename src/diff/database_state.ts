@@ -1,7 +1,7 @@
 import { lockPgno } from "../ltx/txid.ts";
 import { ByteReader } from "./byte_reader.ts";
 import { databaseFault } from "./fault.ts";
-import type { Pace } from "./pace.ts";
+import type { Pace } from "../pace.ts";
 import { PageSet } from "./page_set.ts";
 import type { PageSource } from "./page_source.ts";
 import type { TextEncoding } from "./sql_value.ts";

@@ -1,4 +1,4 @@
-import type { Pace } from "./pace.ts";
+import type { Pace } from "../pace.ts";
 
 const ITEMS_BETWEEN_LOOKS = 1024;
 

@@ -1,4 +1,4 @@
-import type { Pace } from "./pace.ts";
+import type { Pace } from "../pace.ts";
 
 const CHUNK_PAGES = 4096;
 

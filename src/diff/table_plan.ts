@@ -1,6 +1,6 @@
 import type { TreeKind } from "./btree_page.ts";
 import type { Comparison } from "./comparison.ts";
-import type { Pace } from "./pace.ts";
+import type { Pace } from "../pace.ts";
 import { PageSet, pageSetOf } from "./page_set.ts";
 import type { Schema, SchemaTable } from "./schema.ts";
 import { foldCase, parseCreateTable, type TableDefinition } from "./table_definition.ts";

@@ -14,6 +14,14 @@ export class Crc64 {
   #upper = -1;
   #lower = -1;
 
+  /** Goes on from a CRC that {@link digest} gave. */
+  static from(digest: bigint): Crc64 {
+    const crc = new Crc64();
+    crc.#upper = ~Number(digest >> 32n) | 0;
+    crc.#lower = ~Number(digest & 0xffff_ffffn) | 0;
+    return crc;
+  }
+
   /** Takes the next bytes; they are read, not kept. */
   update(bytes: Uint8Array): this {
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
