@@ -130,6 +130,11 @@ static uint64_t crcUpdate(uint64_t c, const uint8_t *a, size_t n){
   return c;
 }
 
+uint64_t lsCrc(uint64_t c, const uint8_t *a, size_t n){
+  pthread_once(&onceCrc, crcTables);
+  return crcUpdate(c, a, n);
+}
+
 /* Length of the LZ4 frame at a[0..nMax): its header and its blocks walked; 0 when it does not fit. */
 static uint64_t lz4FrameLength(const uint8_t *a, uint64_t nMax){
   uint64_t n = 7;

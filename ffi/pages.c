@@ -741,11 +741,26 @@ int ls_view_relocate(int iFrom, int iTo){
   return rc;
 }
 
+static atomic_uint iStampLast;
+
 /* A number that no content of this process was ever stamped with; never 0. */
 int ls_stamp(void){
-  static atomic_uint iNext;
-  unsigned int i = atomic_fetch_add(&iNext, 1)+1;
+  unsigned int i = atomic_fetch_add(&iStampLast, 1)+1;
   return i<0x7fffffffu ? (int)i : LS_LIMIT;
+}
+
+/*
+** The same for a state of a replica that is written to: a multiple of LS_STAMP_STRIDE, and the numbers after it up to the next
+** one are nobody's. SQLite counts up the number that it was shown and believes that its pages in memory are the content of
+** that name: so no other content must ever have it.
+*/
+int ls_writer_stamp(void){
+  unsigned int i = atomic_load(&iStampLast), iNew;
+  do{
+    iNew = (i/LS_STAMP_STRIDE+1)*LS_STAMP_STRIDE;
+    if( iNew>=0x7fffffffu-LS_STAMP_STRIDE ) return LS_LIMIT;
+  }while( !atomic_compare_exchange_weak(&iStampLast, &i, iNew+LS_STAMP_STRIDE-1) );
+  return (int)iNew;
 }
 
 /* -------------------------------------------------------------------------------------------------- maps */
@@ -947,9 +962,10 @@ int ls_map_truncate(int iMap, uint32_t iCommit){
 }
 
 /* Whether every page 1 … iCommit but the lock page has a frame. The map has been cut to iCommit. */
-static int mapCheck(const LsMap *p, uint32_t iCommit){
+static int mapCheck(const LsMap *p, uint32_t iCommit, uint64_t iTxid){
   uint32_t iLock = lsLockPage(p->szPage);
   uint32_t i;
+  if( iCommit==0 && iTxid==0 ) return 0;       /* a database that is not there yet */
   if( iCommit==0 ){
     lsFaultSet("database has no pages, expected at least 1");
     return LS_FORMAT;
@@ -990,7 +1006,7 @@ int ls_map_view(int iMap, int iReplica, uint64_t iTxid, uint32_t iCommit, uint32
   int rc;
   if( p==NULL ) return LS_MISUSE;
   rc = ls_map_truncate(iMap, iCommit);
-  if( rc==0 ) rc = mapCheck(p, iCommit);
+  if( rc==0 ) rc = mapCheck(p, iCommit, iTxid);
   if( rc ) return rc;
   /* The lock page begins a chunk; where it is the last page, nothing has made that chunk. */
   if( p->nChunk<chunkCount(iCommit) && mapChunk(p, p->nChunk)==NULL ) return LS_NOMEM;

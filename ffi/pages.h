@@ -94,6 +94,7 @@ LsView *lsViewMoved(LsView *p);            /* the place its content lies now, wi
 void lsHeadStamp(const LsView *p, uint8_t *aOut, int iFrom, int n);
 void lsHeadKeep(LsView *p, const uint8_t *aPage);
 int lsHeadKnown(LsView *p);                /* whether aHead can be copied */
+#define LS_STAMP_STRIDE 8                  /* see ls_writer_stamp() */
 uint32_t lsViewFrame(const LsView *p, uint32_t iPgno);
 void lsViewWords(const LsView *p, uint64_t *aOut);
 LsObject *lsFrameObject(uint32_t iFrame);
@@ -108,6 +109,7 @@ void lsFaultSet(const char *zFormat, ...) __attribute__((format(printf,1,2)));
 void lsPagesCensus(uint32_t *aOut);
 
 /* frames.c */
+uint64_t lsCrc(uint64_t c, const uint8_t *a, size_t n);   /* CRC-64/ISO: start with ~0, invert the end */
 int lsFrameDecode(const uint8_t *aByte, uint32_t nByte, uint32_t iPgno, uint32_t szPage, uint8_t *aOut);
 
 /* shim.c: the newest view of a replica, with a reference, or NULL. */

@@ -17,7 +17,7 @@
 #include <string.h>
 #include <time.h>
 #include <sqlite3.h>
-#include "requests.h"
+#include "writer.h"
 
 #define CORE_MAX     64
 #define SLOT_MAX     4096
@@ -138,6 +138,7 @@ void lsReplicaDone(LsReplica *p){
   }
   pthread_mutex_unlock(&tableLock);
   if( n==0 ){
+    lsWriterFree(p);
     if( p->pNewest ) lsViewUnref(p->pNewest);
     pthread_mutex_destroy(&p->mu);
     free(p);
@@ -248,10 +249,16 @@ int ls_replica_add(int iReplica, int iStat, int nAmount){
 /* The newest view: TXID, commit, page size, time in ms, stamp, view handle; LS_GONE when there is none yet. */
 int ls_replica_view(int iReplica, uint64_t *aOut){
   LsView *p = lsReplicaNewest(iReplica);
-  if( p==NULL ) return LS_GONE;
-  lsViewWords(p, aOut);
-  lsViewUnref(p);
-  return 0;
+  LsReplica *pReplica = p ? lsReplicaUse(iReplica) : NULL;
+  if( p ){
+    lsViewWords(p, aOut);
+    lsViewUnref(p);
+  }
+  if( pReplica ){
+    lsWriterWords(pReplica, aOut);
+    lsReplicaDone(pReplica);
+  }
+  return p ? 0 : LS_GONE;
 }
 
 /* ---------------------------------------------------------------------------------------------- following */
@@ -386,6 +393,8 @@ static void ticketFree(LsTicket *p){
 static int ticketHead(LsReplica *pReplica, LsOpening *p, LsView **ppView, int msTimeout, char *zWhy){
   LsWait wait;
   uint32_t k;
+  p->bHead = (*ppView)->iCommit>0;
+  if( !p->bHead ) return SQLITE_OK;    /* a new database */
   if( !lsHeadKnown(*ppView) ){
     uint32_t iFrame = lsViewFrame(*ppView, 1);
     LsObject *pObject = iFrame ? lsFrameObject(iFrame) : NULL;
@@ -721,6 +730,7 @@ int ls_request_text(int iSlot, int iGen, uint8_t *aOut, int nOut){
 
 /* What a request was to do, for the words of its failure. */
 static const char *verb(int eKind){
+  if( eKind==LS_REQUEST_SYNC ) return "store the transaction";
   return eKind==LS_REQUEST_OPEN ? "open replica" : eKind==LS_REQUEST_MOMENT ? "find the moment" : "read page";
 }
 
@@ -1004,6 +1014,18 @@ int lsMomentAsk(LsReplica *p, const char *zMoment, int msTimeout, LsView **ppPas
   rc = lsWaitFor(p->iCore, &wait);
   *ppPast = rc ? NULL : wait.pPast;
   snprintf(zPast, LS_MOMENT_SIZE, "%.*s", LS_MOMENT_SIZE-1, *ppPast ? wait.zError : "");
+  if( rc ) copyText(zWhy, wait.zError);
+  return rc;
+}
+
+int lsSyncAsk(LsReplica *p, int msTimeout, char *zWhy){
+  LsWait wait;
+  int rc;
+  memset(&wait, 0, sizeof(wait));
+  wait.eKind = LS_REQUEST_SYNC;
+  wait.pReplica = p;
+  wait.msTimeout = msTimeout;
+  rc = lsWaitFor(p->iCore, &wait);
   if( rc ) copyText(zWhy, wait.zError);
   return rc;
 }

@@ -34,6 +34,7 @@ typedef struct LsReplica {
   char zBlocked[LS_ERROR_SIZE];     /* why no transaction begins; empty: they do */
   int bEnded;                       /* its core has ended: it stays blocked */
   _Atomic uint64_t aStat[LS_STAT_COUNT];
+  _Atomic(struct LsWriter*) pWriter;  /* set once, when the replica is opened for writing; owned */
 } LsReplica;
 
 typedef struct LsConnection LsConnection;
@@ -62,6 +63,7 @@ typedef struct LsOpening {
   LsConnection *pConnection;        /* owned */
   LsView *pPast;                    /* counted; NULL: the newest state, and on */
   char zPast[LS_MOMENT_SIZE];       /* what is shown of the moment */
+  int bHead;
   uint8_t aHead[LS_HEAD_SIZE];      /* page 1's head, stamped: what SQLite reads while it opens */
 } LsOpening;
 
@@ -76,6 +78,8 @@ int lsTicketTake(int iTicket, LsOpening *p);  /* LS_GONE: no such ticket; iRepli
 /* The view of a moment, with a reference, or NULL for the newest, and what is shown of it (LS_MOMENT_SIZE bytes); an
 ** SQLite result code, with words in zWhy (LS_ERROR_SIZE bytes) when it is not 0. */
 int lsMomentAsk(LsReplica *p, const char *zMoment, int msTimeout, LsView **ppPast, char *zPast, char *zWhy);
+/* Waits until what is committed is stored; an SQLite result code, with words in zWhy when it is not 0. */
+int lsSyncAsk(LsReplica *p, int msTimeout, char *zWhy);
 int lsDefaultCore(void);
 int lsWaitFor(int iCore, LsWait *p);          /* an SQLite result code */
 /* Waits for page p->iPgno of *ppView, which may become the same content at other places; counted, or pinned where bPinned.

@@ -1,8 +1,8 @@
 /*
-** A read-only SQLite VFS whose pages come from another thread.
+** An SQLite VFS whose pages come from another thread.
 **
 ** PURPOSE   Serves databases out of views (pages.c). A page in the buffer pool is copied; for any other the reader
-**           waits while the core fetches it (requests.c). Everything that is not a replica is handed to the VFS that
+**           waits while the core fetches it (requests.c). What is written goes to the write log (writer.c). Everything that is not a replica is handed to the VFS that
 **           was the default when this one was registered, and never comes back here.
 ** BUILD     cc -std=c11 -shared -fPIC -fvisibility=hidden ffi/[a-z]*.c -Wl,-z,nodelete liblz4.a -pthread
 **           (scripts/build_shim.mjs has the warnings). Entry point sqlite3_litestreamvfs_init.
@@ -12,7 +12,7 @@
 ** ERRORS    SQLite result codes; the words are kept for PRAGMA litestream_error and ls_replica_error(). An open that
 **           fails gives a file that refuses every lock, so that the auto-extension can tell SQLite the reason; where
 **           xOpen itself fails, pMethods stays 0.
-** LEFT OUT  Writing, WAL, shared memory, memory mapping.
+** LEFT OUT  WAL, shared memory, memory mapping.
 */
 #define _GNU_SOURCE      /* dladdr() */
 #define _DARWIN_C_SOURCE /* likewise */
@@ -27,7 +27,8 @@
 #include <string.h>
 #include <time.h>
 #include <sqlite3ext.h>
-#include "requests.h"
+#include "journal.h"
+#include "writer.h"
 
 #define VFS_NAME      "litestream"
 #define HOST_MAX      16
@@ -52,15 +53,18 @@ typedef struct LsFile {
   LsHost *pHost;
   LsReplica *pReplica;             /* NULL when opening failed */
   LsView *pView;                   /* pinned; NULL while unlocked */
+  LsSeen seen;                     /* what of the write log is over it */
   LsView *pPast;                   /* what transactions see in place of the newest state, or NULL */
   char zPast[LS_MOMENT_SIZE];      /* the moment as it is shown; empty for the newest state */
   int eLock;
+  int bDurable;                    /* a commit waits until it is stored */
   int bSticky;                     /* nolock or immutable: one view for life */
   int bUri;                        /* the core is told when this file closes */
   int msTimeout;
   LsConnection *pConnection;       /* owned; NULL when the ticket was none */
   uint32_t iIndexLeaf;             /* the index's leaf that was read last, until the core is told; 0 for none */
   uint32_t iLineage;               /* of the newest state that was last pinned */
+  uint32_t nSchemaRead;            /* what it was when SQLite read page 1 */
   uint32_t nSchema;                /* how often equal schema versions ceased to mean equal schemas; see stampSchema() */
   const char *aHidden[2];          /* names of journal and WAL, which do not exist */
   int bHead;                       /* aHead came with the ticket, and no transaction has begun yet */
@@ -174,15 +178,22 @@ static int fileError(LsFile *p, int rc, const char *zText){
 ** come to the same version with another schema; so the version that a connection sees changes with each move of its own,
 ** and with each replacement of the replica. Page 1 is read anew whenever the stamp changes.
 */
-static void stampSchema(const LsFile *p, uint8_t *aOut, int iFrom, int n){
-  if( p->nSchema==0 || iFrom>40 || iFrom+n<44 ) return;
-  aOut[40-iFrom] ^= (uint8_t)(p->nSchema>>4);
-  aOut[41-iFrom] ^= (uint8_t)(p->nSchema<<4);
+static void stampSchema(uint32_t nSchema, uint8_t *aOut, int iFrom, int n){
+  if( nSchema==0 || iFrom>40 || iFrom+n<44 ) return;
+  aOut[40-iFrom] ^= (uint8_t)(nSchema>>4);
+  aOut[41-iFrom] ^= (uint8_t)(nSchema<<4);
+}
+
+/* The same as this connection is to see it; what it writes of page 1 is told from this again. */
+static void schemaShow(LsFile *p, uint8_t *aOut, int iFrom, int n){
+  if( iFrom<=40 && iFrom+n>=44 ) p->nSchemaRead = p->nSchema;
+  stampSchema(p->nSchema, aOut, iFrom, n);
 }
 
 /* ------------------------------------------------------------------------------------------------- pinning */
 
 static void fileUnpin(LsFile *p){
+  lsWriterEnd(&p->seen);
   lsViewUnpin(p->pView);
   p->pView = NULL;
 }
@@ -203,7 +214,36 @@ static LsView *fileNext(LsFile *p){
   return pPast ? pPast : lsReplicaSeen(p->pReplica);
 }
 
+/* Size of what is seen, in pages, and of a page in bytes, which is 0 in a database without any. */
+static uint32_t seenCommit(const LsFile *p, const LsView *pView){
+  return p->seen.pWriter ? p->seen.iCommit : pView->iCommit;
+}
+static uint32_t seenPageSize(const LsFile *p, const LsView *pView){
+  return p->seen.pWriter ? p->seen.szPage : pView->szPage;
+}
+
+/* TXID of what a statement sees, or the next one would. */
+static uint64_t seenTxid(const LsFile *p, const LsView *pView){
+  uint64_t aWord[LS_VIEW_WORDS];
+  if( p->seen.pWriter ) return p->seen.iTxid;
+  if( pView==NULL ) return 0;
+  lsViewWords(pView, aWord);
+  if( p->pView==NULL && p->pPast==NULL ) lsWriterWords(p->pReplica, aWord);
+  return aWord[0];
+}
+
 /* ------------------------------------------------------------------------------------------------- reading */
+
+/* The same out of the write log. */
+static int logRead(LsFile *p, uint32_t iFrame, uint32_t iPgno, int iFrom, int n, uint8_t *aOut){
+  int rc = SQLITE_OK;
+  lsConnectionCount(p->pConnection, LS_STAT_HIT, 1);
+  if( iPgno==1 && p->seen.bHead && iFrom+n<=LS_HEAD_SIZE ) memcpy(aOut, p->seen.aHead+iFrom, (size_t)n);
+  else rc = lsSeenRead(&p->seen, iFrame, iFrom, n, aOut);
+  if( rc ) return fileError(p, rc, "WriteLogError: Cannot read: a page of the write log cannot be read");
+  if( iPgno==1 ) schemaShow(p, aOut, iFrom, n);
+  return SQLITE_OK;
+}
 
 /* Waits for a page that the pool lacks. *ppView may become the same content at other places. */
 static int pageWait(LsFile *p, LsView **ppView, uint32_t iPgno, LsRun **ppRun, uint32_t *pk){
@@ -230,14 +270,15 @@ static int pageRead(LsFile *p, LsView **ppView, uint32_t iPgno, int iFrom, int n
   LsObject *pObject;
   LsRun *pRun;
   int bHit, e;
+  if( lsSeenHas(&p->seen, iPgno, &iFrame) ) return logRead(p, iFrame, iPgno, iFrom, n, aOut);
   if( iPgno==1 && iFrom+n<=LS_HEAD_SIZE && lsHeadKnown(*ppView) ){
     memcpy(aOut, (*ppView)->aHead+iFrom, (size_t)n);
-    stampSchema(p, aOut, iFrom, n);
+    schemaShow(p, aOut, iFrom, n);
     return SQLITE_OK;
   }
   iFrame = lsViewFrame(*ppView, iPgno);
   if( iFrame==0 ){
-    memset(aOut, 0, (size_t)n);    /* the lock page, which is stored nowhere */
+    memset(aOut, 0, (size_t)n);    /* the lock page, which is stored nowhere; or one that is about to be written */
     return SQLITE_OK;
   }
   pObject = lsFrameObject(iFrame);
@@ -264,7 +305,7 @@ static int pageRead(LsFile *p, LsView **ppView, uint32_t iPgno, int iFrom, int n
   if( iPgno==1 ){
     lsHeadKeep(*ppView, lsRunPage(pRun, k));
     lsHeadStamp(*ppView, aOut, iFrom, n);
-    stampSchema(p, aOut, iFrom, n);
+    schemaShow(p, aOut, iFrom, n);
   }
   lsUnpin(pRun);
   return SQLITE_OK;
@@ -285,7 +326,9 @@ static int fileBegin(LsFile *p){
   int rc = fileUsable(p);
   if( rc || p->pView ) return rc;
   pPast = filePast(p);
-  p->pView = pPast ? lsViewPin(pPast) : lsReplicaBegin(p->pReplica, zWhy);
+  if( pPast ) p->pView = lsViewPin(pPast);
+  else if( lsWriterOf(p->pReplica) ) p->pView = lsWriterBegin(p->pReplica, &p->seen, zWhy);
+  else p->pView = lsReplicaBegin(p->pReplica, zWhy);
   if( p->pView==NULL ) return fileError(p, SQLITE_IOERR, zWhy);
   if( pPast==NULL && p->pView->iLineage!=p->iLineage ){
     p->iLineage = p->pView->iLineage;
@@ -302,11 +345,18 @@ static int fileBegin(LsFile *p){
 ** no words, and no moment could be set.
 */
 static int fileView(LsFile *p, LsView **ppView, int bHead){
-  int rc = p->bSticky && !bHead ? fileBegin(p) : fileUsable(p);
+  int bBegin = (p->bSticky && !bHead) || (p->pReplica && p->pPast==NULL && lsWriterOf(p->pReplica));
+  int rc = bBegin ? fileBegin(p) : fileUsable(p);
   if( rc ) return rc;
   *ppView = p->pView ? p->pView : fileNext(p);
   if( *ppView==NULL ) return fileError(p, SQLITE_IOERR, "ReplicaClosedError: Cannot read: the replica has no view");
   return SQLITE_OK;
+}
+
+/* Gives back what fileView() gave, unless a lock or the connection keeps it. */
+static void fileViewDone(LsFile *p, LsView *pView){
+  if( p->pView==NULL ) lsViewUnref(pView);
+  else if( p->eLock==SQLITE_LOCK_NONE && !p->bSticky ) fileUnpin(p);
 }
 
 static int fileRead(sqlite3_file *pFile, void *pBuf, int nByte, sqlite3_int64 iOfst){
@@ -314,6 +364,7 @@ static int fileRead(sqlite3_file *pFile, void *pBuf, int nByte, sqlite3_int64 iO
   uint8_t *aOut = pBuf;
   LsView *pView;
   sqlite3_int64 nFile;
+  uint32_t szPage;
   int rc;
   if( p->pReplica==NULL ){
     if( iOfst!=0 || nByte>LS_HEAD_SIZE ) return SQLITE_CANTOPEN;
@@ -327,23 +378,26 @@ static int fileRead(sqlite3_file *pFile, void *pBuf, int nByte, sqlite3_int64 iO
   }
   rc = fileView(p, &pView, iOfst>=0 && iOfst+nByte<=LS_HEAD_SIZE);
   if( rc ) return rc;
-  nFile = (sqlite3_int64)pView->iCommit*pView->szPage;
+  szPage = seenPageSize(p, pView);
+  nFile = (sqlite3_int64)seenCommit(p, pView)*szPage;
   while( nByte>0 && rc==SQLITE_OK ){
-    sqlite3_int64 iPage = iOfst/pView->szPage;
-    int iFrom = (int)(iOfst%pView->szPage);
-    int n = (int)pView->szPage-iFrom;
-    if( n>nByte ) n = nByte;
+    sqlite3_int64 iPage;
+    int iFrom, n;
     if( iOfst<0 || iOfst>=nFile ){
       memset(aOut, 0, (size_t)nByte);
       rc = SQLITE_IOERR_SHORT_READ;
       break;
     }
+    iPage = iOfst/szPage;
+    iFrom = (int)(iOfst%szPage);
+    n = (int)szPage-iFrom;
+    if( n>nByte ) n = nByte;
     rc = pageRead(p, &pView, (uint32_t)iPage+1, iFrom, n, aOut);
     aOut += n;
     iOfst += n;
     nByte -= n;
   }
-  if( p->pView==NULL ) lsViewUnref(pView);
+  fileViewDone(p, pView);
   return rc;
 }
 
@@ -352,20 +406,30 @@ static int fileSize(sqlite3_file *pFile, sqlite3_int64 *pSize){
   LsView *pView;
   int rc = fileView(p, &pView, 0);
   if( rc ) return rc;
-  *pSize = (sqlite3_int64)pView->iCommit*pView->szPage;
-  if( p->pView==NULL ) lsViewUnref(pView);
+  *pSize = (sqlite3_int64)seenCommit(p, pView)*seenPageSize(p, pView);
+  fileViewDone(p, pView);
   return SQLITE_OK;
 }
 
 /* ------------------------------------------------------------------------------------------------- locking */
 
-/* SHARED pins a view: the newest, or that of the connection's moment. A replica cannot be locked for writing. */
+/* Whether this connection may write: its replica is open for that, and it sees the newest state. */
+static int fileWritable(const LsFile *p){
+  return p->pReplica && p->pPast==NULL && !p->bSticky && lsWriterOf(p->pReplica);
+}
+
+/* SHARED pins a view: the newest, or that of the connection's moment. From RESERVED on, nobody else writes; readers never wait. */
 static int fileLock(sqlite3_file *pFile, int eLock){
   LsFile *p = (LsFile*)pFile;
+  char zWhy[LS_ERROR_SIZE];
   int rc;
-  if( eLock>SQLITE_LOCK_SHARED ) return SQLITE_READONLY;
+  if( eLock>SQLITE_LOCK_SHARED && !fileWritable(p) ) return SQLITE_READONLY;
   if( eLock<=p->eLock ) return SQLITE_OK;
   rc = fileBegin(p);
+  if( rc==SQLITE_OK && eLock>SQLITE_LOCK_SHARED ){
+    rc = lsWriterReserve(&p->seen, p, zWhy);
+    if( rc && zWhy[0] ) fileError(p, rc, zWhy);
+  }
   if( rc ) return rc;
   p->eLock = eLock;
   return SQLITE_OK;
@@ -374,6 +438,7 @@ static int fileLock(sqlite3_file *pFile, int eLock){
 static int fileUnlock(sqlite3_file *pFile, int eLock){
   LsFile *p = (LsFile*)pFile;
   if( eLock>=p->eLock ) return SQLITE_OK;
+  if( p->eLock>SQLITE_LOCK_SHARED && eLock<=SQLITE_LOCK_SHARED ) lsWriterRelease(&p->seen, p);
   p->eLock = eLock;
   if( eLock==SQLITE_LOCK_NONE && p->pView && !p->bSticky ) fileUnpin(p);
   if( p->pReplica ) lsConnectionCarry(p->pConnection, p->pReplica);
@@ -381,32 +446,107 @@ static int fileUnlock(sqlite3_file *pFile, int eLock){
 }
 
 static int fileCheckReserved(sqlite3_file *pFile, int *pbOut){
-  (void)pFile;
-  *pbOut = 0;
+  LsFile *p = (LsFile*)pFile;
+  *pbOut = p->seen.pWriter ? lsWriterHeld(&p->seen) : 0;
   return SQLITE_OK;
 }
 
-/* ------------------------------------------------------------------------------------- refused and trivial */
+/* ------------------------------------------------------------------------------------------------- writing */
+
+static int fileHolds(const LsFile *p){ return p->eLock>SQLITE_LOCK_SHARED && p->seen.pWriter; }
 
 static int fileWrite(sqlite3_file *pFile, const void *pBuf, int nByte, sqlite3_int64 iOfst){
-  (void)pFile; (void)pBuf; (void)nByte; (void)iOfst;
-  return SQLITE_READONLY;
+  LsFile *p = (LsFile*)pFile;
+  char zWhy[LS_ERROR_SIZE];
+  uint8_t *aCopy = NULL;
+  int rc;
+  if( !fileHolds(p) ) return SQLITE_READONLY;
+  if( nByte<512 || (nByte & (nByte-1)) || iOfst<0 || iOfst%nByte || iOfst/nByte>=UINT32_MAX ){
+    return fileError(p, SQLITE_IOERR_WRITE, "ReplicaError: Cannot write: not a whole page, expected one at its place");
+  }
+  if( iOfst==0 && p->nSchemaRead ){
+    aCopy = malloc((size_t)nByte);
+    if( aCopy==NULL ) return SQLITE_IOERR_NOMEM;
+    memcpy(aCopy, pBuf, (size_t)nByte);
+    stampSchema(p->nSchemaRead, aCopy, 0, nByte);   /* back to the database's own */
+  }
+  rc = lsWriterWrite(&p->seen, (uint32_t)(iOfst/nByte)+1, aCopy ? aCopy : pBuf, nByte, zWhy);
+  free(aCopy);
+  return rc ? fileError(p, rc, zWhy) : SQLITE_OK;
 }
+
 static int fileTruncate(sqlite3_file *pFile, sqlite3_int64 nByte){
-  (void)pFile; (void)nByte;
-  return SQLITE_READONLY;
+  LsFile *p = (LsFile*)pFile;
+  char zWhy[LS_ERROR_SIZE];
+  uint32_t szPage;
+  int rc;
+  if( !fileHolds(p) ) return SQLITE_READONLY;
+  szPage = seenPageSize(p, p->pView);
+  rc = lsWriterTruncate(&p->seen, szPage ? (uint32_t)((nByte+szPage-1)/szPage) : 0, zWhy);
+  return rc ? fileError(p, rc, zWhy) : SQLITE_OK;
 }
+
 static int fileSync(sqlite3_file *pFile, int flags){
-  (void)pFile; (void)flags;
+  LsFile *p = (LsFile*)pFile;
+  (void)flags;
+  if( fileHolds(p) ) lsWriterSync(&p->seen);
   return SQLITE_OK;
 }
+
+/* With locking_mode=EXCLUSIVE, SQLite leaves the counter in page 1 alone that tells others of a change: it is written here. */
+static int fileHead(LsFile *p){
+  int szPage = (int)seenPageSize(p, p->pView);
+  uint32_t nSchemaRead = p->nSchemaRead;
+  uint8_t *aPage;
+  int rc;
+  if( !lsWriterChanged(&p->seen) || lsWriterHasHead(&p->seen) ) return SQLITE_OK;
+  aPage = malloc((size_t)szPage);
+  if( aPage==NULL ) return SQLITE_IOERR_NOMEM;
+  rc = pageRead(p, &p->pView, 1, 0, szPage, aPage);
+  if( rc==SQLITE_OK ) rc = fileWrite(&p->base, aPage, szPage, 0);
+  p->nSchemaRead = nSchemaRead;                /* of the page that SQLite has */
+  free(aPage);
+  return rc;
+}
+
+/* A transaction over several files is about to be committed: what may fail has to fail now. */
+static int filePrepare(LsFile *p){
+  char zWhy[LS_ERROR_SIZE];
+  int rc = fileHead(p);
+  if( p->bDurable ) return fileError(p, SQLITE_ERROR, "ReplicaError: Cannot commit: litestream_durable is on and the transaction "
+    "is of several databases, of which none could tell that it is not stored; expected one database, or 0");
+  if( rc==SQLITE_OK && (rc = lsWriterPrepare(&p->seen, zWhy))!=SQLITE_OK ) fileError(p, rc, zWhy);
+  return rc;
+}
+
+/* A connection that keeps its lock goes on from the newest view, so that the log behind it can go. */
+static void fileMoveOn(LsFile *p){
+  LsView *pView = lsWriterPinNewest(&p->seen);
+  if( pView==NULL ) return;
+  lsViewUnpin(p->pView);
+  p->pView = pView;
+}
+
+/* SQLite has done away with its journal: the transaction is committed, unless this fails. */
+static int fileCommit(LsFile *p){
+  char zWhy[LS_ERROR_SIZE];
+  int bChanged = lsWriterChanged(&p->seen);
+  int rc = fileHead(p);
+  if( rc==SQLITE_OK ){
+    rc = lsWriterCommit(&p->seen, zWhy);
+    if( rc==SQLITE_OK ) fileMoveOn(p);
+    if( rc==SQLITE_OK && bChanged && p->bDurable ) rc = lsSyncAsk(p->pReplica, p->msTimeout, zWhy);
+    if( rc ) fileError(p, rc, zWhy);
+  }
+  return rc;
+}
+
 static int fileSectorSize(sqlite3_file *pFile){
-  (void)pFile;
-  return 4096;
+  return fileWritable((LsFile*)pFile) ? 512 : 4096;      /* SQLite writes all pages of a sector */
 }
 static int fileDeviceCharacteristics(sqlite3_file *pFile){
-  (void)pFile;
-  return 0;                        /* never IMMUTABLE: the next view is another file */
+  /* Never IMMUTABLE: the next view is another file. */
+  return fileWritable((LsFile*)pFile) ? LS_JOURNAL_TRAITS : 0;
 }
 
 /* ----------------------------------------------------------------------------------- PRAGMAs and functions */
@@ -544,7 +684,7 @@ static char *statsText(LsFile *p, const LsView *pView){
   fileTime(p, pView, zTime, sizeof(zTime));
   jsonText(zTime, zJson, sizeof(zJson));
   pApi->str_appendf(pOut, "{\"txid\":\"%016llx\",\"time\":\"%s\",\"lagSeconds\":%lld,\"ageSeconds\":%lld,"
-    "\"commit\":%u,\"pageSize\":%u", pView ? pView->iTxid : 0ull, zJson, (long long)fileLag(p), nAge>0 ? nAge : 0,
+    "\"commit\":%u,\"pageSize\":%u", (unsigned long long)seenTxid(p, pView), zJson, (long long)fileLag(p), nAge>0 ? nAge : 0,
     pView ? pView->iCommit : 0u, pView ? pView->szPage : 0u);
   for(i=0; i<LS_STAT_COUNT; i++){
     if( azStat[i]==NULL ) continue;
@@ -576,9 +716,24 @@ static int pragmaSet(LsFile *p, char **az){
   }
   if( pApi->stricmp(az[1], "litestream_write_enabled")==0 ){
     int b = switchValue(pApi, az[2]);
+    if( b>=0 && fileHolds(p) ){
+      az[0] = pApi->mprintf("Cannot set litestream_write_enabled: this connection is writing, expected it between transactions");
+      return SQLITE_ERROR;
+    }
+    if( b>=0 && fileWritable(p) ) return ls_writer_switch(p->pReplica->iId, b)>=0 ? SQLITE_NOTFOUND : SQLITE_ERROR;
     if( b==0 ) return SQLITE_NOTFOUND;
     az[0] = b<0 ? pApi->mprintf("Cannot set litestream_write_enabled: \"%s\", expected 0, 1, off, on, false or true", az[2])
                 : pApi->mprintf("Cannot set litestream_write_enabled: this replica is open for reading only");
+    return SQLITE_ERROR;
+  }
+  if( pApi->stricmp(az[1], "litestream_durable")==0 ){
+    int b = switchValue(pApi, az[2]);
+    if( b==0 || (b==1 && fileWritable(p)) ){
+      p->bDurable = b;
+      return SQLITE_NOTFOUND;
+    }
+    az[0] = b<0 ? pApi->mprintf("Cannot set litestream_durable: \"%s\", expected 0, 1, off, on, false or true", az[2])
+                : pApi->mprintf("Cannot set litestream_durable: this replica is open for reading only");
     return SQLITE_ERROR;
   }
   az[0] = pApi->mprintf("Cannot set %s: it only tells, expected no value", az[1]);
@@ -587,14 +742,14 @@ static int pragmaSet(LsFile *p, char **az){
 
 static int filePragma(LsFile *p, char **az){
   static const char *const azName[] = {"txid", "lag", "time", "error", "stats", "hydration_progress", "hydration_file",
-    "write_enabled"};
+    "write_enabled", "durable"};
   const sqlite3_api_routines *pApi = p->pHost->pApi;
   char z[LS_ERROR_SIZE];
   LsView *pView;
   int i;
   if( pApi->strnicmp(az[1], "litestream_", 11)!=0 ) return SQLITE_NOTFOUND;
-  for(i=0; i<8 && pApi->stricmp(az[1]+11, azName[i])!=0; i++){}
-  if( i==8 ){
+  for(i=0; i<9 && pApi->stricmp(az[1]+11, azName[i])!=0; i++){}
+  if( i==9 ){
     az[0] = pApi->mprintf("unknown PRAGMA %s", az[1]);
     return SQLITE_ERROR;
   }
@@ -602,11 +757,13 @@ static int filePragma(LsFile *p, char **az){
   if( az[2] ) return pragmaSet(p, az);
   pView = fileSeen(p);
   z[0] = 0;
-  if( i==0 ) snprintf(z, sizeof(z), "%016llx", (unsigned long long)(pView ? pView->iTxid : 0));
+  if( i==0 ) snprintf(z, sizeof(z), "%016llx", (unsigned long long)seenTxid(p, pView));
   else if( i==1 ) snprintf(z, sizeof(z), "%lld", (long long)fileLag(p));
   else if( i==2 ) fileTime(p, pView, z, sizeof(z));
   else if( i==3 ) errorText(p, z);
-  else if( i==5 || i==7 ) snprintf(z, sizeof(z), "0");
+  else if( i==5 ) snprintf(z, sizeof(z), "0");
+  else if( i==8 ) snprintf(z, sizeof(z), "%d", p->bDurable);
+  else if( i==7 ) snprintf(z, sizeof(z), "%d", fileWritable(p) && lsWriterOn(p->pReplica));
   az[0] = i==4 ? statsText(p, pView) : pApi->mprintf("%s", z);
   if( pView ) lsViewUnref(pView);
   return az[0] ? SQLITE_OK : SQLITE_NOMEM;
@@ -615,6 +772,9 @@ static int filePragma(LsFile *p, char **az){
 static int fileControl(sqlite3_file *pFile, int op, void *pArg){
   LsFile *p = (LsFile*)pFile;
   if( op==SQLITE_FCNTL_PRAGMA ) return filePragma(p, pArg);
+  if( op==SQLITE_FCNTL_SYNC && pArg && fileHolds(p) ) return filePrepare(p);
+  if( op==SQLITE_FCNTL_SYNC && fileHolds(p) ) lsWriterUndone(&p->seen);
+  if( op==SQLITE_FCNTL_COMMIT_PHASETWO && fileHolds(p) ) return fileCommit(p);
   if( op==SQLITE_FCNTL_VFSNAME ){
     *(char**)pArg = p->pHost->pApi->mprintf("%s", VFS_NAME);
     return SQLITE_OK;
@@ -681,7 +841,7 @@ static void sqlFunction(int iHost, int eFunction, sqlite3_context *pCtx, sqlite3
     return;
   }
   if( eFunction==FUNCTION_TIME ) fileTime(p, pView, z, sizeof(z));
-  else snprintf(z, sizeof(z), "%016llx", (unsigned long long)(pView ? pView->iTxid : 0));
+  else snprintf(z, sizeof(z), "%016llx", (unsigned long long)seenTxid(p, pView));
   if( pView ) lsViewUnref(pView);
   pApi->result_text(pCtx, z, -1, SQLITE_TRANSIENT);
 }
@@ -846,7 +1006,7 @@ static int openByTicket(LsFile *p, const char *zName){
   p->pReplica = pReplica;
   p->pPast = opening.pPast;
   memcpy(p->zPast, opening.zPast, sizeof(p->zPast));
-  p->bHead = 1;
+  p->bHead = opening.bHead;
   memcpy(p->aHead, opening.aHead, sizeof(p->aHead));
   p->pConnection = opening.pConnection;
   p->msTimeout = opening.msTimeout>0 ? opening.msTimeout : pReplica->msTimeout;
@@ -902,7 +1062,8 @@ static int replicaOpen(LsHost *pHost, const char *zName, LsFile *p, int flags, i
     }
     p->aHidden[i] = z;
   }
-  if( pOutFlags ) *pOutFlags = (flags & ~(SQLITE_OPEN_READWRITE|SQLITE_OPEN_CREATE)) | SQLITE_OPEN_READONLY;
+  if( pOutFlags && (flags & SQLITE_OPEN_READWRITE) && fileWritable(p) ) *pOutFlags = flags;
+  else if( pOutFlags ) *pOutFlags = (flags & ~(SQLITE_OPEN_READWRITE|SQLITE_OPEN_CREATE)) | SQLITE_OPEN_READONLY;
   p->base.pMethods = &fileMethods;
   return SQLITE_OK;
 }
@@ -915,6 +1076,37 @@ static const sqlite3_io_methods fileMethods = {
 
 /* ---------------------------------------------------------------------------------------------- VFS methods */
 
+/* The journal of a transaction over several files, the first of which is a replica that connect() opened. */
+static int isSuper(const char *zName, int flags){
+  return (flags & SQLITE_OPEN_SUPER_JOURNAL) && isSentinel(zName);
+}
+
+static const sqlite3_io_methods *pJournalMethods;
+static sqlite3_io_methods superMethods;
+static pthread_once_t onceSuper = PTHREAD_ONCE_INIT;
+
+/*
+** SQLite writes the journals of all files of the transaction here, by the pointers that it keeps for their names. An
+** ordinary file's would name a journal that no crash leaves behind, and would not be rolled back after one: its
+** transaction fails instead.
+*/
+static int superWrite(sqlite3_file *pFile, const void *pBuf, int nByte, sqlite3_int64 iOfst){
+  return hiddenHas(pBuf) ? pJournalMethods->xWrite(pFile, pBuf, nByte, iOfst) : SQLITE_IOERR_WRITE;
+}
+
+static void superMake(void){
+  superMethods = *pJournalMethods;
+  superMethods.xWrite = superWrite;
+}
+
+static void superGuard(sqlite3_file *pFile){
+  pthread_mutex_lock(&globalLock);
+  pJournalMethods = pFile->pMethods;
+  pthread_mutex_unlock(&globalLock);
+  pthread_once(&onceSuper, superMake);
+  pFile->pMethods = &superMethods;
+}
+
 static int vfsOpen(sqlite3_vfs *pVfs, const char *zName, sqlite3_file *pFile, int flags, int *pOutFlags){
   LsHost *pHost = pVfs->pAppData;
   int eKind = 0;
@@ -924,8 +1116,13 @@ static int vfsOpen(sqlite3_vfs *pVfs, const char *zName, sqlite3_file *pFile, in
     if( isSentinel(zName) ) eKind = 1;
     else if( (zVfs && strcmp(zVfs, VFS_NAME)==0) || pHost->pApi->uri_parameter(zName, "replica_url") ) eKind = 2;
     else if( atomic_load(&pHost->nDefault) && literalUri(zName) ) eKind = 3;
-  }else if( zName && (flags & (SQLITE_OPEN_MAIN_JOURNAL|SQLITE_OPEN_WAL)) && hiddenHas(zName) ){
+  }else if( zName && (flags & SQLITE_OPEN_WAL) && hiddenHas(zName) ){
     return SQLITE_CANTOPEN;
+  }else if( zName && ((flags & SQLITE_OPEN_MAIN_JOURNAL) ? hiddenHas(zName) : isSuper(zName, flags)) ){
+    lsJournalOpen(pHost->pBase, pFile, 0);   /* nothing of it has to outlive the process: the write log does */
+    if( isSuper(zName, flags) ) superGuard(pFile);
+    if( pOutFlags ) *pOutFlags = flags;
+    return SQLITE_OK;
   }
   if( eKind ) return replicaOpen(pHost, zName, (LsFile*)pFile, flags, pOutFlags, eKind);
   return pHost->pBase->xOpen(pHost->pBase, zName, pFile, flags, pOutFlags);
@@ -933,7 +1130,7 @@ static int vfsOpen(sqlite3_vfs *pVfs, const char *zName, sqlite3_file *pFile, in
 
 static int vfsAccess(sqlite3_vfs *pVfs, const char *zName, int flags, int *pbOut){
   LsHost *pHost = pVfs->pAppData;
-  if( zName && hiddenHas(zName) ){
+  if( zName && (hiddenHas(zName) || isSentinel(zName)) ){
     *pbOut = 0;
     return SQLITE_OK;
   }
@@ -962,7 +1159,7 @@ static int vfsFullPathname(sqlite3_vfs *pVfs, const char *zName, int nOut, char 
 
 /* Changing the journal mode deletes the journal, and without locks it does so unasked. */
 static int vfsDelete(sqlite3_vfs *p, const char *z, int bSync){
-  return hiddenHas(z) ? SQLITE_OK : BASE(p)->xDelete(BASE(p), z, bSync);
+  return hiddenHas(z) || isSentinel(z) ? SQLITE_OK : BASE(p)->xDelete(BASE(p), z, bSync);
 }
 static void *vfsDlOpen(sqlite3_vfs *p, const char *z){ return BASE(p)->xDlOpen(BASE(p), z); }
 static void vfsDlError(sqlite3_vfs *p, int n, char *z){ BASE(p)->xDlError(BASE(p), n, z); }
@@ -987,6 +1184,7 @@ static void vfsFill(LsHost *p){
   sqlite3_vfs *v = &p->vfs;
   v->iVersion = p->pBase->iVersion<3 ? p->pBase->iVersion : 3;
   v->szOsFile = p->pBase->szOsFile>(int)sizeof(LsFile) ? p->pBase->szOsFile : (int)sizeof(LsFile);
+  if( v->szOsFile<lsJournalSize() ) v->szOsFile = lsJournalSize();
   v->mxPathname = p->pBase->mxPathname>4096 ? p->pBase->mxPathname : 4096;
   v->zName = VFS_NAME;
   v->pAppData = p;

@@ -20,7 +20,7 @@
 #  define LS_API __attribute__((visibility("default")))
 #endif
 
-#define LS_ABI_VERSION 4
+#define LS_ABI_VERSION 5
 
 /* Negative results. */
 #define LS_NOMEM   (-1)   /* out of memory */
@@ -38,6 +38,7 @@
 #define LS_REQUEST_MOMENT 4   /* a connection moves to a moment; ls_request_text() names it */
 #define LS_REQUEST_NUDGE  5   /* somebody wants the follower to look now; nobody waits */
 #define LS_REQUEST_MARK   6   /* a reader took a marked page; nobody waits, and iView is held by nobody for the core */
+#define LS_REQUEST_SYNC   7   /* a connection waits until what it has committed is stored */
 
 /* One request as the core takes it: ten 32-bit words, repeated in src/bridge/protocol.ts. */
 typedef struct LsRequest {
@@ -150,6 +151,24 @@ LS_API int ls_view_locate(int iView, uint32_t iPgno, uint32_t *aOut);
 LS_API int ls_view_page(int iView, uint32_t iPgno, uint8_t *aOut, int nOut);
 LS_API int ls_view_changed(int iFrom, int iTo, uint32_t iPgno, uint32_t *aOut, int nMax);
 LS_API int ls_stamp(void);
+LS_API int ls_writer_stamp(void);
+
+/*
+** Write log (core): what a writer committed and object storage does not have yet. ls_writer_state() and ls_writer_seal()
+** tell LS_WRITER_WORDS words: TXID of the next commit; frames committed since the last TXID ended; frames, and bytes, that
+** no view has; number of the newest file; the last committed frame; its state's stamp; 1 while a transaction is under way, 2
+** while frames may yet go to that file, and 4 while a commit is under way; bytes of that file that are committed.
+*/
+#define LS_WRITER_WORDS 9
+#define LS_WRITER_FOREIGN 0xffffffffu  /* a view that the log did not lead to */
+LS_API int ls_writer_open(int iReplica, const char *zPath, uint64_t iTxid, const uint8_t *aBase, uint64_t nByteMax);
+LS_API int ls_writer_state(int iReplica, uint64_t *aOut);
+LS_API int ls_writer_seal(int iReplica, uint64_t *aOut);
+LS_API int ls_writer_base(int iReplica, int iView, uint32_t iUpTo, uint64_t iTxid);
+LS_API int ls_writer_settle(int iReplica, uint64_t iTxid);
+LS_API int ls_writer_fault(int iReplica, const char *zWhy);
+LS_API int ls_writer_switch(int iReplica, int bOn);
+LS_API int ls_writer_close(int iReplica);
 
 /* Buffer pool: decoded pages in runs of neighbouring frames. */
 LS_API int ls_run_load(int iObject, int iFrame, int nFrame, const uint8_t *aByte, int nByte);

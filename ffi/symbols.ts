@@ -17,7 +17,7 @@ export interface AbiSymbol {
 export type Symbols = Readonly<Record<string, AbiSymbol>>;
 
 /** What `ls_abi()` must answer. */
-export const ABI_VERSION = 4;
+export const ABI_VERSION = 5;
 
 /** Negative results of the shim's functions. */
 export const LS = {
@@ -136,6 +136,24 @@ export const symbols = {
   ls_view_changed: { parameters: ["i32", "i32", "u32", "buffer", "i32"], result: "i32" },
   // int ls_stamp(void)
   ls_stamp: { parameters: [], result: "i32" },
+  // int ls_writer_stamp(void)
+  ls_writer_stamp: { parameters: [], result: "i32" },
+  // int ls_writer_open(int iReplica, const char *zPath, uint64_t iTxid, const uint8_t *aBase, uint64_t nByteMax)
+  ls_writer_open: { parameters: ["i32", "buffer", "u64", "buffer", "u64"], result: "i32" },
+  // int ls_writer_state(int iReplica, uint64_t *aOut)
+  ls_writer_state: { parameters: ["i32", "buffer"], result: "i32" },
+  // int ls_writer_seal(int iReplica, uint64_t *aOut)
+  ls_writer_seal: { parameters: ["i32", "buffer"], result: "i32" },
+  // int ls_writer_base(int iReplica, int iView, uint32_t iUpTo, uint64_t iTxid)
+  ls_writer_base: { parameters: ["i32", "i32", "u32", "u64"], result: "i32" },
+  // int ls_writer_settle(int iReplica, uint64_t iTxid)
+  ls_writer_settle: { parameters: ["i32", "u64"], result: "i32" },
+  // int ls_writer_fault(int iReplica, const char *zWhy)
+  ls_writer_fault: { parameters: ["i32", "buffer"], result: "i32" },
+  // int ls_writer_switch(int iReplica, int bOn)
+  ls_writer_switch: { parameters: ["i32", "i32"], result: "i32" },
+  // int ls_writer_close(int iReplica)
+  ls_writer_close: { parameters: ["i32"], result: "i32" },
   // int ls_run_load(int iObject, int iFrame, int nFrame, const uint8_t *aByte, int nByte)
   ls_run_load: { parameters: ["i32", "i32", "i32", "buffer", "i32"], result: "i32" },
   // int ls_run_free(int iRun)
