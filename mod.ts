@@ -61,8 +61,10 @@ export type { FetchOption, OpenOptions, StaticCredentials } from "./src/options.
 export { type DatabaseClass, ENTRY_POINT as entryPoint } from "./src/drivers/driver.ts";
 export {
   BudgetError,
+  ConflictError,
   DeadlineError,
   LtxFormatError,
+  ObjectExistsError,
   ObjectGoneError,
   ReplacedError,
   ReplicaClosedError,
@@ -74,4 +76,5 @@ export {
   StateGoneError,
   StorageError,
   type StorageErrorDetails,
+  WriteLogError,
 } from "./src/errors.ts";

@@ -58,7 +58,7 @@ function must(copy, command, args) {
 function runTests(copy, tests, isDeno) {
   const [command, args] = isDeno
     ? [DENO, ["test", "-A", "--no-check", ...tests]]
-    : [BUN, ["test", ...tests.map((test) => `./${test}`)]];
+    : [BUN, ["test", "--timeout", "60000", ...tests.map((test) => `./${test}`)]];
   const { status, stdout, stderr, signal } = spawnSync(command, args, {
     cwd: copy,
     encoding: "utf8",

@@ -3,6 +3,8 @@
  *
  * @module
  */
+import { createHash } from "node:crypto";
+import { join, resolve } from "node:path";
 import type { LogSink } from "./log.ts";
 import type { FetchModule } from "./storage/fetch_function.ts";
 import { parseReplicaUrl, type ReplicaLocation } from "./storage/replica_url.ts";
@@ -91,6 +93,45 @@ export interface OpenOptions {
    * `connect({ maxBytes })` sets another one.
    */
   maxBytes?: number;
+  /**
+   * Opens the replica for writing: by this process alone. What is committed is kept in a local log and stored about every
+   * `syncIntervalMs`; an empty replica becomes a new database. Default: whether `LITESTREAM_WRITE_ENABLED` is `true`.
+   */
+  write?: boolean;
+  /** Pause between uploads of what was committed; 0: only `sync()` and `close()` store it. Default: `LITESTREAM_SYNC_INTERVAL`, else 1 s. */
+  syncIntervalMs?: number;
+  /**
+   * Path of the files that the write log is made of, less their endings; its folder is made if need be. Default:
+   * `LITESTREAM_BUFFER_PATH`, else in `$XDG_STATE_HOME/litestream-vfs` (`~/.local/state/litestream-vfs`), by the replica's name.
+   */
+  bufferPath?: string;
+  /**
+   * Bound on what is committed and not stored, in bytes: while there is more, transactions that would write find the
+   * database busy. At least 1 MiB. Default 256 MiB.
+   */
+  unsyncedBytesMax?: number;
+  /**
+   * Writes to a store that does not keep to `If-None-Match`, where nothing keeps two writers from overwriting each other's
+   * transactions. Default false: such a store is refused, by a probe at the opening.
+   */
+  allowUnconditional?: boolean;
+  /**
+   * Takes a lease before anything is written (`lock.json` in the bucket, as Litestream's leaser makes it; 30 s, renewed): a
+   * second writer is refused at its opening, in place of being told at its first upload. A writer that was killed holds it
+   * until it expires. For S3 only. Default false.
+   */
+  lease?: boolean;
+  /**
+   * Whether a writer compacts the replica, makes snapshots and deletes what they cover, as a Litestream daemon does with its
+   * defaults. `false` where another process does. Default true.
+   */
+  compact?: boolean;
+  /**
+   * Whether a writer stores what was committed when SIGINT, SIGTERM or SIGHUP asks the process to end, for at most 10 s;
+   * then the process ends, unless the application listens to the signal itself. On the main thread. Without it the next
+   * writer stores what is left in the write log. Default true.
+   */
+  flushOnSignals?: boolean;
   /** Cancels the opening. */
   signal?: AbortSignal;
   /** Another file in place of the shim that belongs to this package. */
@@ -121,6 +162,18 @@ export interface ReplicaConfig {
   readonly prefetchBytesMax: number;
   readonly maxRequests: number;
   readonly maxBytes: number;
+  /** Undefined: it is open for reading. */
+  readonly write: WriteConfig | undefined;
+}
+
+/** How a replica is written to. */
+export interface WriteConfig {
+  readonly path: string;
+  readonly syncIntervalMs: number;
+  readonly unsyncedBytesMax: number;
+  readonly isUnconditional: boolean;
+  readonly isCompacting: boolean;
+  readonly isLeased: boolean;
 }
 
 /** Longest wait for an opening where nothing is said, in ms. */
@@ -138,7 +191,12 @@ const DEFAULTS = {
   prefetch: "auto",
   maxRequests: 0,
   maxBytes: 0,
+  syncIntervalMs: 1_000,
+  unsyncedBytesMax: 256 * 1024 * 1024,
 } as const;
+
+/** Least bound on what is committed and not stored. */
+const UNSYNCED_BYTES_LEAST = 1024 * 1024;
 
 /** Share of the buffer pool that pages loaded ahead for one connection may take where nothing is said. */
 const PREFETCH_SHARE = 1 / 4;
@@ -278,7 +336,65 @@ export function makeConfig(
     ),
     maxRequests: wholeNumber("maxRequests", options.maxRequests, DEFAULTS.maxRequests, 0),
     maxBytes: wholeNumber("maxBytes", options.maxBytes, DEFAULTS.maxBytes, 0, Number.MAX_SAFE_INTEGER),
+    write: options.write ?? isOn(environment.LITESTREAM_WRITE_ENABLED)
+      ? writeConfig(location, options, environment)
+      : undefined,
   });
+}
+
+function writeConfig(
+  location: ReplicaLocation,
+  options: OpenOptions,
+  environment: Environment,
+): WriteConfig {
+  if (options.lease && location.scheme === "file") {
+    throw new TypeError(
+      `Cannot use option lease with ${location.name}: expected a bucket, where objects are replaced on condition`,
+    );
+  }
+  const { LITESTREAM_SYNC_INTERVAL: interval, LITESTREAM_BUFFER_PATH: path } = environment;
+  const syncIntervalMs = interval
+    ? parseDuration("LITESTREAM_SYNC_INTERVAL", interval) || DEFAULTS.syncIntervalMs
+    : DEFAULTS.syncIntervalMs;
+  return {
+    path: logPath(options.bufferPath ?? (path || undefined)) ??
+      join(stateFolder(environment), fileNameOf(location.name)),
+    syncIntervalMs: wholeNumber("syncIntervalMs", options.syncIntervalMs, syncIntervalMs, 0),
+    unsyncedBytesMax: wholeNumber(
+      "unsyncedBytesMax",
+      options.unsyncedBytesMax,
+      DEFAULTS.unsyncedBytesMax,
+      UNSYNCED_BYTES_LEAST,
+      Number.MAX_SAFE_INTEGER,
+    ),
+    isUnconditional: options.allowUnconditional ?? false,
+    isCompacting: options.compact ?? true,
+    isLeased: options.lease ?? false,
+  };
+}
+
+/** The log's path wherever the process goes. */
+function logPath(path: string | undefined): string | undefined {
+  if (path === undefined) return undefined;
+  if (path !== "" && !/[/\\]$/.test(path)) return resolve(path);
+  throw new TypeError(
+    `Cannot keep a write log at "${path}": expected the name of a file, whose endings are added`,
+  );
+}
+
+/** Where write logs are kept that outlive the process, and a restart of the machine. */
+function stateFolder({ XDG_STATE_HOME, HOME }: Environment): string {
+  const state = XDG_STATE_HOME || (HOME && join(HOME, ".local", "state"));
+  if (state) return join(state, "litestream-vfs");
+  throw new TypeError(
+    "Cannot keep a write log: neither XDG_STATE_HOME nor HOME is set, expected option bufferPath",
+  );
+}
+
+/** A file's name for a replica: what can be read of its own, and what tells it from all others. */
+function fileNameOf(name: string): string {
+  const readable = name.replaceAll(/[^A-Za-z0-9.-]+/g, "-").slice(-60);
+  return `${readable}-${createHash("sha256").update(name).digest("hex").slice(0, 16)}`;
 }
 
 /** A bound below the pause between looks would fail transactions while all is well. */
@@ -371,9 +487,14 @@ function environmentUrl(environment: Environment): string {
   return `s3://${bucket}/${path}${query.length > 0 ? `?${query.join("&")}` : ""}`;
 }
 
+/** Whether a switch is on, as upstream reads it. */
+function isOn(text: string | undefined): boolean {
+  return text === "1" || text?.toLowerCase() === "true";
+}
+
 /**
- * The configuration that a database URI asks for: `replica_url`, `poll_interval` and `cache_size` (bytes), named as
- * upstream's.
+ * The configuration that a database URI asks for: `replica_url`, `poll_interval`, `cache_size` (bytes), `write_enabled`,
+ * `sync_interval` and `buffer_path`, named as upstream's.
  *
  * @throws {TypeError} no URL, or one that cannot be understood
  * @throws {RangeError} a number out of its range
@@ -386,11 +507,16 @@ export function makeUriConfig(
   if (cacheSize !== undefined && !/^\d+$/.test(cacheSize)) {
     throw new RangeError(`Cannot use URI parameter cache_size: "${cacheSize}", expected a number of bytes`);
   }
-  const interval = parameters.get("poll_interval");
+  const duration = (name: string) => {
+    const text = parameters.get(name);
+    return text === undefined ? undefined : parseDuration(`URI parameter ${name}`, text);
+  };
+  const write = parameters.get("write_enabled");
   return makeConfig(parameters.get("replica_url"), {
-    pollIntervalMs: interval === undefined
-      ? undefined
-      : parseDuration("URI parameter poll_interval", interval),
+    pollIntervalMs: duration("poll_interval"),
+    write: write === undefined ? undefined : isOn(write),
+    syncIntervalMs: duration("sync_interval"),
+    bufferPath: parameters.get("buffer_path") || undefined,
     cacheBytesMax: cacheSize === undefined ? undefined : Math.max(Number(cacheSize), CACHE_BYTES_LEAST),
   }, environment);
 }

@@ -24,6 +24,7 @@ import {
 } from "./options.ts";
 import { formatTxid } from "./ltx/txid.ts";
 import { Deadline } from "./deadline.ts";
+import { onExitSignal } from "./exit_signals.ts";
 import type { Change } from "./diff/change.ts";
 import { readPins } from "./live/pin_watch.ts";
 import { readLagMs } from "./live/stale_watch.ts";
@@ -295,6 +296,19 @@ export class Replica implements AsyncDisposable {
   }
 
   /**
+   * Stores what is committed by now; gives the TXID that is stored then. Of a replica that was opened with `write`.
+   *
+   * @throws {ConflictError} another writer has written; what was committed since is kept in the write log
+   * @throws {StorageError} it cannot be stored right now, and is tried again
+   * @throws {ReplicaError} the replica is open for reading, or was opened by another thread
+   */
+  async sync(): Promise<bigint> {
+    const { replicaId } = this.#shared;
+    if (this.#core) return await this.#core.call<bigint>({ kind: "sync", replicaId });
+    throw new ReplicaError(`Cannot sync ${this.name}: another thread has opened it, expected a call there`);
+  }
+
+  /**
    * Waits until the next transaction sees `txid` or a later one, looking often meanwhile: to read what another process
    * has just written. Gives the TXID that is seen then.
    *
@@ -555,7 +569,9 @@ export async function openReplica(url?: string, options: OpenOptions = {}): Prom
     },
   });
   const events = new ReplicaEvents();
+  let unsignal = () => {};
   const onClose = () => {
+    unsignal();
     renewal?.stop();
     core.unlisten(openId);
   };
@@ -571,7 +587,13 @@ export async function openReplica(url?: string, options: OpenOptions = {}): Prom
     throw error;
   }
   const shared = { shimPath, replicaId, name: config.location.name };
-  return new Replica({ native: core.native, shared, core, Database, events, onClose });
+  const replica = new Replica({ native: core.native, shared, core, Database, events, onClose });
+  if (config.write && (options.flushOnSignals ?? true)) {
+    unsignal = onExitSignal(() =>
+      replica.sync().catch((error) => log.warn(`Cannot store before the end: ${error.message}`))
+    );
+  }
+  return replica;
 }
 
 /**
@@ -583,7 +605,9 @@ export async function openReplica(url?: string, options: OpenOptions = {}): Prom
 export async function joinReplica(shared: SharedReplica): Promise<Replica> {
   const native = await loadNative(shared.shimPath);
   const replica = new Replica({ native, shared, core: undefined, Database: await defaultDatabase() });
-  if (replica.txid === 0n) throw new ReplicaClosedError(`Cannot join replica ${shared.name}: it was closed`);
+  if (replica.time === undefined) {
+    throw new ReplicaClosedError(`Cannot join replica ${shared.name}: it was closed`);
+  }
   return replica;
 }
 

@@ -43,6 +43,7 @@ test("makeConfig() fills in every default", () => {
       prefetchBytesMax: 16 * MiB,
       maxRequests: 0,
       maxBytes: 0,
+      write: undefined,
     },
   );
   assert.ok(Object.isFrozen(config));
@@ -349,4 +350,33 @@ test("makeUriConfig() takes poll_interval", () => {
     makeUriConfig(new Map([["replica_url", "file:///r"], ["poll_interval", interval]]), {}).pollIntervalMs;
   assert.deepEqual([of("250ms"), of("0"), of("1m")], [250, 0, 60_000]);
   assert.throws(() => of("soon"), RangeError);
+});
+
+test("makeConfig() says where and how a writer keeps its log", () => {
+  const write = (options: object, environment = {}) =>
+    makeConfig("file:///var/replica", { write: true, ...options }, environment).write!;
+  const given = write({
+    bufferPath: "/var/log/x",
+    syncIntervalMs: 0,
+    unsyncedBytesMax: 2 * MiB,
+    compact: false,
+  });
+  assert.deepEqual(given, {
+    path: "/var/log/x",
+    syncIntervalMs: 0,
+    unsyncedBytesMax: 2 * MiB,
+    isUnconditional: false,
+    isCompacting: false,
+    isLeased: false,
+  });
+  const named = write({}, { XDG_STATE_HOME: "/state", HOME: "/home/me" });
+  assert.match(named.path, /^\/state\/litestream-vfs\/file-var-replica-[0-9a-f]{16}$/);
+  assert.equal(named.syncIntervalMs, 1000);
+  assert.equal(named.unsyncedBytesMax, 256 * MiB);
+  assert.ok(named.isCompacting);
+  assert.match(write({}, { HOME: "/home/me" }).path, /^\/home\/me\/\.local\/state\/litestream-vfs\//);
+  assert.throws(() => write({}, {}), { name: "TypeError", message: /bufferPath/ });
+  assert.throws(() => write({ bufferPath: "/x", unsyncedBytesMax: 5 }), { name: "RangeError" });
+  const other = makeConfig("file:///var/replica2", { write: true }, { HOME: "/home/me" }).write!;
+  assert.notEqual(other.path, write({}, { HOME: "/home/me" }).path);
 });

@@ -10,7 +10,7 @@ import type { Environment, ReplicaConfig } from "../options.ts";
 import { type Credentials, CredentialsSource } from "../storage/credentials.ts";
 import { loadFetch } from "../storage/fetch_function.ts";
 import { GENERATIONS_PREFIX, levelPrefix } from "../storage/layout.ts";
-import type { ObjectStore } from "../storage/object_store.ts";
+import type { ObjectStore, WritableStore } from "../storage/object_store.ts";
 import { openStore, type OpenStoreOptions } from "../storage/open_store.ts";
 import type { ReplicaLocation } from "../storage/replica_url.ts";
 
@@ -68,7 +68,7 @@ export async function openConfiguredStore(
   native: Native,
   signal: AbortSignal,
   hooks: StoreHooks = {},
-): Promise<ObjectStore> {
+): Promise<WritableStore> {
   const { location, credentials } = config;
   const source = credentials === undefined || credentials === "anonymous"
     ? undefined

@@ -29,6 +29,8 @@ const BATCH = 64;
 interface Shared {
   readonly opening: Promise<LiveReplica>;
   uses: number;
+  /** The shim's handle, once it is open. */
+  id?: number;
 }
 
 /** What surrounds a replica: its process's variables, and who hears of what happens. */
@@ -48,6 +50,7 @@ export class Core {
   readonly #log: Log;
   readonly #replicas = new Map<number, LiveReplica>();
   readonly #shared = new Map<string, Shared>();
+  readonly #closings = new Map<string, Promise<void>>();
   #registrations = 0;
   readonly #words = new Uint32Array(BATCH * REQUEST_WORDS);
 
@@ -139,16 +142,22 @@ export class Core {
   async unregister(): Promise<void> {
     if (--this.#registrations > 0) return;
     this.#native.calls.ls_core_default(this.id, 0);
-    const openings = [...this.#shared.values()].map(({ opening }) => opening);
+    const shared = [...this.#shared];
     this.#shared.clear();
-    await Promise.allSettled(openings.map(async (opening) => await this.close((await opening).id)));
+    await Promise.allSettled(shared.map(async ([key, { opening }]) => {
+      await this.#closeShared(key, (await opening).id);
+    }));
+    await Promise.all(this.#closings.values());
   }
 
   /** Closes everything and ends {@link run}. */
   async stop(): Promise<void> {
     const reason = cString("ReplicaClosedError: Cannot read page: the replica's core has ended");
     this.#native.calls.ls_core_stop(this.id, reason);
-    await Promise.all([...this.#replicas.keys()].map((id) => this.close(id)));
+    const closings = [...this.#replicas.keys()].map((id) => this.close(id));
+    const closed = await Promise.allSettled([...closings, ...this.#closings.values()]);
+    const failed = closed.find((result) => result.status === "rejected");
+    if (failed) throw failed.reason;
   }
 
   #takeAll(): void {
@@ -172,6 +181,8 @@ export class Core {
         return void this.#answerOpen(request);
       case REQUEST.moment:
         return void this.#answerMoment(request);
+      case REQUEST.sync:
+        return void this.#answerSync(request);
       default:
         return void this.#answerPage(request);
     }
@@ -218,6 +229,15 @@ export class Core {
     }
   }
 
+  async #answerSync(request: ShimRequest): Promise<void> {
+    try {
+      await this.replica(request.replicaId).sync();
+      this.#answer(request, 0, 0, "");
+    } catch (error) {
+      this.#answerError(request, error, "read");
+    }
+  }
+
   async #answerOpen(request: ShimRequest): Promise<void> {
     try {
       const config = makeUriConfig(decodeParameters(this.#textOf(request)), this.#environment);
@@ -231,25 +251,38 @@ export class Core {
   /** One replica for all connections that ask for the same. */
   async #share(config: ReplicaConfig): Promise<LiveReplica> {
     const key = JSON.stringify(config);
-    const shared = this.#shared.get(key) ??
-      { opening: this.#open(config, undefined, { log: this.#log }), uses: 0 };
+    const shared: Shared = this.#shared.get(key) ?? { opening: this.#openAfter(key, config), uses: 0 };
     this.#shared.set(key, shared);
     shared.uses++;
     try {
-      return await shared.opening;
+      const replica = await shared.opening;
+      shared.id = replica.id;
+      return replica;
     } catch (error) {
       if (this.#shared.get(key) === shared) this.#shared.delete(key);
       throw error;
     }
   }
 
+  /** A writer that is just being closed has its log until then. */
+  async #openAfter(key: string, config: ReplicaConfig): Promise<LiveReplica> {
+    await this.#closings.get(key);
+    return await this.#open(config, undefined, { log: this.#log });
+  }
+
   async #unshare(replicaId: number): Promise<void> {
     for (const [key, shared] of this.#shared) {
-      const replica = await shared.opening.catch(() => undefined);
-      if (replica?.id !== replicaId || --shared.uses > 0) continue;
+      if (shared.id !== replicaId || --shared.uses > 0) continue;
       this.#shared.delete(key);
-      await this.close(replicaId);
-      return;
+      return await this.#closeShared(key, replicaId);
     }
+  }
+
+  #closeShared(key: string, replicaId: number): Promise<void> {
+    const closing = this.close(replicaId)
+      .catch((error) => this.#log.warn(`What was committed is kept in the write log: ${error.message}`))
+      .finally(() => this.#closings.delete(key));
+    this.#closings.set(key, closing);
+    return closing;
   }
 }

@@ -103,6 +103,8 @@ async function perform(core: Core, call: Call): Promise<unknown> {
       return await cancellable(call.id, (signal) => open(core, call, signal));
     case "refresh":
       return await core.replica(call.replicaId).refresh();
+    case "sync":
+      return await core.replica(call.replicaId).sync();
     case "wait":
       return await cancellable(
         call.id,

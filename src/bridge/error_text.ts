@@ -8,8 +8,10 @@
  */
 import {
   BudgetError,
+  ConflictError,
   DeadlineError,
   LtxFormatError,
+  ObjectExistsError,
   ObjectGoneError,
   ReplacedError,
   ReplicaClosedError,
@@ -20,6 +22,7 @@ import {
   StaleError,
   StateGoneError,
   StorageError,
+  WriteLogError,
 } from "../errors.ts";
 
 /** How deep a chain of causes is followed. */
@@ -90,6 +93,8 @@ function makeError(head: string, known: Record<string, string>, cause: Error | u
   switch (name) {
     case "StorageError":
       return new StorageError(message, details);
+    case "ObjectExistsError":
+      return new ObjectExistsError(message, details);
     case "ObjectGoneError":
       return new ObjectGoneError(message, details);
     case "LtxFormatError":
@@ -98,6 +103,10 @@ function makeError(head: string, known: Record<string, string>, cause: Error | u
       return new RestorePlanError(message, (known.fault ?? "unreachable") as RestorePlanFault, { cause });
     case "BudgetError":
       return new BudgetError(message, { cause });
+    case "ConflictError":
+      return new ConflictError(message, { cause });
+    case "WriteLogError":
+      return new WriteLogError(message, { cause });
     case "DeadlineError":
       return new DeadlineError(message, { cause });
     case "ReplicaClosedError":

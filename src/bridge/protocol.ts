@@ -32,7 +32,7 @@ export type Call =
       readonly of: number;
       readonly credentials: ReplicaConfig["credentials"];
     }
-    | { readonly kind: "refresh" | "close"; readonly replicaId: number }
+    | { readonly kind: "refresh" | "sync" | "close"; readonly replicaId: number }
     | { readonly kind: "wait"; readonly replicaId: number; readonly txid: bigint }
     | {
       readonly kind: "points";
@@ -90,7 +90,7 @@ export const NOTICE_ID = -1;
 export const REQUEST_WORDS = 10;
 
 /** Kinds of requests; `LS_REQUEST_…` in `ffi/shim.h`. */
-export const REQUEST = { page: 1, open: 2, closed: 3, moment: 4, nudge: 5, mark: 6 } as const;
+export const REQUEST = { page: 1, open: 2, closed: 3, moment: 4, nudge: 5, mark: 6, sync: 7 } as const;
 
 /** A request of a reader, or of a connection that opens. */
 export interface ShimRequest {

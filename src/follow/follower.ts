@@ -21,7 +21,7 @@ import { makeRestorePlan, type ReplicaFile } from "../view/restore_plan.ts";
 import { compareFiles, continuesWal, isSameObject } from "./continuity.ts";
 import type { FollowEvent } from "./follow_event.ts";
 import { followStep } from "./follow_step.ts";
-import { Lookout, type NextFile, nextKey, ONCE } from "./lookout.ts";
+import { type LevelListing, Lookout, type NextFile, nextKey, ONCE } from "./lookout.ts";
 import { rebasePlan } from "./rebase.ts";
 import { Waiters } from "./waiters.ts";
 
@@ -294,6 +294,7 @@ export class Follower {
     for (let count = 0; count < BY_NAME_MAX; count++) {
       const tookMs = stopwatch();
       const { followed, layout } = this.#options;
+      if (followed.position === 0n) return false; // a new database: there is no file to go on from
       if (this.#damaged.has(nextKey(layout, followed.position + 1n))) return false;
       const next = await this.#lookout.next({ txid: followed.position, file: followed.files.at(-1)!.file });
       // Whoever was away or asleep may have missed the files of level 0 that led on from here.
@@ -379,6 +380,7 @@ export class Follower {
       : await this.#lookout.listDue(this.#options.followed.position, this.#looksWide);
     const listed = levels.flatMap(({ files }) => files);
     this.#lookout.listed();
+    if (this.#options.followed.position === 0n) return await this.#lookFirst(levels);
     const { isSame: isThere, changed } = compareFiles(this.known(), listed);
     let isSame = isThere;
     for (const { known, listed: now } of changed) {
@@ -395,6 +397,14 @@ export class Follower {
     for (const { level, after, files } of levels) this.#lookout.catalog.extend(level, after, files);
     await this.#step(isSame, listsAll && isSecond);
     this.#lookout.dropCovered(this.#options.followed.position);
+  }
+
+  /** Of a new database that has nothing stored: what there is by now is another's. */
+  async #lookFirst(levels: readonly LevelListing[]): Promise<void> {
+    for (const { level, after, files } of levels) this.#lookout.catalog.extend(level, after, files);
+    const files = this.#lookout.catalog.files();
+    if (files.length > 0) await this.#options.followed.rebuild(makeRestorePlan(files), false);
+    this.#sameDate = Date.now();
   }
 
   /** Whether files of which none was known can be no later ones of the same replica. */

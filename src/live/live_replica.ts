@@ -5,6 +5,7 @@
  */
 import type { Native } from "../../ffi/native.ts";
 import { cString } from "../../ffi/native.ts";
+import { LS } from "../../ffi/symbols.ts";
 import {
   DeadlineError,
   ObjectGoneError,
@@ -23,7 +24,7 @@ import { type Followed, Follower } from "../follow/follower.ts";
 import { formatTxid } from "../ltx/txid.ts";
 import { addTo, RequestMeter } from "../pages/counters.ts";
 import { type PageRequest, Pages, PRELOAD_SHARE, type TakenPage } from "../pages/pages.ts";
-import type { LayoutName, ObjectStore, RequestOptions } from "../storage/object_store.ts";
+import type { LayoutName, RequestOptions, WritableStore } from "../storage/object_store.ts";
 import { explainEmpty, type Listing, listLevel, listReplica } from "../view/listing.ts";
 import { checkShim, type PlanFile } from "../view/plan_file.ts";
 import { makeRestorePlan, type ReplicaFile } from "../view/restore_plan.ts";
@@ -33,8 +34,16 @@ import { FileSet, identity } from "./file_set.ts";
 import { PastStates } from "./past_states.ts";
 import { PinWatch } from "./pin_watch.ts";
 import { StaleWatch } from "./stale_watch.ts";
+import { type DatabaseHead, headOf, NEW_HEAD } from "../write/logged_file.ts";
+import { type Stored, Writer, type Written } from "../write/writer.ts";
 import { type State, States } from "./states.ts";
 import { ViewPages } from "./view_pages.ts";
+
+/** Page size of a new database until its first page is written, in bytes. */
+const NEW_PAGE_SIZE = 4096;
+
+/** In place of a frame of the write log: the state is not of our making. */
+const FOREIGN = 0xffff_ffff;
 
 /** How often a plan is made anew because files of it were deleted meanwhile. */
 const PLAN_ATTEMPTS_MAX = 5;
@@ -66,8 +75,26 @@ export interface LiveReplicaOptions {
   readonly prefetch: "auto" | "off";
   /** Bound on pages loaded ahead for one reader, in bytes. */
   readonly prefetchBytesMax: number;
+  /** How it is written to; read only unless given. */
+  readonly write?: WriteOptions | undefined;
   /** How long a transaction may see a state that is not the newest before it is told of, in ms; a minute unless given. */
   readonly stalePinMs?: number | undefined;
+}
+
+/** How a replica is written to. */
+export interface WriteOptions {
+  /** Path of the write log's files, less their endings. */
+  readonly path: string;
+  /** Pause between uploads, in ms; 0: only when asked to. */
+  readonly syncIntervalMs: number;
+  /** Bound on what waits to be stored, in bytes. */
+  readonly unsyncedBytesMax: number;
+  /** Writes even where another writer's transactions could be overwritten. */
+  readonly isUnconditional: boolean;
+  /** Whether it is compacted, too. */
+  readonly isCompacting: boolean;
+  /** Whether a lease is taken first. */
+  readonly isLeased: boolean;
 }
 
 /** Where a replica lies, and who hears of it. */
@@ -75,7 +102,7 @@ export interface LiveReplicaSource {
   readonly native: Native;
   /** The shim's handle of the core. */
   readonly coreId: number;
-  readonly store: ObjectStore;
+  readonly store: WritableStore;
   readonly layout: LayoutName;
   readonly onEvent: (event: FollowEvent) => void;
   /** Takes sentences for a person. */
@@ -99,6 +126,10 @@ export class LiveReplica implements Followed {
   readonly #stale: StaleWatch;
   readonly #replans = new Map<number, Promise<void>>();
   readonly #gone = new Map<number, StateGoneError>();
+  #writer: Writer | undefined;
+  /** Frames of the write log that the newest state has; undefined where the replica is read only. */
+  #logged: number | undefined;
+  #refused: Error | undefined;
   #follower: Follower | undefined;
   #publishing: Promise<unknown> = Promise.resolve();
   #closed = false;
@@ -113,6 +144,7 @@ export class LiveReplica implements Followed {
     try {
       const listing = await replica.#openFirst(request);
       replica.#follow(listing.files);
+      if (options.write) await replica.#startWriting(options.write);
       return replica;
     } catch (error) {
       await replica.close();
@@ -148,7 +180,7 @@ export class LiveReplica implements Followed {
       heldBytesMax: options.cacheBytesMax * PRELOAD_SHARE,
       onRelease: (file) => this.#pages.dropObject(file.objectId),
     });
-    this.#states = new States(native, this.id, store.name);
+    this.#states = new States(native, this.id, { name: store.name, isWritten: options.write !== undefined });
     const { onNotice } = source;
     const known = () => this.#follower!.known();
     this.#past = new PastStates({ store, layout, files: this.#files, states: this.#states, known, onNotice });
@@ -173,6 +205,7 @@ export class LiveReplica implements Followed {
         return await this.#openNewest(request);
       } catch (error) {
         const isEmpty = error instanceof RestorePlanError && error.fault === "empty";
+        if (isEmpty && this.#options.write) return this.#openEmpty();
         if (!isEmpty || waitForReplicaMs === 0) throw error;
         if (performance.now() >= deadline) {
           const text = `Cannot open replica ${this.name}: still empty after ${waitForReplicaMs} ms`;
@@ -183,6 +216,14 @@ export class LiveReplica implements Followed {
       }
       await sleep(Math.min(EMPTY_RETRY_MS, Math.max(1, deadline - performance.now())), request.signal);
     }
+  }
+
+  /** Begins a new database. */
+  #openEmpty(): Listing {
+    const state = this.#states.empty(NEW_PAGE_SIZE);
+    this.#pages.begin(state.viewId);
+    this.#publish(state);
+    return { files: [], depth: 1 };
   }
 
   /** Plans, makes the newest state and publishes it; begins anew when files vanish in between. */
@@ -240,7 +281,10 @@ export class LiveReplica implements Followed {
     addTo(native, this.id, "polls", 1);
     if (error) addTo(native, this.id, "failedPolls", 1);
     native.calls.ls_replica_polled(this.id, cString(error ? textOf(error) : ""));
-    if (error instanceof ReplacedError) native.calls.ls_replica_block(this.id, cString(textOf(error)));
+    if (error instanceof ReplacedError) {
+      native.calls.ls_replica_block(this.id, cString(textOf(error)));
+      this.#writer?.conflict("another database has taken its place");
+    }
     this.#meter.carry(this.id);
     if (error) this.#stale.check();
     else this.#stale.seen();
@@ -249,20 +293,23 @@ export class LiveReplica implements Followed {
     }
   }
 
-  /** Looks for new transactions in the background. */
+  /** Looks for new transactions in the background; stores what is committed. */
   nudge(): void {
+    this.#writer?.nudge();
     this.#follower?.nudgeFromAfar();
   }
 
   /** Applies all that is in the replica now; gives the TXID that is seen then. */
   async refresh(): Promise<bigint> {
     await this.#follower!.refresh();
+    await this.#writer?.settled();
     return this.position;
   }
 
   /** Waits until `txid` or a later one is seen; gives the one that is. */
   async waitFor(txid: bigint, signal: AbortSignal): Promise<bigint> {
     await this.#follower!.waitFor(txid, signal);
+    await this.#writer?.settled();
     return this.position;
   }
 
@@ -282,7 +329,7 @@ export class LiveReplica implements Followed {
         if (leadsOn) reached = maxTxid;
         return leadsOn;
       });
-      if (next.length === 0) return;
+      if (next.length === 0 || this.#writer?.isStoring(reached)) return;
       await this.#files.use(next, this.#request(), async (opened) => {
         this.#publish(await this.#states.extend(this.#states.newest!, opened, this.#states.stampOf(reached)));
       }, next[0] === files[0] ? head : undefined);
@@ -292,7 +339,7 @@ export class LiveReplica implements Followed {
   rebuild(plan: readonly ReplicaFile[], isOther: boolean): Promise<void> {
     return this.#exclusively(async () => {
       const { maxTxid } = plan.at(-1)!;
-      if (!isOther && maxTxid <= this.position) return;
+      if (!isOther && (maxTxid <= this.position || this.#writer?.isStoring(maxTxid))) return;
       await this.#files.use(plan, this.#request(), async (files) => {
         const stamp = isOther ? this.#states.newStamp() : this.#states.stampOf(maxTxid);
         const state = await this.#states.make(files, stamp);
@@ -342,13 +389,32 @@ export class LiveReplica implements Followed {
     return { signal: this.#pages.signal };
   }
 
-  #publish(state: State): void {
+  /** Publishes a state; one that others made, where ours waits to be stored, is a conflict. */
+  #show(state: State, frame: number = FOREIGN): void {
+    const { calls } = this.#source.native;
+    if (this.#logged === undefined) return this.#states.publish(state);
+    let found = 0;
+    try {
+      this.#states.publish(
+        state,
+        (viewId) => found = calls.ls_writer_base(this.id, viewId, frame, state.txid + 1n),
+      );
+    } catch (error) {
+      if (found !== LS.BUSY || this.#writer === undefined) throw error;
+      throw this.#writer.conflict(`another writer stored TXID ${formatTxid(state.txid)}`);
+    }
+    this.#logged = frame === FOREIGN ? this.#logged : frame;
+    if (frame === FOREIGN) this.#writer?.follow();
+  }
+
+  #publish(state: State, frame?: number): void {
     const { native, onEvent } = this.#source;
     const before = this.#states.newest;
-    this.#states.publish(state);
+    this.#show(state, before?.stamp === state.stamp ? this.#logged : frame);
     this.#preload(state);
     if (before === undefined || before.stamp === state.stamp) return;
-    native.calls.ls_replica_block(this.id, cString(""));
+    if (this.#refused === undefined) native.calls.ls_replica_block(this.id, cString(""));
+    if (state.files.length === 0) return;
     const { commit, timestampMs } = state.files.at(-1)!.header;
     onEvent({ type: "commit", txid: state.txid, commit, timeMs: timestampMs });
   }
@@ -358,6 +424,81 @@ export class LiveReplica implements Followed {
     this.#pages.preload(files, (file) => this.#files.drop(file)).catch((error) => {
       if (!this.#closed) onNotice(`Pages that came with an index are left: ${error.message}`);
     });
+  }
+
+  // --------------------------------------------------------------------------------------------------- writing
+
+  async #startWriting(options: WriteOptions): Promise<void> {
+    const { native, store, layout, textOf, onNotice } = this.#source;
+    const replica: Written = {
+      position: 0n,
+      head: () => this.#head(),
+      known: () => this.#follower!.known(),
+      list: async () => (await listReplica(store, layout, this.#request())).files,
+      refresh: () => this.refresh(),
+      isRewritten: (known, listed) => this.isRewritten(known, listed),
+      stored: (file, bytes, upTo) => this.#stored(file, bytes, upTo),
+      block: (error) => {
+        this.#refused = error;
+        native.calls.ls_replica_block(this.id, cString(textOf(error)));
+      },
+    };
+    Object.defineProperty(replica, "position", { get: () => this.position });
+    this.#writer = await Writer.open({
+      ...options,
+      native,
+      replicaId: this.id,
+      store,
+      layout,
+      replica,
+      signal: this.#pages.signal,
+      onLocked: () => this.#logged = 0,
+      onNotice,
+      onError: (error) => onNotice(`What is committed cannot be stored right now: ${error.message}`),
+    });
+    await this.#writer.settle(); // of a state that came just now
+  }
+
+  /** What the newest state's page 1 has as it is stored. */
+  async #head(): Promise<DatabaseHead> {
+    const { viewId, files } = this.#states.newest!;
+    if (files.length === 0) return NEW_HEAD;
+    const pages = new ViewPages(this.#source.native, viewId, (request) => this.serve(request));
+    try {
+      return headOf(await pages.page(1));
+    } finally {
+      pages.close();
+    }
+  }
+
+  #stored(file: ReplicaFile, bytes: Uint8Array | undefined, { frame, stamp }: Stored): Promise<void> {
+    return this.#exclusively(async () => {
+      await this.#files.use([file], this.#request(), async (opened) => {
+        const newest = this.#states.newest!;
+        this.#states.know(file.maxTxid, stamp);
+        const state = newest.files.length === 0
+          ? await this.#states.make(opened, stamp)
+          : await this.#states.extend(newest, opened, stamp);
+        this.#publish(state, frame);
+      }, bytes);
+    });
+  }
+
+  /**
+   * Stores what is committed by now; gives the TXID that is stored then.
+   *
+   * @throws {ConflictError} another writer has stored something since
+   */
+  async sync(): Promise<bigint> {
+    if (this.#writer === undefined) {
+      throw new ReplicaError(`Cannot sync ${this.name}: it is open for reading, expected the option write`);
+    }
+    try {
+      await this.#writer.sync();
+      return this.position;
+    } finally {
+      this.#meter.carry(this.id);
+    }
   }
 
   // --------------------------------------------------------------------------------------------------- reading
@@ -564,6 +705,15 @@ export class LiveReplica implements Followed {
 
   /** Ends what is under way and gives up all that the core holds; open files fail from now on. */
   async close(): Promise<void> {
+    if (this.#closed) return;
+    try {
+      await this.#writer?.close();
+    } finally {
+      await this.#closeAll();
+    }
+  }
+
+  async #closeAll(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
     this.#follower?.stop(this.#closedError());

@@ -28,13 +28,16 @@ export class States {
   readonly #native: Native;
   readonly #replicaId: number;
   readonly #name: string;
+  readonly #isWritten: boolean;
   readonly #stamps = new Map<bigint, number>();
   readonly #foreign = new Set<number>();
   #oldestStamp = 0;
   #newest: State | undefined;
 
-  constructor(native: Native, replicaId: number, name: string) {
+  /** `isWritten`: transactions may be written on top of its states. */
+  constructor(native: Native, replicaId: number, { name, isWritten }: { name: string; isWritten: boolean }) {
     this.#native = native;
+    this.#isWritten = isWritten;
     this.#replicaId = replicaId;
     this.#name = name;
   }
@@ -53,9 +56,18 @@ export class States {
     return stamp;
   }
 
+  /** Keeps what the state after a transaction is known by, where a writer of this process has said so. */
+  know(txid: bigint, stamp: number): void {
+    this.#stamps.delete(txid);
+    this.#stamps.set(txid, stamp);
+    if (this.#oldestStamp === 0) this.#oldestStamp = stamp;
+  }
+
   /** A number that no content was ever known by. */
   newStamp(): number {
-    const stamp = checkShim(this.#native, this.#native.calls.ls_stamp(), "stamp", this.#name);
+    const { calls } = this.#native;
+    const given = this.#isWritten ? calls.ls_writer_stamp() : calls.ls_stamp();
+    const stamp = checkShim(this.#native, given, "stamp", this.#name);
     if (this.#oldestStamp === 0) this.#oldestStamp = stamp;
     return stamp;
   }
@@ -81,6 +93,15 @@ export class States {
     return this.#oldestStamp !== 0 && stamp >= this.#oldestStamp && !this.#foreign.has(stamp);
   }
 
+  /** A database without pages, of which nothing is stored yet. */
+  empty(pageSize: number): State {
+    const { calls } = this.#native;
+    const mapId = checkShim(this.#native, calls.ls_map_new(0, pageSize), "map pages of", this.#name);
+    const stamp = this.newStamp();
+    const viewId = calls.ls_map_view(mapId, this.#replicaId, 0n, 0, stamp, 0n);
+    return { viewId: checkShim(this.#native, viewId, "begin", this.#name), txid: 0n, stamp, files: [] };
+  }
+
   /** Makes a state of a whole plan. */
   async make(files: readonly PlanFile[], stamp: number): Promise<State> {
     return await this.#state(files, stamp, 0);
@@ -103,9 +124,9 @@ export class States {
    *
    * @throws {ReplicaClosedError} the replica was closed
    */
-  publish(state: State): void {
+  publish(state: State, show: (viewId: number) => number = this.#native.calls.ls_view_publish): void {
     const { calls } = this.#native;
-    if (calls.ls_view_publish(state.viewId) < 0) {
+    if (show(state.viewId) < 0) {
       calls.ls_view_release(state.viewId);
       throw new ReplicaClosedError(`Cannot open replica ${this.#name}: it was closed`);
     }

@@ -3,14 +3,17 @@ import { test } from "node:test";
 import { decodeError, encodeError } from "../../src/bridge/error_text.ts";
 import { SQLITE, sqliteCode } from "../../src/bridge/sqlite_code.ts";
 import {
+  ConflictError,
   DeadlineError,
   LtxFormatError,
+  ObjectExistsError,
   ObjectGoneError,
   ReplicaClosedError,
   ReplicaError,
   RestorePlanError,
   ShimError,
   StorageError,
+  WriteLogError,
 } from "../../src/errors.ts";
 
 /** What the shim keeps of a text. */
@@ -33,6 +36,9 @@ const samples: Error[] = [
   new RestorePlanError("Cannot plan: none", "empty"),
   new RestorePlanError("Cannot plan: old", "v0.3"),
   new RestorePlanError("Cannot plan: far", "unreachable"),
+  new ObjectExistsError("Cannot put: there", { key: "k", status: 412, code: "x", retryable: false }),
+  new ConflictError("Cannot store: another"),
+  new WriteLogError("Cannot open: no disk"),
   new DeadlineError("Cannot open: late"),
   new ReplicaClosedError("Cannot read: closed"),
   new ShimError("Cannot load: no file"),

@@ -5,7 +5,7 @@ import { States } from "../../src/live/states.ts";
 import { findShim } from "../../src/shim_path.ts";
 
 async function states(): Promise<States> {
-  return new States(await loadNative(findShim()), 0, "none");
+  return new States(await loadNative(findShim()), 0, { name: "none", isWritten: false });
 }
 
 test("States.stampOf() gives a TXID its stamp again, and no two the same", async () => {

@@ -1,0 +1,59 @@
+/**
+ * What is done before a signal ends the process: open writers store what was committed.
+ *
+ * @module
+ */
+import process from "node:process";
+
+const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+type Signal = typeof SIGNALS[number];
+
+/** What a shell tells of a process that one of them ended: 128 and this number. */
+const NUMBERS: Readonly<Record<Signal, number>> = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 };
+
+/** The process is not held up longer than this, in ms. */
+const FLUSH_MAX_MS = 10_000;
+
+/** What a signal has done first; it does not throw. */
+type Flush = () => Promise<unknown>;
+
+const flushes = new Set<Flush>();
+let ending = false;
+
+/**
+ * Has `flush` run when a signal asks the process to end; a second one does not wait. Where the application listens to the
+ * signal as well, it is the one that ends the process. Returns what takes this back.
+ */
+export function onExitSignal(flush: Flush): () => void {
+  if (flushes.size === 0) { for (const signal of SIGNALS) process.on(signal, take); }
+  flushes.add(flush);
+  return () => {
+    if (flushes.delete(flush) && flushes.size === 0) leave();
+  };
+}
+
+function leave(): void {
+  for (const signal of SIGNALS) process.off(signal, take);
+}
+
+async function take(signal: Signal): Promise<void> {
+  const isOurs = process.listenerCount(signal) === 1;
+  if (isOurs && ending) return end(signal);
+  ending ||= isOurs;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise((resolve) => timer = setTimeout(resolve, FLUSH_MAX_MS));
+  await Promise.race([Promise.all([...flushes].map((flush) => flush())), late]);
+  clearTimeout(timer);
+  if (isOurs) end(signal);
+}
+
+/** As if nobody had listened. */
+function end(signal: Signal): void {
+  leave();
+  try {
+    process.kill(process.pid, signal);
+  } catch {
+    // Deno asks for a permission to send signals
+    process.exit(128 + NUMBERS[signal]);
+  }
+}

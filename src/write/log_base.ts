@@ -1,0 +1,110 @@
+/**
+ * What a write log is on top of, beside it on disk: by this a crashed writer's successor knows the replica again.
+ *
+ * @module
+ */
+import { type FileHandle, open, readFile, rename, stat, writeFile } from "node:fs/promises";
+import { dirname } from "node:path";
+import { WriteLogError } from "../errors.ts";
+import type { ReplicaFile } from "../view/restore_plan.ts";
+import type { DatabaseHead } from "./logged_file.ts";
+
+/** Bytes that are kept free at least. */
+const ROOM_LEAST = 4096;
+
+/** The state that was stored last, as far as this writer knows. */
+export interface LogBase {
+  readonly txid: bigint;
+  /** What its page 1 has. */
+  readonly head: DatabaseHead;
+  /** Files that made it up, and others that were there. */
+  readonly files: readonly ReplicaFile[];
+}
+
+/** In JSON, whose numbers hold no TXID. */
+interface Stored {
+  readonly txid: string;
+  readonly head: DatabaseHead;
+  readonly files:
+    readonly (Omit<ReplicaFile, "minTxid" | "maxTxid"> & { minTxid: string; maxTxid: string })[];
+}
+
+/** Reads the base beside the log at `path`; undefined where none was written. */
+export async function readBase(path: string): Promise<LogBase | undefined> {
+  let text: string;
+  try {
+    text = await readFile(`${path}.base`, "utf8");
+  } catch (cause) {
+    if ((cause as { code?: string }).code === "ENOENT") return undefined;
+    throw new WriteLogError(`Cannot read "${path}.base": ${(cause as Error).message}`, { cause });
+  }
+  try {
+    const { txid, head, files } = JSON.parse(text) as Stored;
+    return {
+      txid: BigInt(txid),
+      head,
+      files: files.map((file) => ({
+        ...file,
+        minTxid: BigInt(file.minTxid),
+        maxTxid: BigInt(file.maxTxid),
+      })),
+    };
+  } catch (cause) {
+    throw new WriteLogError(`Cannot read "${path}.base": it is damaged`, { cause });
+  }
+}
+
+/** Writes the base, for good when this returns. */
+export async function writeBase(path: string, { txid, head, files }: LogBase): Promise<void> {
+  const stored: Stored = {
+    txid: String(txid),
+    head,
+    files: files.map((file) => ({ ...file, minTxid: String(file.minTxid), maxTxid: String(file.maxTxid) })),
+  };
+  try {
+    const unfinished = `${path}.base.tmp`;
+    const file = await openRoom(unfinished);
+    try {
+      const { bytesWritten } = await file.write(JSON.stringify(stored), 0);
+      await file.truncate(bytesWritten);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(unfinished, `${path}.base`);
+    await syncFolder(dirname(path));
+  } catch (cause) {
+    throw new WriteLogError(`Cannot write "${path}.base": ${(cause as Error).message}`, { cause });
+  }
+}
+
+/** What was kept free for it, where it was. */
+async function openRoom(path: string): Promise<FileHandle> {
+  try {
+    return await open(path, "r+");
+  } catch {
+    return await open(path, "w", 0o600);
+  }
+}
+
+/**
+ * Keeps room for the next base: where the log fills the disk, storing it frees the disk, and for that its base has to be
+ * written. Without room there is none kept.
+ */
+export async function keepRoom(path: string): Promise<void> {
+  try {
+    const { size } = await stat(`${path}.base`);
+    await writeFile(`${path}.base.tmp`, new Uint8Array(2 * size + ROOM_LEAST), { mode: 0o600 });
+  } catch {
+    // as without
+  }
+}
+
+async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, "r");
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
+  }
+}

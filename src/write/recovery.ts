@@ -1,0 +1,128 @@
+/**
+ * What a writer that was killed had committed and not stored: stored by its successor.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import { ConflictError, ObjectExistsError } from "../errors.ts";
+import { compareFiles } from "../follow/continuity.ts";
+import { formatTxid } from "../ltx/txid.ts";
+import type { ReplicaFile } from "../view/restore_plan.ts";
+import { type LogBase, readBase, writeBase } from "./log_base.ts";
+import { type DatabaseHead, headAfter } from "./logged_file.ts";
+import { listLogs, type LoggedTxid, readLog, type WriteLog } from "./write_log.ts";
+
+/** A TXID of a log, and what its page 1 is to have. */
+export interface Recovered {
+  readonly log: WriteLog;
+  readonly logged: LoggedTxid;
+  readonly head: DatabaseHead;
+}
+
+/** What a recovery works with. */
+export interface RecoveryOptions {
+  /** Path of the log's files, less their endings. */
+  readonly path: string;
+  /** The replica's name, for messages. */
+  readonly name: string;
+  /** What each file of this replica's log has. */
+  readonly base: Uint8Array;
+  /** Whether what is in the way is overwritten. */
+  readonly isUnconditional: boolean;
+  /** Lists all levels. */
+  readonly list: () => Promise<readonly ReplicaFile[]>;
+  /** Stores a TXID where nothing else has its name. */
+  readonly put: (recovered: Recovered) => Promise<ReplicaFile>;
+  /** Takes sentences for a person. */
+  readonly onNotice: (text: string) => void;
+}
+
+/**
+ * Stores what the log of a process before holds. It may be interrupted at any point and begun again.
+ *
+ * @throws {ConflictError} it fits no more to what is stored; the log is kept
+ * @throws {WriteLogError} it cannot be read
+ */
+export async function recoverLog(options: RecoveryOptions): Promise<void> {
+  const logs = await readLogs(options);
+  if (logs.length === 0) return;
+  const base = await readBase(options.path);
+  if (base === undefined) throw kept(options, "nothing tells what it is on top of");
+  await checkPlace(options, base, logs);
+  let { head, txid: reached, files } = base;
+  for (const { log, logged } of logs) {
+    if (logged.txid <= base.txid) continue;
+    if (logged.txid !== reached + 1n) {
+      throw kept(options, `it goes on with TXID ${formatTxid(logged.txid)} after ${formatTxid(reached)}`);
+    }
+    head = headAfter(head, logged.transactions);
+    files = [...files, await store(options, { log, logged, head })];
+    reached = logged.txid;
+    await writeBase(options.path, { txid: reached, head, files });
+  }
+}
+
+async function readLogs({ path, onNotice }: RecoveryOptions): Promise<Omit<Recovered, "head">[]> {
+  const found: Omit<Recovered, "head">[] = [];
+  for (const name of await listLogs(path)) {
+    const log = await readLog(name);
+    if (log === undefined) continue;
+    for (const logged of log.txids) found.push({ log, logged });
+    if (log.rest > 0) {
+      onNotice(
+        `Write log "${name}": ${log.rest} bytes behind the last commit are left out, of a transaction that was not committed`,
+      );
+    }
+  }
+  return found;
+}
+
+/** The replica must be the one that the log was written on top of. */
+async function checkPlace(
+  options: RecoveryOptions,
+  { files, txid }: LogBase,
+  logs: readonly Omit<Recovered, "head">[],
+): Promise<void> {
+  const [first] = logs.filter(({ logged }) => logged.txid > txid);
+  const listed = files.length === 0 ? [] : await options.list();
+  if (files.length === 0) {
+    const isOther = logs.some(({ log }) => Buffer.compare(log.base, options.base) !== 0);
+    if (isOther) throw kept(options, "it is a new database's that was to be stored elsewhere");
+  } else if (first && !options.isUnconditional && isStoredAlone(listed, first.logged.txid)) {
+    return; // stored before the end, all else compacted since: it is ours if it has our bytes, which the store looks to
+  } else if (!compareFiles(files, listed).isSame) {
+    throw kept(options, "the replica is another one by now");
+  }
+}
+
+/** Whether a TXID has a file of its own. */
+function isStoredAlone(listed: readonly ReplicaFile[], txid: bigint): boolean {
+  return listed.some(({ level, minTxid, maxTxid }) => level === 0 && minTxid === txid && maxTxid === txid);
+}
+
+async function store(options: RecoveryOptions, recovered: Recovered): Promise<ReplicaFile> {
+  const { txid } = recovered.logged;
+  const listed = await options.list();
+  const newest = listed.reduce((most, { maxTxid }) => maxTxid > most ? maxTxid : most, 0n);
+  const isThere = isStoredAlone(listed, txid);
+  // Where it is there, it is ours if it has our bytes, which the store looks to.
+  if (newest !== txid - 1n && !isThere) {
+    throw kept(
+      options,
+      `it has TXID ${formatTxid(txid)}, and ${formatTxid(newest)} is the newest in storage`,
+    );
+  }
+  try {
+    return await options.put(recovered);
+  } catch (error) {
+    if (!(error instanceof ObjectExistsError)) throw error;
+    throw kept(options, `another writer stored TXID ${formatTxid(txid)}`, error);
+  }
+}
+
+function kept({ path, name }: RecoveryOptions, found: string, cause?: Error): ConflictError {
+  return new ConflictError(
+    `Cannot store write log "${path}" in ${name}: ${found}; the log is kept, move it away to write again`,
+    cause ? { cause } : {},
+  );
+}

@@ -1,0 +1,521 @@
+/**
+ * The writer of a replica: takes what was committed to the write log, stores it as LTX files, tells of conflicts.
+ *
+ * @module
+ */
+import { mkdir, unlink } from "node:fs/promises";
+import { dirname } from "node:path";
+import { createHash } from "node:crypto";
+import type { Native } from "../../ffi/native.ts";
+import {
+  ConflictError,
+  ObjectExistsError,
+  ReplicaClosedError,
+  ReplicaError,
+  WriteLogError,
+} from "../errors.ts";
+import { compareFiles } from "../follow/continuity.ts";
+import type { Lz4 } from "../ltx/lz4.ts";
+import { formatLtxFileName, formatTxid } from "../ltx/txid.ts";
+import { ltxKey } from "../storage/layout.ts";
+import { probeConditions } from "../storage/condition_probe.ts";
+import type { LayoutName, PutOptions, WritableStore } from "../storage/object_store.ts";
+import type { ReplicaFile } from "../view/restore_plan.ts";
+import { Lease } from "./lease.ts";
+import { keepRoom, writeBase } from "./log_base.ts";
+import {
+  collectLogged,
+  type DatabaseHead,
+  encodeLogged,
+  headAfter,
+  type LoggedFile,
+  loggedSize,
+  NEW_HEAD,
+} from "./logged_file.ts";
+import { recoverLog } from "./recovery.ts";
+import { shimLz4 } from "./shim_lz4.ts";
+import { type Sealed, ShimWriter } from "./shim_writer.ts";
+import { Upkeep } from "./upkeep.ts";
+import { BASE_SIZE, listLogs, readLog, syncLog } from "./write_log.ts";
+
+/** After so long without a look at all levels, one is taken before anything is stored, in ms. */
+const LOOK_AFTER_MS = 10_000;
+const LOOK_EVERY_MS = 30_000;
+
+/** Pause before trying again to write down what others made, in ms. */
+const SETTLE_RETRY_MS = 500;
+
+/** What a file of the log cannot be read for and is there all the same. */
+const TRANSIENT_CODES = new Set(["EMFILE", "ENFILE", "ENOMEM", "EAGAIN"]);
+
+/** Pages whose file is made in memory before it is stored, in bytes; of more it is stored as it is made. */
+const COLLECTED_MAX = 16 * 1024 * 1024;
+
+/** The replica that is written to, as its core holds it. */
+export interface Written {
+  readonly position: bigint;
+  /** What page 1 of the newest state has, as stored. */
+  head(): Promise<DatabaseHead>;
+  /** Files that make it up, and others that are known. */
+  known(): Iterable<ReplicaFile>;
+  /** Lists all levels. */
+  list(): Promise<ReplicaFile[]>;
+  /** Applies what others have stored. */
+  refresh(): Promise<unknown>;
+  /** Whether a file of another ETag has the same content still; undefined where nobody can tell. */
+  isRewritten(known: ReplicaFile, listed: ReplicaFile): Promise<boolean | undefined>;
+  /**
+   * A file of ours is stored: it is the newest state, or, with later frames of the log, becomes it. `bytes` are its own
+   * where they are in memory.
+   */
+  stored(file: ReplicaFile, bytes: Uint8Array | undefined, upTo: Stored): Promise<void>;
+  /** From now on every transaction fails. */
+  block(error: Error): void;
+}
+
+/** What of the log a stored file has. */
+export interface Stored {
+  /** The last frame; 0: the file is of another process's log. */
+  readonly frame: number;
+  /** What its state is known by to SQLite. */
+  readonly stamp: number;
+}
+
+/** What a {@link Writer} works with. */
+export interface WriterOptions {
+  readonly native: Native;
+  /** The shim's handle of the replica. */
+  readonly replicaId: number;
+  readonly store: WritableStore;
+  readonly layout: LayoutName;
+  readonly replica: Written;
+  /** Path of the log's files, less their endings. */
+  readonly path: string;
+  /** Pause between uploads, in ms. */
+  readonly syncIntervalMs: number;
+  /** Bound on what waits to be stored, in bytes. */
+  readonly unsyncedBytesMax: number;
+  /** Writes even where another writer's transactions could be overwritten. */
+  readonly isUnconditional: boolean;
+  /** Whether the replica is compacted, too. */
+  readonly isCompacting: boolean;
+  /** Whether a lease is taken first. */
+  readonly isLeased: boolean;
+  readonly signal: AbortSignal;
+  /** Called when the shim has a writer: from now on states are published through it. */
+  readonly onLocked: () => void;
+  readonly onError: (error: Error) => void;
+  /** Takes sentences for a person. */
+  readonly onNotice: (text: string) => void;
+}
+
+/** Of the bound on what waits to be stored: so much is much. */
+const MUCH_SHARE = 8;
+
+/** A TXID on its way to storage, and how far it has come: each step is done once. */
+interface Upload {
+  readonly sealed: Sealed;
+  /** Set once it is stored. */
+  stored?: {
+    readonly file: ReplicaFile;
+    readonly bytes: Uint8Array | undefined;
+    readonly head: DatabaseHead;
+  };
+  /** Its state is the newest one. */
+  isShown?: boolean;
+}
+
+/** Stores what is committed, one LTX file at a time. */
+export class Writer {
+  readonly #options: WriterOptions;
+  readonly #shim: ShimWriter;
+  readonly #lz4: Lz4;
+  readonly #upkeep: Upkeep | undefined;
+  #head: DatabaseHead = NEW_HEAD;
+  #upload: Upload | undefined;
+  #syncing: Promise<void> | undefined;
+  #keeping: Promise<void> = Promise.resolve();
+  #settling: Promise<void> | undefined;
+  #attempt: Promise<void> = Promise.resolve();
+  /** Why that has not come to its end yet. */
+  #unsettled: Error | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #conflict: ConflictError | undefined;
+  #lease: Lease | undefined;
+  #lookedMs = 0;
+  #activeMs = 0;
+  #closed = false;
+
+  private constructor(options: WriterOptions) {
+    const { native, replicaId, store } = options;
+    this.#options = options;
+    this.#shim = new ShimWriter(native, replicaId, store.name);
+    this.#lz4 = shimLz4(native);
+    if (options.isCompacting) this.#upkeep = new Upkeep({ ...options, lz4: this.#lz4 });
+  }
+
+  /**
+   * Opens a replica for writing: takes the log's lock, stores what a process before committed and did not store.
+   *
+   * @throws {WriteLogError} another writer has the log, or it cannot be read or written
+   * @throws {ConflictError} what it holds fits no more to what is stored
+   */
+  static async open(options: WriterOptions): Promise<Writer> {
+    const writer = new Writer(options);
+    const { path, replica, unsyncedBytesMax: bytesMax, store } = options;
+    const base = baseOf(store.name);
+    await makeFolder(dirname(path));
+    writer.#shim.open(path, { txid: replica.position + 1n, base, bytesMax });
+    options.onLocked();
+    try {
+      await writer.#begin(base);
+    } catch (error) {
+      await writer.#unlock();
+      throw error;
+    }
+    writer.#schedule();
+    writer.#upkeep?.start();
+    return writer;
+  }
+
+  async #begin(base: Uint8Array): Promise<void> {
+    const { replica, path, store, isLeased, isUnconditional, onNotice } = this.#options;
+    if (isLeased) {
+      this.#lease = await Lease.take({
+        ...this.#options,
+        onLost: (found) => void this.#fail(found),
+      });
+    }
+    await recoverLog({
+      path,
+      name: store.name,
+      base,
+      isUnconditional,
+      onNotice,
+      list: () => replica.list(),
+      put: async (recovered) => (await this.#put(recovered)).file,
+    });
+    await replica.refresh();
+    await this.#probe();
+    await this.settle();
+    for (const log of await listLogs(path)) await unlink(log);
+    await keepRoom(path);
+    this.#looked();
+  }
+
+  /** Without conditions nothing keeps two writers from overwriting each other's transactions. */
+  async #probe(): Promise<void> {
+    const { store, signal, isUnconditional, onNotice } = this.#options;
+    if (isUnconditional) return;
+    const { isHonored, found, leftover } = await probeConditions(store, { signal });
+    if (leftover) onNotice(leftover.message);
+    if (isHonored) return;
+    throw new ReplicaError(
+      `Cannot write to ${store.name}: it does not keep to If-None-Match (${found}), so another writer's transactions ` +
+        "could be overwritten; the option allowUnconditional writes all the same",
+    );
+  }
+
+  /**
+   * Writes down what the newest state is, which this writer may not have made: what is written on top of it could not be
+   * recovered else. No transaction writes before.
+   */
+  async settle(): Promise<void> {
+    const { replica } = this.#options;
+    for (let txid = -1n; txid !== replica.position;) {
+      txid = replica.position;
+      this.#head = txid === 0n ? NEW_HEAD : await replica.head();
+      await this.#keepBase();
+    }
+    this.#shim.settle(replica.position + 1n);
+  }
+
+  /** The same when others have stored a state that is followed; tried until it is done. */
+  follow(): void {
+    this.#settling ??= this.#settleAtLast().finally(() => this.#settling = undefined);
+  }
+
+  /**
+   * Waits for that.
+   *
+   * @throws why it has failed so far
+   */
+  async settled(): Promise<void> {
+    while (this.#settling && !this.#unsettled) await this.#attempt.catch(() => {});
+    if (this.#settling && this.#unsettled) throw this.#unsettled;
+  }
+
+  async #settleAtLast(): Promise<void> {
+    let told = "";
+    while (!this.#closed && this.#conflict === undefined) {
+      try {
+        this.#attempt = this.settle().catch((error) => {
+          this.#unsettled = error;
+          throw error;
+        });
+        await this.#attempt;
+        this.#unsettled = undefined;
+        return;
+      } catch (error) {
+        const { message } = error as Error;
+        if (message !== told) this.#options.onError(error as Error);
+        told = message;
+        await new Promise((resolve) => setTimeout(resolve, SETTLE_RETRY_MS));
+      }
+    }
+  }
+
+  /** One after the other: they are of one file. */
+  #keepBase(): Promise<void> {
+    const { replica, path } = this.#options;
+    const kept = this.#keeping.then(() => {
+      const files = [...new Map([...replica.known()].map((file) => [file.key, file])).values()];
+      return writeBase(path, { txid: replica.position, head: this.#head, files });
+    });
+    this.#keeping = kept.catch(() => {});
+    return kept;
+  }
+
+  // --------------------------------------------------------------------------------------------------- storing
+
+  /**
+   * Stores all that is committed by now.
+   *
+   * @throws {ConflictError} another writer has stored something since
+   * @throws {StorageError} it cannot be stored right now; it is tried again
+   */
+  async sync(): Promise<void> {
+    if (this.#conflict) throw this.#conflict;
+    while (this.#syncing) await this.#syncing.catch(() => {});
+    this.#syncing = this.#syncAll().finally(() => this.#syncing = undefined);
+    await this.#syncing;
+  }
+
+  async #syncAll(): Promise<void> {
+    if (this.#conflict) throw this.#conflict;
+    const wanted = this.#shim.state().frame;
+    for (let reached = 0; reached < wanted;) {
+      this.#upload ??= await this.#seal();
+      if (this.#upload === undefined) return;
+      await this.#store(this.#upload);
+      reached = this.#upload.sealed.frame;
+      this.#upload = undefined;
+    }
+  }
+
+  async #seal(): Promise<Upload | undefined> {
+    const sealed = await this.#shim.seal();
+    return sealed && { sealed };
+  }
+
+  async #store(upload: Upload): Promise<void> {
+    const { replica } = this.#options;
+    const { sealed } = upload;
+    upload.stored ??= await this.#putSealed(sealed);
+    if (!upload.isShown) {
+      this.#head = upload.stored.head;
+      const { file, bytes } = upload.stored;
+      try {
+        await replica.stored(file, bytes, sealed);
+      } catch (cause) {
+        throw this.#lost(`what was stored cannot be shown: ${(cause as Error).message}`);
+      }
+      upload.isShown = true;
+    }
+    await this.#keepBase();
+    await this.#unlinkUpTo(sealed.txid);
+    await keepRoom(this.#options.path);
+  }
+
+  async #putSealed(sealed: Sealed): Promise<NonNullable<Upload["stored"]>> {
+    const read = await this.#readSealed(sealed);
+    const head = headAfter(this.#head, read.logged.transactions);
+    await this.#look(sealed.txid);
+    try {
+      const stored = await this.#put({ ...read, head });
+      // The machine may have slept meanwhile, and others have gone on as if this file were not.
+      await this.#look(sealed.txid);
+      return { ...stored, head };
+    } catch (error) {
+      if (!(error instanceof ObjectExistsError)) throw error;
+      throw this.#fail(`another writer stored TXID ${formatTxid(sealed.txid)}`, error);
+    }
+  }
+
+  /** What was sealed, all of it: the log is on a disk that others can get at. */
+  async #readSealed({ txid, log: number, end }: Sealed): Promise<Pick<LoggedFile, "log" | "logged">> {
+    const path = `${this.#options.path}.${number}`;
+    try {
+      const log = await readLog(path, { end });
+      const logged = log?.txids.find((found) => found.txid === txid);
+      if (log?.end === end && logged !== undefined) return { log, logged };
+    } catch (error) {
+      const { code } = ((error as Error).cause ?? {}) as { code?: string };
+      if (code !== undefined && TRANSIENT_CODES.has(code)) throw error;
+      throw this.#lost((error as Error).message);
+    }
+    throw this.#lost(`write log "${path}" lacks what was committed as TXID ${formatTxid(txid)}`);
+  }
+
+  /** Stores a TXID; gives its bytes as well where they were in memory. */
+  async #put(of: Pick<LoggedFile, "log" | "logged" | "head">) {
+    const { store, layout, signal, isUnconditional } = this.#options;
+    const { txid, timeMs } = of.logged;
+    await this.#lease?.hold();
+    await syncLog(of.log.path);
+    const range = { minTxid: txid, maxTxid: txid };
+    const options: PutOptions = { signal, timestampMs: timeMs, replace: isUnconditional };
+    const key = ltxKey(layout, 0, formatLtxFileName(range));
+    const logged: LoggedFile = { ...of, lz4: this.#lz4, signal };
+    const bytes = loggedSize(of) > COLLECTED_MAX ? undefined : await collectLogged(logged);
+    const stored = bytes
+      ? await store.put(key, bytes, options)
+      : await store.putChunks(key, () => encodeLogged(logged), { ...options, sizeEstimate: loggedSize(of) });
+    return { file: { ...stored, level: 0, ...range } satisfies ReplicaFile, bytes };
+  }
+
+  /** Files of the log all of whose TXIDs are stored. */
+  async #unlinkUpTo(txid: bigint): Promise<void> {
+    const { path } = this.#options;
+    const { log: newest, isOpen } = this.#shim.state();
+    for (const name of await listLogs(path)) {
+      const number = Number(name.slice(path.length + 1));
+      if (number > newest || (isOpen && number === newest)) continue;
+      const last = (await readLog(name))?.txids.at(-1)?.txid ?? 0n;
+      if (last <= txid) await unlink(name);
+    }
+  }
+
+  // ------------------------------------------------------------------------------------------------- conflicts
+
+  #looked(): void {
+    this.#lookedMs = this.#activeMs = Date.now();
+  }
+
+  /** A writer that slept may have been followed by another one, whose files are compacted by now. */
+  async #look(txid: bigint): Promise<void> {
+    const now = Date.now();
+    const isFresh = Math.abs(now - this.#activeMs) < LOOK_AFTER_MS && now - this.#lookedMs < LOOK_EVERY_MS;
+    this.#activeMs = now;
+    if (isFresh) return;
+    const { replica } = this.#options;
+    const listed = await replica.list();
+    // Our own, where its answer was lost, is known again when it is put.
+    const isOwn = ({ level, minTxid, maxTxid }: ReplicaFile) =>
+      level === 0 && minTxid === txid && maxTxid === txid;
+    const least = listed.some(isOwn) ? txid + 1n : txid; // of that name, its bytes tell
+    const other = listed.find((file) => file.maxTxid >= least);
+    if (other) throw this.#fail(`another writer stored TXID ${formatTxid(other.maxTxid)} ("${other.key}")`);
+    const { isSame: isThere, changed } = compareFiles(replica.known(), listed);
+    let isSame = isThere || listed.length === 0;
+    for (const { known, listed: now } of changed) {
+      const isRewritten = await replica.isRewritten(known, now);
+      isSame ||= isRewritten === true;
+      if (isRewritten === false) throw this.#fail(`another writer has replaced "${now.key}"`);
+    }
+    if (!isSame) throw this.#fail("the replica is another one by now");
+    this.#lookedMs = Date.now();
+  }
+
+  /** Others have stored a state while ours waits. */
+  conflict(found: string): ConflictError {
+    return this.#fail(found);
+  }
+
+  #fail(found: string, cause?: Error): ConflictError {
+    const { path, store, replica } = this.#options;
+    const waiting = `TXID ${formatTxid(this.#upload?.sealed.txid ?? replica.position + 1n)}`;
+    this.#conflict ??= new ConflictError(
+      `Cannot store ${waiting} in ${store.name}: ${found}; what was committed since is kept in "${path}.*"`,
+      cause ? { cause } : {},
+    );
+    this.#end(this.#conflict);
+    return this.#conflict;
+  }
+
+  #lost(found: string): WriteLogError {
+    const error = new WriteLogError(`Cannot go on writing to ${this.#options.store.name}: ${found}`);
+    this.#end(error);
+    return error;
+  }
+
+  /** Every transaction fails from now on. */
+  #end(error: Error): void {
+    this.#options.replica.block(error);
+    this.#shim.end(error);
+    this.#upkeep?.stop();
+  }
+
+  /** Whether a file from `txid` on may be one that is being stored right now. */
+  isStoring(txid: bigint): boolean {
+    return this.#upload !== undefined && txid >= this.#upload.sealed.txid;
+  }
+
+  // --------------------------------------------------------------------------------------------------- running
+
+  #schedule(): void {
+    const { syncIntervalMs } = this.#options;
+    if (this.#closed || syncIntervalMs === 0) return;
+    this.#timer = setTimeout(async () => {
+      await this.#syncQuietly();
+      this.#schedule();
+    }, syncIntervalMs);
+  }
+
+  async #syncQuietly(): Promise<void> {
+    try {
+      if (!this.#conflict && this.#isWaiting()) await this.sync();
+    } catch (error) {
+      if (!this.#closed) this.#options.onError(error as Error);
+    }
+  }
+
+  #isWaiting(): boolean {
+    return this.#upload !== undefined || this.#shim.state().pending > 0;
+  }
+
+  /** Where much waits to be stored, it need not wait for its time. */
+  nudge(): void {
+    const isMuch = this.#shim.state().pendingBytes > this.#options.unsyncedBytesMax / MUCH_SHARE;
+    if (isMuch && !this.#closed && !this.#syncing) this.#syncQuietly();
+  }
+
+  /**
+   * Ends the transactions that are under way, stores what is left and gives the log up.
+   *
+   * @throws what {@link sync} throws: the log is kept then
+   */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    try {
+      await this.#upkeep?.stop();
+      this.#shim.end(new ReplicaClosedError("Cannot write: the replica was closed"));
+      await this.#shim.idle();
+      while (this.#isWaiting()) await this.sync();
+    } finally {
+      await this.#unlock();
+    }
+  }
+
+  async #unlock(): Promise<void> {
+    const { onNotice } = this.#options;
+    await this.#lease?.release().catch((error) => onNotice(`The lease is left to expire: ${error.message}`));
+    await this.#shim.close();
+  }
+}
+
+/** What each file of a replica's log has: by it a log is known again that nothing is stored of. */
+function baseOf(name: string): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(createHash("sha256").update(name).digest().subarray(0, BASE_SIZE));
+}
+
+async function makeFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path, { recursive: true, mode: 0o700 });
+  } catch (cause) {
+    const found = (cause as Error).message;
+    throw new WriteLogError(`Cannot keep a write log in "${path}": ${found}`, { cause });
+  }
+}
