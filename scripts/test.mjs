@@ -12,7 +12,7 @@
  * @module
  */
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { buildShim, LANGUAGE, shimSources, WARNINGS } from "./build_shim.mjs";
 import { BUN, compiler, DENO, filesUnder, ROOT, run, works } from "./project.mjs";
@@ -53,6 +53,9 @@ for (const name of Object.keys(LONG_ROUNDS)) if (process.env[name]) ENV[name] = 
 // Neither runtime needs more of a home than a place for its cache.
 if (!process.env.HOME) ENV.DENO_DIR = join(ROOT, ".tools", "deno");
 
+/** Processes that run tests at once. */
+const SHARES = Math.min(3, availableParallelism());
+
 const STEPS = [
   { name: "setup", run: setUp },
   { name: "fmt", run: () => deno(["fmt", "--check", ...formatted()]) },
@@ -63,7 +66,7 @@ const STEPS = [
   { name: "doc-examples", run: docExamples },
   { name: "c-address", run: () => cTests("address,undefined") },
   { name: "c-thread", run: () => cTests("thread") },
-  { name: "deno", run: () => counted(deno(["test", "-A", "--no-check", ...testFiles()]), denoCounts) },
+  { name: "deno", run: () => inShares((files) => deno(["test", "-A", "--no-check", ...files]), denoCounts) },
   { name: "bun", run: bunTests },
   ...(long ? [{ name: "mutants", run: mutants }] : []),
 ];
@@ -180,11 +183,14 @@ async function cTests(sanitizer) {
   const counts = { passed: 0, failed: 0, skipped: 0 };
   let output = "";
   try {
-    for (const test of filesUnder("tests/c", /_test\.c$/)) {
-      const result = await cTest(test, sanitizer, join(folder, basename(test, ".c")));
-      counts[result.ok ? "passed" : "failed"]++;
-      output += `--- ${test} (${sanitizer})\n${withLineEnd(result.output)}`;
-    }
+    const left = filesUnder("tests/c", /_test\.c$/);
+    await Promise.all(Array.from({ length: SHARES }, async () => {
+      for (let test = left.shift(); test !== undefined; test = left.shift()) {
+        const result = await cTest(test, sanitizer, join(folder, basename(test, ".c")));
+        counts[result.ok ? "passed" : "failed"]++;
+        output += `--- ${test} (${sanitizer})\n${withLineEnd(result.output)}`;
+      }
+    }));
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
@@ -217,9 +223,22 @@ async function cTest(test, sanitizer, program) {
   return { ...ran, output: compiled.output + ran.output };
 }
 
-async function bunTests() {
-  const files = testFiles().map((path) => `./${path}`);
-  return counted(await command(BUN, ["test", "--timeout", String(BUN_TEST_MS_MAX), ...files]), bunCounts);
+function bunTests() {
+  const args = ["test", "--timeout", String(BUN_TEST_MS_MAX)];
+  return inShares((files) => command(BUN, [...args, ...files.map((path) => `./${path}`)]), bunCounts);
+}
+
+/** All test files, dealt out to a few processes: most of them wait most of the time. */
+async function inShares(runFiles, parse) {
+  const shares = Array.from({ length: SHARES }, () => []);
+  testFiles().forEach((path, i) => shares[i % SHARES].push(path));
+  const results = await Promise.all(shares.map((files) => counted(runFiles(files), parse)));
+  const sum = (name) => results.reduce((total, { counts }) => total + (counts?.[name] ?? 0), 0);
+  return {
+    ok: results.every(({ ok }) => ok),
+    output: results.map(({ output }) => output).join("\n"),
+    counts: { passed: sum("passed"), failed: sum("failed"), skipped: sum("skipped") },
+  };
 }
 
 /** Every bug in tests/mutants/ must turn its tests red. */
