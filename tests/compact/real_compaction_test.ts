@@ -6,7 +6,7 @@
  */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import { cpSync, existsSync, readdirSync, readFileSync } from "node:fs";
+import { cpSync, existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { Compactor } from "../../src/compact/compactor.ts";
@@ -133,6 +133,10 @@ test(
       const [db, path, before] = [join(folder, "db"), join(folder, "replica"), join(folder, "before")];
       const options = { db, url: folderUrl(path), levels: ["24h"], snapshotInterval: "24h", waitFor: [0] };
       const txid = await replicate({ ...options, run: workload });
+      // A daemon compacts when it begins: all there was by then, which may be all there is.
+      for (const level of readdirSync(join(path, "ltx"))) {
+        if (level !== "0") rmSync(join(path, "ltx", level), { recursive: true });
+      }
       cpSync(path, before, { recursive: true, preserveTimestamps: true });
       const nowMs = Date.now() + 2 * HOUR;
       const schedule = {
@@ -143,7 +147,7 @@ test(
       };
       const store = storeOf(path);
       const report = await new Compactor({ store, layout: "folder", lz4, schedule, now: () => nowMs }).run();
-      assert.ok(report.made.length >= 3);
+      assert.equal(report.made.length, 3, `${report.made}`);
       for (let at = 1n; at <= txid; at += 5n) {
         assert.ok(
           (await restored(path, folder, at)).equals(await restored(before, folder, at)),
