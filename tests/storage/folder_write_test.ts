@@ -24,7 +24,8 @@ import { openStore } from "../../src/storage/open_store.ts";
 import { type FolderLocation, parseReplicaUrl } from "../../src/storage/replica_url.ts";
 import { patternBytes } from "../contracts/object_store_contract.ts";
 import { testWritableStore } from "../contracts/writable_store_contract.ts";
-import { ChunkSource, repeated } from "../support/chunk_source.ts";
+import { outcome, spawnScript } from "../soak/soak_support.ts";
+import { ChunkSource } from "../support/chunk_source.ts";
 
 function locate(path: string): FolderLocation {
   return parseReplicaUrl(`file://${encodeURI(path)}`) as FolderLocation;
@@ -176,18 +177,14 @@ test("an UnfinishedFile does one thing after the other", () =>
 
 test("putChunks() of 300 MB to a folder, and its comparison, take little memory", () =>
   withFolder(async (path) => {
-    const store = await openStore(locate(path));
-    const chunks = repeated(new Uint8Array(MiB), 300);
-    const before = process.memoryUsage().rss;
-    let rssMax = 0;
-    const watch = setInterval(() => rssMax = Math.max(rssMax, process.memoryUsage().rss), 5);
-    const { size } = await store.putChunks("k", chunks);
-    const again = await store.putChunks("k", chunks);
-    clearInterval(watch);
-    assert.deepEqual([size, again.size], [300 * MiB, 300 * MiB]);
-    const grown = (rssMax - before) / MiB;
-    assert.ok(grown < 200, `${grown} MiB grown`);
-    await store.close();
+    const { how, printed } = await outcome(
+      spawnScript("../storage/large_put_child.ts", [`file://${encodeURI(path)}`]),
+      120_000,
+    );
+    assert.equal(how, "0", printed);
+    const { sizes, grownMiB } = JSON.parse(printed);
+    assert.deepEqual(sizes, [300 * MiB, 300 * MiB]);
+    assert.ok(grownMiB < 200, `${grownMiB} MiB grown`);
   }));
 
 test("FolderStore refuses to write outside its folder, and names that it does not list", () =>
