@@ -2,7 +2,8 @@
 ** An SQLite VFS whose pages come from another thread.
 **
 ** PURPOSE   Serves databases out of views (pages.c). A page in the buffer pool is copied; for any other the reader
-**           waits while the core fetches it (requests.c). What is written goes to the write log (writer.c). Everything that is not a replica is handed to the VFS that
+**           waits while the core fetches it (requests.c). What is written goes to the write log (writer.c).
+**           Everything that is not a replica is handed to the VFS that
 **           was the default when this one was registered, and never comes back here.
 ** BUILD     cc -std=c11 -shared -fPIC -fvisibility=hidden ffi/[a-z]*.c -Wl,-z,nodelete liblz4.a -pthread
 **           (scripts/build_shim.mjs has the warnings). Entry point sqlite3_litestreamvfs_init.

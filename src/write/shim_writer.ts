@@ -15,6 +15,12 @@ const STATE_WORDS = 9;
 /** Pause before asking again while a commit is under way, in ms. */
 const RETRY_MS = 2;
 
+/**
+ * A commit is given so long to come to its end, in ms: a disk may stall. One over several databases that failed in another one
+ * is under way until its connection rolls back, which may be never.
+ */
+const COMMIT_MAX_MS = 60_000;
+
 /** A TXID that was ended: what of the log has it. */
 export interface Sealed {
   readonly txid: bigint;
@@ -76,10 +82,11 @@ export class ShimWriter {
   /**
    * Ends a TXID, with the commit that is under way; undefined where nothing is committed.
    *
-   * @throws {ReplicaError} the replica was closed
+   * @throws {ReplicaError} the replica was closed, or the commit does not come to its end
    */
   async seal(): Promise<Sealed | undefined> {
     const words = new BigUint64Array(STATE_WORDS);
+    const turn = this.#turns();
     for (;;) {
       const found = this.#native.calls.ls_writer_seal(this.#replicaId, new Uint8Array(words.buffer));
       if (found === 0) return undefined;
@@ -87,7 +94,7 @@ export class ShimWriter {
       if (found !== LS.BUSY) {
         throw new ReplicaError(`Cannot end a TXID of ${this.#name}: the shim answers ${found}`);
       }
-      await pause();
+      await turn();
     }
   }
 
@@ -101,19 +108,41 @@ export class ShimWriter {
     this.#native.calls.ls_writer_fault(this.#replicaId, cString(`${error.name}: ${error.message}`));
   }
 
-  /** Waits for the commit that is under way. */
+  /**
+   * Waits for the commit that is under way.
+   *
+   * @throws {ReplicaError} it does not come to its end
+   */
   async idle(): Promise<void> {
-    while (this.state().isCommitting) await pause();
+    const turn = this.#turns();
+    while (this.state().isCommitting) await turn();
   }
 
-  /** Gives the log's lock up. */
+  /**
+   * Gives the log's lock up.
+   *
+   * @throws {ReplicaError} a commit does not come to its end; the lock goes with its connection then
+   */
   async close(): Promise<void> {
-    while (this.#native.calls.ls_writer_close(this.#replicaId) === LS.BUSY) await pause();
+    const turn = this.#turns();
+    while (this.#native.calls.ls_writer_close(this.#replicaId) === LS.BUSY) await turn();
   }
-}
 
-function pause(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+  /** Pauses, so often that a commit can have come to its end. */
+  #turns(): () => Promise<void> {
+    const until = performance.now() + COMMIT_MAX_MS;
+    return async () => {
+      if (performance.now() > until) {
+        throw new ReplicaError(
+          `Cannot go on writing to ${this.#name}: a commit has been under way for ${
+            COMMIT_MAX_MS / 1000
+          } s, ` +
+            "expected its end; roll it back, or close its connection",
+        );
+      }
+      await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+    };
+  }
 }
 
 function decode(words: BigUint64Array): LogState {
