@@ -16,9 +16,7 @@
  *
  * "→ durable" is from the work's end until all is stored: ours by `sync()`, the Go VFS, which cannot be
  * asked, by its own next upload. PUTs a second are those that ended while transactions were made,
- * compaction's and those of parts included; files are those of transactions, to the last one. The Go VFS is
- * told to send a large file as one, which spares it the requests of parts: the stand-in does not read its way
- * to complete them. "times local" compares the same `synchronous` (FULL for the Go VFS) and, where a commit
+ * compaction's and those of parts included; files are those of transactions, to the last one. "times local" compares the same `synchronous` (FULL for the Go VFS) and, where a commit
  * is to be durable, the local COMMIT; "times Go" what the Go VFS does without being asked.
  *
  * After each point the replica is restored by Litestream and compared, row by row, with the same changes made

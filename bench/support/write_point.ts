@@ -39,12 +39,6 @@ export interface WriteBounds {
 /** Beyond the limits: start, opening, waiting, closing. */
 const GRACE_MS = 30_000;
 
-/**
- * The Go VFS sends larger files in parts (5 MiB by default), and completes them in a spelling that the
- * stand-in does not read: so it is told to send each file as one.
- */
-const GO_PART_BYTES = 2 ** 30;
-
 /** Files at level 0; others are of compaction. */
 const TRANSACTIONS = /^db\/0000\//;
 
@@ -77,7 +71,7 @@ async function measureStored(point: WritePoint, bounds: WriteBounds, folder: str
     ? await runWork(point, bounds, { endpoint, path: join(folder, "log") })
     : await runWork(point, bounds, { library: goVfsLibrary() }, {
       ...env,
-      LITESTREAM_REPLICA_URL: `${url}&partSize=${GO_PART_BYTES}`,
+      LITESTREAM_REPLICA_URL: url,
       LITESTREAM_WRITE_ENABLED: "true",
       LITESTREAM_BUFFER_PATH: join(folder, "buffer"),
     });

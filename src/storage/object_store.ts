@@ -215,7 +215,7 @@ export interface Part {
 
 /** An object's parts, each stored by a request of its own; together they become the object, or nothing. */
 export interface PartUploads {
-  /** Objects larger than this are put in parts, each of this size but the last, in bytes. */
+  /** Bytes of each part but the last; what is at hand as a whole may be put in one request up to a few times this. */
   readonly partSize: number;
   /** Parts that are sent at once, at most. */
   readonly partsAtOnce: number;

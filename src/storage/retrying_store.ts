@@ -43,6 +43,8 @@ export interface RetryingStoreOptions extends Partial<RetryPolicy>, Partial<Retr
 }
 
 const REQUESTS_MAX_DEFAULT = 64;
+/** Bytes at hand go in one request up to the size of so many parts: two more requests are worth it beyond. */
+const WHOLE_PARTS_MAX = 3;
 /** A read's total time, and a write's, grow by what the bytes take at this speed, in bytes a second. */
 const SLOWEST_BYTES_PER_SECOND = 256 * 1024;
 /** Objects that one request removes at most, and what each may add to its total time in ms. */
@@ -127,7 +129,7 @@ export class RetryingStore implements WritableStore {
 
   async put(key: string, bytes: Uint8Array, options: PutOptions = {}): Promise<ListedObject> {
     checkContent(key, bytes.length);
-    if (!options.inParts && bytes.length <= this.#inner.parts.partSize) {
+    if (!options.inParts && bytes.length <= WHOLE_PARTS_MAX * this.#inner.parts.partSize) {
       return await this.#putWhole(key, bytes, { options, run: this.#stepRunner(options) });
     }
     return await this.#putContent(key, contentOfBytes(bytes), { ...options, inParts: true });
