@@ -135,6 +135,13 @@ uint64_t lsCrc(uint64_t c, const uint8_t *a, size_t n){
   return crcUpdate(c, a, n);
 }
 
+/* Has aInOut[0] go on over further bytes: ~0 before the first, inverted and with its highest bit set it is a file's checksum. */
+int ls_crc_add(const uint8_t *aByte, int nByte, uint64_t *aInOut){
+  if( nByte<0 ) return LS_MISUSE;
+  aInOut[0] = lsCrc(aInOut[0], aByte, (size_t)nByte);
+  return 0;
+}
+
 /* Length of the LZ4 frame at a[0..nMax): its header and its blocks walked; 0 when it does not fit. */
 static uint64_t lz4FrameLength(const uint8_t *a, uint64_t nMax){
   uint64_t n = 7;
