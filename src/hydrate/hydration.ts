@@ -34,6 +34,9 @@ const SETTLED_LOOK_MS = 10;
 /** What was applied is written down at most this often, in ms. */
 const RECORD_MS = 5_000;
 
+/** How long each request waits for readers that wait, in ms. */
+const QUIET_MS = 50;
+
 /** Share of the pages after which those that came are read from the file. */
 const PUBLISH_SHARE = 1 / 10;
 
@@ -60,6 +63,8 @@ export interface Hydrated {
   leave(): Promise<void>;
   /** Opens files and has `act` make something of them. */
   use(files: readonly ReplicaFile[], act: (files: PlanFile[]) => Promise<void>): Promise<void>;
+  /** Resolves when no reader waits for a page, after `ms` at most. */
+  quiet(ms: number): Promise<void>;
   /** Looks where a view lies whose file is gone. */
   replan(viewId: number, cause: ObjectGoneError): Promise<void>;
 }
@@ -276,7 +281,9 @@ export class Hydration {
     return { blocked: false };
   }
 
+  /** What readers wait for goes first. */
   async #read(store: Pick<ObjectStore, "read">, of: ObjectIdentity, range: ByteRange): Promise<Uint8Array> {
+    await this.#source.replica.quiet(QUIET_MS);
     const { bytes } = await store.read(of, range, { signal: this.#stopping.signal });
     return bytes;
   }

@@ -24,6 +24,7 @@ import { type Followed, Follower } from "../follow/follower.ts";
 import { formatTxid } from "../ltx/txid.ts";
 import { addTo, RequestMeter } from "../pages/counters.ts";
 import { type PageRequest, Pages, PRELOAD_SHARE, type TakenPage } from "../pages/pages.ts";
+import { type ConditionProbe, probeConditions } from "../storage/condition_probe.ts";
 import type { LayoutName, RequestOptions, WritableStore } from "../storage/object_store.ts";
 import { explainEmpty, type Listing, listLevel, listReplica } from "../view/listing.ts";
 import { checkShim, type PlanFile } from "../view/plan_file.ts";
@@ -33,6 +34,7 @@ import { type Point, points, type PointsOptions } from "../time/points.ts";
 import { FileSet, identity } from "./file_set.ts";
 import { PastStates } from "./past_states.ts";
 import { PinWatch } from "./pin_watch.ts";
+import { Presence } from "./presence.ts";
 import { StaleWatch } from "./stale_watch.ts";
 import {
   type Hydrated,
@@ -134,6 +136,7 @@ export class LiveReplica implements Followed {
   readonly #stale: StaleWatch;
   readonly #replans = new Map<number, Promise<void>>();
   readonly #gone = new Map<number, StateGoneError>();
+  readonly #readers = new Presence();
   #writer: Writer | undefined;
   #hydration: Hydration | undefined;
   /** Frames of the write log that the newest state has; undefined where the replica is read only. */
@@ -150,13 +153,18 @@ export class LiveReplica implements Followed {
     request: RequestOptions,
   ): Promise<LiveReplica> {
     const replica = new LiveReplica(source, options);
+    const { write, hydrate } = options;
+    const isProbed = write !== undefined && !write.isUnconditional;
+    const probing = isProbed ? probeConditions(source.store, replica.#request()) : undefined;
+    probing?.catch(() => {}); // the writer is told
     try {
       const listing = await replica.#openFirst(request);
       replica.#follow(listing.files);
-      if (options.hydrate) replica.#hydrate(options.hydrate);
-      if (options.write) await replica.#startWriting(options.write);
+      if (write) await replica.#startWriting(write, probing);
+      if (hydrate) replica.#hydrate(hydrate); // it may wait, and whoever opens may not
       return replica;
     } catch (error) {
+      await probing?.then(({ leftover }) => leftover).catch(() => {});
       await replica.close();
       throw error;
     }
@@ -443,7 +451,7 @@ export class LiveReplica implements Followed {
 
   // --------------------------------------------------------------------------------------------------- writing
 
-  async #startWriting(options: WriteOptions): Promise<void> {
+  async #startWriting(options: WriteOptions, probing: Promise<ConditionProbe> | undefined): Promise<void> {
     const { native, store, layout, textOf, onNotice } = this.#source;
     const replica: Written = {
       position: 0n,
@@ -466,6 +474,7 @@ export class LiveReplica implements Followed {
       store,
       layout,
       replica,
+      probing,
       signal: this.#pages.signal,
       onLocked: () => this.#logged = 0,
       onNotice,
@@ -529,7 +538,7 @@ export class LiveReplica implements Followed {
     const file = this.#files.get(request.objectId);
     if (file === undefined) return await this.#serveElsewhere(request);
     try {
-      await this.#pages.load(file, request);
+      await this.#readers.during(this.#pages.load(file, request));
       return "loaded";
     } catch (error) {
       await this.#replan(request.viewId, await this.#goneOf(error, file));
@@ -652,7 +661,9 @@ export class LiveReplica implements Followed {
       relocate: async (enter) => {
         this.#publish(await this.#states.relocate(this.#states.newest!, enter));
         this.#files.sweep();
+        this.#meter.carry(this.id);
       },
+      quiet: (ms) => this.#readers.quiet(ms),
       leave: () => this.#leaveLocal(),
       use: (files, act) => this.#files.use(files, this.#request(), act),
       replan: (viewId, cause) => this.#replan(viewId, cause),
