@@ -135,6 +135,13 @@ uint64_t lsCrc(uint64_t c, const uint8_t *a, size_t n){
   return crcUpdate(c, a, n);
 }
 
+/* CRC-64/ISO of a[0..n). */
+int ls_crc64(const uint8_t *a, int n, uint64_t *aOut){
+  if( n<0 ) return LS_MISUSE;
+  aOut[0] = ~lsCrc(~(uint64_t)0, a, (size_t)n);
+  return 0;
+}
+
 /* Length of the LZ4 frame at a[0..nMax): its header and its blocks walked; 0 when it does not fit. */
 static uint64_t lz4FrameLength(const uint8_t *a, uint64_t nMax){
   uint64_t n = 7;

@@ -112,6 +112,7 @@ LS_API int ls_replica_view(int iReplica, uint64_t *aOut);
 LS_API int ls_replica_ticket(int iReplica, int msTimeout, const char *zMoment);
 LS_API int ls_open_error(uint8_t *aOut, int nOut);
 LS_API int ls_replica_polled(int iReplica, const char *zWhy);
+LS_API int ls_replica_seen(int iReplica, uint64_t msAgo);
 LS_API int ls_replica_lag(int iReplica, uint64_t *aOut);
 LS_API int ls_replica_limit(int iReplica, int msStaleMax);
 LS_API int ls_replica_block(int iReplica, const char *zWhy);
@@ -185,6 +186,7 @@ LS_API int ls_pool_bytes(uint64_t *aOut);
 
 /* Codec. */
 LS_API int ls_fault(uint8_t *aOut, int nOut);
+LS_API int ls_crc64(const uint8_t *a, int n, uint64_t *aOut);
 LS_API int ls_file_verify(const uint8_t *aByte, int nByte);
 LS_API int ls_lz4_compress(const uint8_t *aSrc, int nSrc, uint8_t *aDst, int nDst);
 LS_API int ls_lz4_block(const uint8_t *aSrc, int nSrc, uint8_t *aDst, int nDst);

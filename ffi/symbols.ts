@@ -70,6 +70,8 @@ export const symbols = {
   ls_open_error: { parameters: ["buffer", "i32"], result: "i32" },
   // int ls_replica_polled(int iReplica, const char *zWhy)
   ls_replica_polled: { parameters: ["i32", "buffer"], result: "i32" },
+  // int ls_replica_seen(int iReplica, uint64_t msAgo)
+  ls_replica_seen: { parameters: ["i32", "u64"], result: "i32" },
   // int ls_replica_lag(int iReplica, uint64_t *aOut)
   ls_replica_lag: { parameters: ["i32", "buffer"], result: "i32" },
   // int ls_replica_limit(int iReplica, int msStaleMax)
@@ -178,6 +180,8 @@ export const symbols = {
   ls_pool_bytes: { parameters: ["buffer"], result: "i32" },
   // int ls_fault(uint8_t *aOut, int nOut)
   ls_fault: { parameters: ["buffer", "i32"], result: "i32" },
+  // int ls_crc64(const uint8_t *a, int n, uint64_t *aOut)
+  ls_crc64: { parameters: ["buffer", "i32", "buffer"], result: "i32" },
   // int ls_file_verify(const uint8_t *aByte, int nByte)
   ls_file_verify: { parameters: ["buffer", "i32"], result: "i32" },
   // int ls_lz4_compress(const uint8_t *aSrc, int nSrc, uint8_t *aDst, int nDst)

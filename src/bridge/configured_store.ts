@@ -4,6 +4,11 @@
  * @module
  */
 import type { Native } from "../../ffi/native.ts";
+import { CacheFolder } from "../cache/cache_folder.ts";
+import { CachingStore } from "../cache/caching_store.ts";
+import { LastStates } from "../cache/last_states.ts";
+import { RangeCache } from "../cache/range_cache.ts";
+import { shimChecksum } from "../cache/range_file.ts";
 import { StorageError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { Environment, ReplicaConfig } from "../options.ts";
@@ -89,8 +94,26 @@ export async function openConfiguredStore(
     });
   for (const prefix of location.prefixes.length > 1 ? location.prefixes : []) {
     const store = await open(prefix);
-    if (await holdsFiles(store, location, signal)) return store;
+    if (await holdsFiles(store, location, signal)) return withCache(store, config, prefix, native, hooks);
     await store.close();
   }
-  return await open(location.prefixes[0]);
+  const [prefix] = location.prefixes;
+  return withCache(await open(prefix), config, prefix, native, hooks);
+}
+
+/** The store with a disk cache in front, where there is to be one. */
+function withCache(
+  store: WritableStore,
+  { cacheDir, cacheDirBytesMax: bytesMax, location }: ReplicaConfig,
+  prefix: string | undefined,
+  native: Native,
+  { log }: StoreHooks,
+): WritableStore {
+  if (cacheDir === undefined) return store;
+  const folder = new CacheFolder(cacheDir);
+  // Buckets of one name at two endpoints are two places.
+  const place = [store.name, location.scheme === "s3" ? location.endpoint : "", prefix ?? ""].join("\n");
+  const onNotice = (text: string) => log?.warn(text);
+  const cache = new RangeCache({ folder, place, bytesMax, checksum: shimChecksum(native), onNotice });
+  return new CachingStore(store, cache, new LastStates(folder, place, onNotice));
 }
