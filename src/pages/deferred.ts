@@ -11,6 +11,9 @@ import type { FrameRange } from "./frames.ts";
 const CONNECTIONS_MAX = 256;
 const GUESSES_MAX = 64;
 
+/** In place of a connection: what is guessed at the opening. */
+const NOBODY = 0;
+
 /** A range that was guessed. */
 export interface Guess {
   readonly file: PlanFile;
@@ -21,14 +24,23 @@ export interface Guess {
 export class Deferred {
   readonly #guesses = new Map<number, Guess[]>();
 
-  /** A connection wanted a page; gives what was guessed for it once that page is not on disk. */
+  /** A connection wanted a page; gives what was guessed for it, and for nobody, once that page is not on disk. */
   wanted(connection: number, isLocal: boolean): readonly Guess[] {
-    const guesses = this.#guesses.get(connection);
-    this.#guesses.delete(connection); // so that it becomes the newest
-    if (!isLocal) return guesses ?? [];
-    this.#guesses.set(connection, guesses ?? []);
+    if (isLocal) this.serveLocally(connection);
+    return isLocal ? [] : [...this.#takeAll(NOBODY), ...this.#takeAll(connection)];
+  }
+
+  /** From now on a connection is served from disk. */
+  serveLocally(connection: number): void {
+    const guesses = this.#takeAll(connection); // so that it becomes the newest
+    this.#guesses.set(connection, guesses);
     if (this.#guesses.size > CONNECTIONS_MAX) this.#guesses.delete(this.#guesses.keys().next().value!);
-    return [];
+  }
+
+  #takeAll(connection: number): Guess[] {
+    const guesses = this.#guesses.get(connection) ?? [];
+    this.#guesses.delete(connection);
+    return guesses;
   }
 
   /** Takes a guess where its connection is served from disk; false where it is to be fetched now. */

@@ -179,6 +179,7 @@ export class PageLoader {
 
   /** Has a range fetched in as many flights as it takes; gives the bytes that they move. */
   #queue(file: PlanFile, range: FrameRange, reader: PageReader): number {
+    if (this.#store.holds && this.#store.counts.get === 0) this.#deferred.serveLocally(reader.connection);
     let bytes = 0;
     for (let rest = range; rest.count > 0;) {
       const next = this.#partOf(file, rest, reader);
