@@ -93,6 +93,7 @@ export class PageLoader {
   readonly #queued: Flight[] = [];
   readonly #abort = new AbortController();
   #aheadCount = 0;
+  #hasFetched = false;
 
   constructor({ native, store, intake, replicaId, cacheBytesMax = Infinity }: PageLoaderOptions) {
     this.#replicaId = replicaId;
@@ -177,9 +178,14 @@ export class PageLoader {
     this.#startQueued();
   }
 
+  /** Whether nothing was fetched from storage up to now, the files' indexes neither. */
+  get #isAllLocal(): boolean {
+    return !this.#hasFetched && this.#store.holds !== undefined && this.#store.counts.get === 0;
+  }
+
   /** Has a range fetched in as many flights as it takes; gives the bytes that they move. */
   #queue(file: PlanFile, range: FrameRange, reader: PageReader): number {
-    if (this.#store.holds && this.#store.counts.get === 0) this.#deferred.serveLocally(reader.connection);
+    if (this.#isAllLocal) this.#deferred.serveLocally(reader.connection);
     let bytes = 0;
     for (let rest = range; rest.count > 0;) {
       const next = this.#partOf(file, rest, reader);
@@ -391,6 +397,7 @@ export class PageLoader {
     flight.isStarted = true;
     const isAhead = flight.wanted === undefined;
     if (isAhead) this.#aheadCount++;
+    if (!flight.isLocal) this.#hasFetched = true;
     const count = (counter: "getRequests" | "bytes" | "aheadPages", amount: number) =>
       addToConnection(this.#native, this.#replicaId, flight.connection, counter, amount);
     count("getRequests", flight.isLocal ? 0 : 1);

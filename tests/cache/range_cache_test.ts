@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import {
   existsSync,
   mkdirSync,
@@ -25,6 +26,22 @@ import { until } from "../replica/following.ts";
 const MiB = 1024 * 1024;
 const OF = { key: "0009/a.ltx", etag: "e1", size: 100_000_000 };
 const checksum = shimChecksum(await loadNative(findShim()));
+
+/** Why no file system can be mounted here; false where one can. */
+const noMount = mountFault();
+
+function mountFault(): string | false {
+  const { status } = spawnSync("sh", [
+    "-c",
+    'f=$(mktemp -d) && mount -t tmpfs -o size=64k tmpfs "$f" && umount "$f"; s=$?; rmdir "$f"; exit $s',
+  ]);
+  return status === 0 ? false : "No file system of a few KiB can be mounted here";
+}
+
+function command(name: string, ...args: string[]): void {
+  const { status, stderr } = spawnSync(name, args);
+  assert.equal(status, 0, String(stderr));
+}
 
 function bytesOf(size: number, seed = 1): Uint8Array {
   let x = seed >>> 0;
@@ -329,6 +346,37 @@ test("RangeCache: a full disk is told once, and what is there is read on", () =>
       /Cannot keep what was fetched in ".*": ENOSPC: .*what is there is used all the same/,
     );
   }));
+
+test(
+  "RangeCache on a disk of 256 KiB that is full, then cannot be written to",
+  { skip: noMount },
+  () =>
+    withFolder(async (place) => {
+      const disk = join(place.path, "disk");
+      mkdirSync(disk);
+      command("mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", disk);
+      try {
+        const folder = new CacheFolder(disk);
+        const cache = place.make({ folder });
+        for (let i = 0; i < 30; i++) await keep(cache, i * 20_000, bytesOf(20_000, i));
+        assert.match(place.notices.join("\n"), /^Cannot keep what was fetched in ".*": .*(ENOSPC|no space)/i);
+        assert.deepEqual(readdirSync(folder.unfinished), []);
+        const isThere = (other: RangeCache, i: number) =>
+          other.holds(OF, { offset: i * 20_000, size: 20_000 });
+        const count = Array.from({ length: 30 }, (_, i) => i).filter((i) => isThere(cache, i)).length;
+        assert.ok(count >= 5 && count < 30, `${count} of 30`);
+        command("mount", "-o", "remount,ro", disk);
+        const other = place.make({ folder });
+        assert.deepEqual(await other.read(OF, { offset: 0, size: 20_000 }), bytesOf(20_000, 0));
+        await keep(other, 29 * 20_000, bytesOf(20_000, 29));
+        assert.equal(isThere(other, 29), false);
+        assert.match(place.notices.at(-1)!, /EROFS|read-only/i);
+        assert.equal(place.notices.length, 2);
+      } finally {
+        command("umount", disk);
+      }
+    }),
+);
 
 test("RangeCache: where no folder can be made nothing is kept, and nothing fails", () =>
   withFolder(async (place) => {

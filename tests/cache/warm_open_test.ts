@@ -1,10 +1,11 @@
 /** What a second process asks storage for, where the first one has left a cache. */
 import assert from "node:assert/strict";
-import { readdirSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { Replica } from "../../mod.ts";
 import { noiseSql } from "../replica/drivers.ts";
+import { Random } from "../support/random.ts";
 import { CachedPlace } from "./cached_place.ts";
 
 const QUERIES = {
@@ -87,6 +88,48 @@ test("cacheDir: transactions that came by name while it was followed are there f
       assert.equal(replica.txid, BigInt(place.folder.txid));
       assert.deepEqual([place.s3.count("LIST"), place.s3.count("GET")], [1, 0]);
     });
+  }));
+
+test("cacheDir: damaged files are fetched again, and never show", () =>
+  CachedPlace.with(async (place) => {
+    fill(place);
+    place.push();
+    const wanted = place.folder.rows(QUERIES.join);
+    await place.with({}, async (_replica, rows) => assert.deepEqual(await rows(QUERIES.join), wanted));
+    const objects = join(place.cacheDir, "objects");
+    const random = new Random(11);
+    const files = readdirSync(objects, { recursive: true, withFileTypes: true }).filter((entry) =>
+      entry.isFile()
+    );
+    assert.ok(files.length > 10);
+    for (const { parentPath, name } of files) {
+      const path = join(parentPath, name);
+      const bytes = readFileSync(path);
+      bytes[random.next(bytes.length)]! ^= 1 << random.next(8);
+      writeFileSync(path, bytes);
+    }
+    for (let round = 0; round < 3; round++) {
+      place.s3.log.length = 0;
+      await place.with({}, async (_replica, rows) => assert.deepEqual(await rows(QUERIES.join), wanted));
+      if (round === 0) assert.ok(place.s3.count("GET") > 0);
+    }
+    assert.equal(place.s3.count("GET"), 0);
+  }));
+
+test("cacheDir: what a writer stores is there for the next process", () =>
+  CachedPlace.with(async (place) => {
+    const writing = { write: true, bufferPath: join(place.cacheDir, "log"), compact: false };
+    const replica = await place.open(writing);
+    const db = replica.connect();
+    db.exec("CREATE TABLE t (x); INSERT INTO t VALUES (1)");
+    db.close();
+    await replica.close();
+    place.s3.log.length = 0;
+    await place.with(
+      {},
+      async (_replica, rows) => assert.deepEqual(await rows("SELECT x FROM t"), [{ x: 1 }]),
+    );
+    assert.deepEqual([place.s3.count("LIST"), place.s3.count("GET")], [1, 0]);
   }));
 
 test("cacheDir: a budget is spent on requests, not on what is on disk", () =>

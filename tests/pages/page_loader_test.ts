@@ -328,3 +328,63 @@ test("PageLoader.close() ends what is under way and what is queued with its reas
   await turn();
   assert.equal(held.reads.length, 49);
 });
+
+/** A file of which some frames are on disk, and a store that says so. */
+function placeWithDisk(
+  isLocal: (frame: number) => boolean,
+  frameCount = 200,
+): LoadingPlace & { gets: number } {
+  const place = { ...loadingPlace(frameCount), gets: 1 };
+  const holds = (_of: unknown, { offset, size }: { offset: number; size: number }) => {
+    const first = (offset - FRAMES_START) / FRAME_SIZE;
+    return Array.from({ length: size / FRAME_SIZE }, (_, i) => isLocal(first + i)).every(Boolean);
+  };
+  const counts = {
+    get get() {
+      return place.gets;
+    },
+  };
+  Object.assign(place.held.store, { holds, counts });
+  return place;
+}
+
+test("PageLoader: a flight is all from disk or all from storage, and from disk it is no round trip", async () => {
+  const { held, loader, file } = placeWithDisk((frame) => frame >= 55 && frame < 65);
+  const loads = [50, 57].map((frame) => loader.load(file, frame, reader(3)));
+  assert.deepEqual(held.frames, [[50, 5], [57, 8]]);
+  held.reads.forEach(({ answer }) => answer());
+  assert.deepEqual(await Promise.all(loads), [4, 3]);
+});
+
+test("PageLoader.loadAhead() splits what is partly on disk", () => {
+  const place = placeWithDisk((frame) => frame >= 20 && frame < 40);
+  ahead(place, pagesOf(0, 64));
+  assert.deepEqual(place.held.frames, [[0, 20], [20, 20], [40, 24]]);
+});
+
+test("PageLoader: a reader served from disk has no guesses fetched until it needs storage itself", async () => {
+  const place = placeWithDisk((frame) => frame < 100);
+  const { held, loader, file, fileOf } = place;
+  const local = reader();
+  const load = loader.load(file, 10, local);
+  held.reads[0]!.answer();
+  assert.equal(await load, 0);
+  const pgnos = pagesOf(95, 30);
+  loader.loadAhead({ ...local, viewId: VIEW_ID, pgnos }, fileOf);
+  assert.deepEqual(held.frames.slice(1), [[95, 5]]);
+  const far = loader.load(file, 180, local);
+  assert.deepEqual(held.frames.slice(2), [[180, 16], [100, 25]]);
+  held.reads.forEach(({ answer }) => answer());
+  assert.equal(await far, 1);
+});
+
+test("PageLoader: while nothing was fetched at all, what is guessed for nobody waits for the first who needs storage", () => {
+  const place = placeWithDisk((frame) => frame < 100);
+  place.gets = 0;
+  const { held, loader, file, fileOf } = place;
+  loader.loadAhead({ viewId: VIEW_ID, connection: 0, depth: 0, pgnos: [1, 151] }, fileOf);
+  assert.deepEqual(held.frames, [[0, 1]]);
+  void loader.load(file, 120, reader()).catch(() => {});
+  assert.deepEqual(held.frames.slice(1), [[120, 16], [150, 1]]);
+  loader.close(new Error("the test has ended"));
+});
