@@ -7,7 +7,7 @@ import { type FileHandle, open, readdir, unlink, utimes } from "node:fs/promises
 import { codeOf } from "../storage/folder_fault.ts";
 import type { ByteRange, ObjectIdentity } from "../storage/object_store.ts";
 import { CacheBound } from "./cache_bound.ts";
-import { CacheFolder, objectName, parseRangeName } from "./cache_folder.ts";
+import { type CacheFolder, objectName, parseRangeName } from "./cache_folder.ts";
 import { areWhole, BLOCK_SIZE, type Checksum, decodeHead, encodeRangeFile, headSize } from "./range_file.ts";
 import { RangeSet } from "./range_set.ts";
 

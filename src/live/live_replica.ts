@@ -230,7 +230,7 @@ export class LiveReplica implements Followed {
     stale: StaleOpening,
     request: RequestOptions,
   ): Promise<{ listing: Listing; stale: StaleOpening }> {
-    const { plan, txid, files } = stale.state;
+    const { plan, files } = stale.state;
     try {
       await this.#openPlan(plan, { files: [...files], depth: 0 }, fromDisk(request));
     } catch (error) {

@@ -81,7 +81,7 @@ export class CachedPlace {
   /** Opens the replica, gives it to `use` with what asks a connection of it, and closes it. */
   async with(
     options: OpenOptions,
-    use: (replica: Replica, rows: (sql: string) => Promise<Row[]>) => Promise<void>,
+    use: (replica: Replica, rows: (sql: string) => Promise<Row[]>) => Promise<void> | void,
   ): Promise<void> {
     const replica = await this.open(options);
     const reader = await Reader.start({ shared: replica.share() });

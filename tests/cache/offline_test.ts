@@ -64,7 +64,7 @@ test('offline "serve-stale": 503 is an outage, 403 and 404 are answers', () =>
       place.s3.options.faults = new FaultSchedule([{ fault: { kind: "status", status, code } }]);
     };
     answer(503, "ServiceUnavailable");
-    await place.with(STALE, async (replica) => assert.equal(replica.txid, 6n));
+    await place.with(STALE, (replica) => assert.equal(replica.txid, 6n));
     for (const [status, code] of [[403, "AccessDenied"], [404, "NoSuchBucket"]] as const) {
       answer(status, code);
       await assert.rejects(place.open(STALE), new RegExp(code));
@@ -147,7 +147,7 @@ test("offline: a clock that was set back makes nothing younger than now", () =>
     await prepare(place);
     age(place, -3_600_000);
     await place.gate.set("shut");
-    await place.with(STALE, async (replica) => assert.ok(replica.lagMs < 60_000, `${replica.lagMs}`));
+    await place.with(STALE, (replica) => assert.ok(replica.lagMs < 60_000, `${replica.lagMs}`));
   }));
 
 /** Opens offline, lets `change` happen, and waits for the state it made to be seen by itself. */

@@ -84,7 +84,7 @@ test("cacheDir: transactions that came by name while it was followed are there f
       }
     });
     place.s3.log.length = 0;
-    await place.with({}, async (replica) => {
+    await place.with({}, (replica) => {
       assert.equal(replica.txid, BigInt(place.folder.txid));
       assert.deepEqual([place.s3.count("LIST"), place.s3.count("GET")], [1, 0]);
     });
