@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { appendFile, readdir, rmdir, stat, truncate, unlink } from "node:fs/promises";
+import { appendFile, readdir, rmdir, stat, truncate, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { CacheFolder } from "./cache_folder.ts";
 
@@ -11,16 +11,32 @@ import type { CacheFolder } from "./cache_folder.ts";
 export const BLOCK: number = 4096;
 
 /**
- * Shares of the bound: what may be there after a look without anything being removed, and what is left where there was more;
- * what all processes together may add before one of them looks again, and what one may before it tells the others.
+ * Shares of the bound: how full the cache seems when it is looked through, how full it may be then without anything being
+ * removed, and what is left where it was fuller; and what a process may add before it tells the others.
  */
+const FULL = 15 / 16;
 const KEPT_MAX = 7 / 8;
 const KEPT = 13 / 16;
-const ADDED_MAX = 1 / 16;
 const ADDED_UNTOLD = 1 / 64;
 
-/** Files looked at at the same time. */
-const LOOKS_AT_ONCE = 16;
+/** What one may add untold whatever the bound: it is forgotten when the process is killed. */
+const UNTOLD_MAX = 256 * 1024;
+
+/** How often it is asked whether another process has made room, and how long one may take to look through, in ms. */
+const ASK_MS = 100;
+const LOOKING_MS = 30_000;
+
+/** How often it is looked through even where nobody has added much, in ms. */
+const LOOKED_MS = 86_400_000;
+
+/** Files looked at at the same time: reads go beside. */
+const LOOKS_AT_ONCE = 4;
+
+/** How long a process lives before it looks, in ms: its opening comes first. Those that live shorter look when they end. */
+const FIRST_LOOK_MS = 1_000;
+
+/** How long a look that is due when a process ends may take, in ms; what it leaves is left to the next. */
+const LAST_LOOK_MS = 1_000;
 
 /** An unfinished file this old was left by a process that ended, in ms. */
 const ABANDONED_MS = 10 * 60_000;
@@ -50,32 +66,75 @@ export function diskBytes(size: number): number {
 /** The bound of one cache, as one of its processes keeps it. */
 export class CacheBound {
   readonly #options: CacheBoundOptions;
+  readonly #first: ReturnType<typeof setTimeout>;
   #looking: Promise<void> | undefined;
+  #alone: Promise<void> | undefined;
   /** Added since the others were told. */
   #untold = 0;
-  /** Added while it is being looked through. */
-  #added = 0;
-  #isClosed = false;
+  /** So much was added by all that the cache has to be looked through before there is more. */
+  #isDue = false;
+  #askedMs = -Infinity;
+  /** When a look must be over. */
+  #endMs = Infinity;
 
   constructor(options: CacheBoundOptions) {
     this.#options = options;
+    this.#first = setTimeout(() => void this.#lookAgain(), FIRST_LOOK_MS);
   }
 
-  /** Whether nothing more should be written until some was removed. */
+  /** Whether nothing more should be written until some was removed, by whichever process. */
   get isFull(): boolean {
-    return this.#looking !== undefined && this.#added > this.#options.bytesMax * ADDED_MAX;
+    if (this.#isDue && performance.now() - this.#askedMs > ASK_MS) void this.#ask();
+    return this.#isDue;
   }
 
-  /** A file came. Looks through the cache when all processes together have written much. */
+  /** A file came. */
   async wrote(size: number): Promise<void> {
-    const { folder, bytesMax } = this.#options;
     this.#untold += diskBytes(size);
-    this.#added += diskBytes(size);
-    if (this.#untold < bytesMax * ADDED_UNTOLD) return;
+    if (this.#untold < Math.min(this.#options.bytesMax * ADDED_UNTOLD, UNTOLD_MAX)) return;
+    await this.#tell();
+    await this.#ask();
+  }
+
+  /** Tells the others what was added. */
+  async #tell(): Promise<void> {
     const blocks = Math.ceil(this.#untold / BLOCK);
     this.#untold = 0;
-    await appendFile(folder.growth, new Uint8Array(blocks), { mode: 0o600 });
-    if ((await stat(folder.growth)).size * BLOCK >= bytesMax * ADDED_MAX) void this.look();
+    await appendFile(this.#options.folder.total, new Uint8Array(blocks), { mode: 0o600 });
+  }
+
+  /** Asks how full the cache seems, and looks where it is time and nobody else does. */
+  async #ask(): Promise<void> {
+    const { folder, bytesMax } = this.#options;
+    this.#askedMs = performance.now();
+    const { size } = await stat(folder.total).catch(() => ({ size: 0 }));
+    this.#isDue = size * BLOCK >= bytesMax * FULL;
+    if (this.#isDue) void this.#lookAlone();
+  }
+
+  /** Looks where it was never done, or long ago: what others were told may be wrong by now. */
+  async #lookAgain(): Promise<void> {
+    const { mtimeMs } = await stat(this.#options.folder.looked).catch(() => ({ mtimeMs: -Infinity }));
+    if (Math.abs(Date.now() - mtimeMs) > LOOKED_MS) await this.#lookAlone();
+  }
+
+  /** Looks unless another process is just looking. */
+  #lookAlone(): Promise<void> {
+    this.#alone ??= this.#lookOnce().finally(() => this.#alone = undefined);
+    return this.#alone;
+  }
+
+  async #lookOnce(): Promise<void> {
+    const { looking } = this.#options.folder;
+    try {
+      const { mtimeMs } = await stat(looking).catch(() => ({ mtimeMs: -Infinity }));
+      if (Math.abs(Date.now() - mtimeMs) > LOOKING_MS) await unlink(looking).catch(() => {});
+      await writeFile(looking, "", { mode: 0o600, flag: "wx" });
+    } catch {
+      return; // another one does, or nothing can be written here
+    }
+    await this.look();
+    await unlink(looking).catch(() => {});
   }
 
   /** Looks through the cache now, and removes what is too much; fails for no reason. */
@@ -85,23 +144,36 @@ export class CacheBound {
   }
 
   async #look(): Promise<void> {
-    const { folder, bytesMax } = this.#options;
-    this.#added = 0;
-    await truncate(folder.growth).catch(() => {});
+    const { folder } = this.#options;
     await this.#removeAbandoned();
-    const files = await this.#list();
+    const total = await this.#removeOldest(await this.#list());
+    if (this.#isOver) return; // another process will find that it is time
+    await writeFile(folder.looked, "", { mode: 0o600 });
+    await writeFile(folder.total, "", { mode: 0o600 });
+    await truncate(folder.total, total / BLOCK);
+    this.#isDue = false;
+  }
+
+  get #isOver(): boolean {
+    return performance.now() > this.#endMs;
+  }
+
+  /** Gives what is left, in bytes. */
+  async #removeOldest(files: CachedFile[]): Promise<number> {
+    const { folder, bytesMax, onRemoved } = this.#options;
     let total = files.reduce((sum, { bytes }) => sum + bytes, 0);
-    if (total <= bytesMax * KEPT_MAX) return;
+    if (total <= bytesMax * KEPT_MAX) return total;
     files.sort((a, b) => a.usedMs - b.usedMs);
     const objects = new Set<string>();
     for (const file of files) {
-      if (total <= bytesMax * KEPT || this.#isClosed) break;
+      if (total <= bytesMax * KEPT || this.#isOver) break;
       await unlink(file.path).catch(() => {});
-      this.#options.onRemoved(file.object, file.name);
+      onRemoved(file.object, file.name);
       objects.add(file.object);
       total -= file.bytes;
     }
     for (const object of objects) await rmdir(folder.objectPath(object)).catch(() => {}); // only an empty one goes
+    return total;
   }
 
   async #list(): Promise<CachedFile[]> {
@@ -111,7 +183,7 @@ export class CacheBound {
       for (const object of await namesIn(join(folder.objects, digits))) {
         const path = join(folder.objects, digits, object);
         const names = await namesIn(path);
-        for (let first = 0; first < names.length && !this.#isClosed; first += LOOKS_AT_ONCE) {
+        for (let first = 0; first < names.length && !this.#isOver; first += LOOKS_AT_ONCE) {
           const some = names.slice(first, first + LOOKS_AT_ONCE);
           const found = await Promise.all(
             some.map((name) => lookAt({ object, name, path: join(path, name) })),
@@ -132,9 +204,15 @@ export class CacheBound {
     }
   }
 
-  /** Ends a look that is under way. */
+  /** Tells the others what was added, and looks once more where that is due. */
   async close(): Promise<void> {
-    this.#isClosed = true;
+    clearTimeout(this.#first);
+    this.#endMs = performance.now() + LAST_LOOK_MS;
+    if (this.#untold > 0) {
+      await this.#tell().catch(() => {});
+      await this.#ask();
+    }
+    await this.#alone;
     await this.#looking;
   }
 }

@@ -34,9 +34,19 @@ export class CacheFolder {
     return join(this.path, "tmp");
   }
 
-  /** As many bytes as blocks were written by all processes since one of them looked through the cache. */
-  get growth(): string {
-    return join(this.path, "growth");
+  /** Has a byte for each block of 4 KiB that is kept, as far as processes have told since one of them looked. */
+  get total(): string {
+    return join(this.path, "total");
+  }
+
+  /** When one of them has looked through all of it. */
+  get looked(): string {
+    return join(this.path, "looked");
+  }
+
+  /** Is there while one of them does so. */
+  get looking(): string {
+    return join(this.path, "looking");
   }
 
   objectPath(object: string): string {

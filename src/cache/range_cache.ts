@@ -85,7 +85,6 @@ export class RangeCache {
     this.#options = options;
     const onRemoved = (object: string, name: string) => this.#forget(this.#byName.get(object), name);
     this.#bound = new CacheBound({ folder, bytesMax, onRemoved });
-    void this.#bound.look();
   }
 
   /** Whether a range is on disk as a whole, as far as is known by now. */
@@ -277,6 +276,7 @@ export class RangeCache {
       const part = bytes.subarray(at, at + FILE_BYTES_MAX);
       const range = { offset: offset + at, size: part.length };
       if (object.ranges.cover(range)) continue;
+      if (this.#bound.isFull) return;
       const file = encodeRangeFile({ object: object.name, ...range }, part, checksum);
       await write(folder.rangePath(object.name, range), file);
       object.ranges.add(range);
