@@ -17,7 +17,7 @@ export const BLOCK: number = 4096;
 const FULL = 15 / 16;
 const KEPT_MAX = 7 / 8;
 const KEPT = 13 / 16;
-const ADDED_UNTOLD = 1 / 64;
+const ADDED_UNTOLD = 1 / 256;
 
 /** What one may add untold whatever the bound: it is forgotten when the process is killed. */
 const UNTOLD_MAX = 256 * 1024;
@@ -84,7 +84,8 @@ export class CacheBound {
 
   /** Whether nothing more should be written until some was removed, by whichever process. */
   get isFull(): boolean {
-    if (this.#isDue && performance.now() - this.#askedMs > ASK_MS) void this.#ask();
+    const isAsked = !this.#isDue && this.#askedMs > -Infinity;
+    if (!isAsked && performance.now() - this.#askedMs > ASK_MS) void this.#ask();
     return this.#isDue;
   }
 
@@ -105,11 +106,14 @@ export class CacheBound {
 
   /** Asks how full the cache seems, and looks where it is time and nobody else does. */
   async #ask(): Promise<void> {
-    const { folder, bytesMax } = this.#options;
     this.#askedMs = performance.now();
-    const { size } = await stat(folder.total).catch(() => ({ size: 0 }));
-    this.#isDue = size * BLOCK >= bytesMax * FULL;
+    this.#isDue = await this.#told() * BLOCK >= this.#options.bytesMax * FULL;
     if (this.#isDue) void this.#lookAlone();
+  }
+
+  /** Blocks that all have told of. */
+  async #told(): Promise<number> {
+    return (await stat(this.#options.folder.total).catch(() => ({ size: 0 }))).size;
   }
 
   /** Looks where it was never done, or long ago: what others were told may be wrong by now. */
@@ -145,12 +149,14 @@ export class CacheBound {
 
   async #look(): Promise<void> {
     const { folder } = this.#options;
+    const before = await this.#told();
     await this.#removeAbandoned();
     const total = await this.#removeOldest(await this.#list());
     if (this.#isOver) return; // another process will find that it is time
     await writeFile(folder.looked, "", { mode: 0o600 });
-    await writeFile(folder.total, "", { mode: 0o600 });
-    await truncate(folder.total, total / BLOCK);
+    const since = Math.max(0, await this.#told() - before); // some of it may count twice, none goes uncounted
+    await appendFile(folder.total, "", { mode: 0o600 });
+    await truncate(folder.total, total / BLOCK + since);
     this.#isDue = false;
   }
 
