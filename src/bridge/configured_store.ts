@@ -7,6 +7,7 @@ import type { Native } from "../../ffi/native.ts";
 import { CacheFolder } from "../cache/cache_folder.ts";
 import { CachingStore } from "../cache/caching_store.ts";
 import { LastStates } from "../cache/last_states.ts";
+import { BRIEFLY, isOutage, lastStatesOf } from "../cache/offline.ts";
 import { RangeCache } from "../cache/range_cache.ts";
 import { shimChecksum } from "../cache/range_file.ts";
 import { StorageError } from "../errors.ts";
@@ -15,7 +16,7 @@ import type { Environment, ReplicaConfig } from "../options.ts";
 import { type Credentials, CredentialsSource } from "../storage/credentials.ts";
 import { loadFetch } from "../storage/fetch_function.ts";
 import { GENERATIONS_PREFIX, levelPrefix } from "../storage/layout.ts";
-import type { ObjectStore, WritableStore } from "../storage/object_store.ts";
+import type { ObjectStore, RequestOptions, WritableStore } from "../storage/object_store.ts";
 import { openStore, type OpenStoreOptions } from "../storage/open_store.ts";
 import type { ReplicaLocation } from "../storage/replica_url.ts";
 
@@ -49,16 +50,31 @@ function fetchInit(location: ReplicaLocation, native: Native): OpenStoreOptions[
 async function holdsFiles(
   store: ObjectStore,
   location: ReplicaLocation,
-  signal: AbortSignal,
+  options: RequestOptions,
 ): Promise<boolean> {
   const places = [levelPrefix(location.layout, 0), levelPrefix(location.layout, 9), GENERATIONS_PREFIX];
   const found = await Promise.all(places.map(async (place) => {
-    for await (const page of store.list(place, { signal })) {
+    for await (const page of store.list(place, options)) {
       if (page.length > 0) return true;
     }
     return false;
   }));
   return found.includes(true);
+}
+
+/** The same where a last state would do: in an outage, whether there is one. */
+async function heldFiles(
+  store: WritableStore,
+  { location, offline }: ReplicaConfig,
+  signal: AbortSignal,
+): Promise<boolean> {
+  if (offline === "error") return await holdsFiles(store, location, { signal });
+  try {
+    return await holdsFiles(store, location, { ...BRIEFLY, signal });
+  } catch (error) {
+    if (!isOutage(error)) throw error;
+    return await lastStatesOf(store)?.load() !== undefined;
+  }
 }
 
 /**
@@ -82,8 +98,8 @@ export async function openConfiguredStore(
     if (next !== undefined && next !== "anonymous") source?.push(toCredentials(next));
   });
   const fetch = config.fetch && await loadFetch(config.fetch, signal);
-  const open = (prefix: string | undefined) =>
-    openStore(location, {
+  const open = async (prefix: string | undefined) => {
+    const store = await openStore(location, {
       credentials: source ?? (credentials as "anonymous" | undefined),
       env: environment,
       prefix,
@@ -92,13 +108,14 @@ export async function openConfiguredStore(
       totalTimeoutMs: config.requestTimeoutMs,
       log: hooks.log,
     });
+    return withCache(store, config, prefix, native, hooks);
+  };
   for (const prefix of location.prefixes.length > 1 ? location.prefixes : []) {
     const store = await open(prefix);
-    if (await holdsFiles(store, location, signal)) return withCache(store, config, prefix, native, hooks);
+    if (await heldFiles(store, config, signal)) return store;
     await store.close();
   }
-  const [prefix] = location.prefixes;
-  return withCache(await open(prefix), config, prefix, native, hooks);
+  return await open(location.prefixes[0]);
 }
 
 /** The store with a disk cache in front, where there is to be one. */

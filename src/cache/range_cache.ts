@@ -20,6 +20,9 @@ const RANGE_SHARE = 1 / 8;
 /** Ranges that wait to be written take this much at most, in bytes; further ones are not kept. */
 const WAITING_BYTES_MAX = 32 * 1024 * 1024;
 
+/** Files that are written at the same time. */
+const WRITES_AT_ONCE = 4;
+
 /** How often a file that is used is marked as used, in ms. */
 const TOUCH_MS = 60_000;
 
@@ -258,6 +261,10 @@ export class RangeCache {
 
   async #writeAll(): Promise<void> {
     await nextTurn(); // whoever fetched it goes first
+    await Promise.all(Array.from({ length: WRITES_AT_ONCE }, () => this.#writeOn()));
+  }
+
+  async #writeOn(): Promise<void> {
     for (let next = this.#waiting.shift(); next; next = this.#waiting.shift()) {
       this.#waitingBytes -= next.bytes.length;
       try {

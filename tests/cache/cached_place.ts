@@ -17,6 +17,9 @@ import { Gate } from "./gate.ts";
 
 const PREFIX = "db/";
 
+/** How the replica is opened; `path` is where it lies in the bucket. */
+type PlaceOptions = OpenOptions & { path?: string };
+
 /** What a test of the cache is played in. */
 export class CachedPlace {
   readonly folder: ReplicaFolder;
@@ -67,9 +70,9 @@ export class CachedPlace {
   }
 
   /** Opens the replica with the cache. */
-  async open(options: OpenOptions = {}): Promise<Replica> {
+  async open({ path = PREFIX, ...options }: PlaceOptions = {}): Promise<Replica> {
     const { accessKeyId, secretAccessKey, bucket } = this.s3.options;
-    return await openReplica(`s3://${bucket}/${PREFIX}?endpoint=${this.gate.endpoint}`, {
+    return await openReplica(`s3://${bucket}/${path}?endpoint=${this.gate.endpoint}`, {
       credentials: { accessKeyId, secretAccessKey },
       cacheDir: this.cacheDir,
       pollIntervalMs: 0,
@@ -80,7 +83,7 @@ export class CachedPlace {
 
   /** Opens the replica, gives it to `use` with what asks a connection of it, and closes it. */
   async with(
-    options: OpenOptions,
+    options: PlaceOptions,
     use: (replica: Replica, rows: (sql: string) => Promise<Row[]>) => Promise<void> | void,
   ): Promise<void> {
     const replica = await this.open(options);
