@@ -36,6 +36,7 @@ export type {
   CommitEvent,
   ErrorEvent,
   GapEvent,
+  HydrationEvent,
   ReplacedEvent,
   StaleEvent,
   StalePinEvent,
@@ -63,6 +64,7 @@ export {
   BudgetError,
   ConflictError,
   DeadlineError,
+  LocalFileError,
   LtxFormatError,
   ObjectExistsError,
   ObjectGoneError,
@@ -78,3 +80,4 @@ export {
   type StorageErrorDetails,
   WriteLogError,
 } from "./src/errors.ts";
+export type { HydrationState } from "./src/hydration_state.ts";

@@ -135,10 +135,10 @@ uint64_t lsCrc(uint64_t c, const uint8_t *a, size_t n){
   return crcUpdate(c, a, n);
 }
 
-/* CRC-64/ISO of a[0..n). */
-int ls_crc64(const uint8_t *a, int n, uint64_t *aOut){
-  if( n<0 ) return LS_MISUSE;
-  aOut[0] = ~lsCrc(~(uint64_t)0, a, (size_t)n);
+/* Has aInOut[0] go on over further bytes: ~0 before the first, inverted and with its highest bit set it is a file's checksum. */
+int ls_crc_add(const uint8_t *aByte, int nByte, uint64_t *aInOut){
+  if( nByte<0 ) return LS_MISUSE;
+  aInOut[0] = lsCrc(aInOut[0], aByte, (size_t)nByte);
   return 0;
 }
 

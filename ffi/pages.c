@@ -157,12 +157,17 @@ static void framesGive(uint32_t iGroup, uint32_t nGroup){
 
 /* ----------------------------------------------------------------------------------------------- objects */
 
-static LsObject *objectById(int iObject){
+LsObject *lsObjectById(int iObject){
   LsObject *p = NULL;
   pthread_mutex_lock(&ioLock);
   if( iObject>0 && (uint32_t)iObject<nObjectAlloc ) p = apObject[iObject];
   pthread_mutex_unlock(&ioLock);
   return p;
+}
+
+/* Whether a frame's page can be had without a request. */
+static int frameHere(const LsObject *p, uint32_t k){
+  return p->pLocal!=NULL || atomic_load_explicit(&p->aRun[k], memory_order_relaxed)!=0;
 }
 
 /* Finds or makes a free place in a table of pointers; place 0 stays unused. Caller holds ioLock. */
@@ -211,12 +216,14 @@ int ls_object_new(int iReplica, int szPage, uint32_t iCommit, int bSnapshot, uin
   return (int)iPlace;
 }
 
-static uint32_t objectPgno(const LsObject *p, uint32_t k){
+uint32_t lsObjectPgno(const LsObject *p, uint32_t k){
+  if( p->pLocal ) return p->iPage0+k;
   if( p->aPgno ) return p->aPgno[k];
   return k+1 < lsLockPage(p->szPage) ? k+1 : k+2;
 }
 
-static uint64_t objectOffset(const LsObject *p, uint32_t k){
+uint64_t lsObjectOffset(const LsObject *p, uint32_t k){
+  if( p->pLocal ) return (uint64_t)(p->iPage0+k-1)*p->szPage;
   return k>=p->nFrame ? p->iEnd : p->aBase[k>>6] + p->aOffset[k];
 }
 
@@ -259,7 +266,7 @@ static int indexAllocate(LsObject *p, int nIndex){
 /* Checks one entry and keeps it. */
 static int indexEntry(LsObject *p, uint64_t iPgno, uint64_t iOffset, uint64_t nByte){
   uint32_t k = p->nFrame;
-  uint32_t iPrevious = k ? objectPgno(p, k-1) : 0;
+  uint32_t iPrevious = k ? lsObjectPgno(p, k-1) : 0;
   if( iPgno>p->iCommit || iPgno<=iPrevious || iPgno==lsLockPage(p->szPage) || k>=p->nAlloc ){
     lsFaultSet("page index names page %llu after page %u, expected a larger one up to %u and not page %u",
       (unsigned long long)iPgno, iPrevious, p->iCommit, lsLockPage(p->szPage));
@@ -279,8 +286,8 @@ static int indexEntry(LsObject *p, uint64_t iPgno, uint64_t iOffset, uint64_t nB
   p->aOffset[k] = (uint32_t)(iOffset - p->aBase[k>>6]);
   if( p->aPgno ){
     p->aPgno[k] = (uint32_t)iPgno;
-  }else if( objectPgno(p, k)!=iPgno ){
-    lsFaultSet("page index of a snapshot names page %llu, expected %u", (unsigned long long)iPgno, objectPgno(p, k));
+  }else if( lsObjectPgno(p, k)!=iPgno ){
+    lsFaultSet("page index of a snapshot names page %llu, expected %u", (unsigned long long)iPgno, lsObjectPgno(p, k));
     return LS_FORMAT;
   }
   p->nFrame = k+1;
@@ -292,7 +299,7 @@ static int indexEntry(LsObject *p, uint64_t iPgno, uint64_t iOffset, uint64_t nB
 static int indexFinish(LsObject *p){
   uint32_t nGroup = (p->nFrame+63)/64;
   uint32_t iGroup = 0;
-  uint32_t iLast = p->nFrame ? objectPgno(p, p->nFrame-1) : 0;
+  uint32_t iLast = p->nFrame ? lsObjectPgno(p, p->nFrame-1) : 0;
   void *pNew;
   int rc = 0;
   if( p->aPgno && p->nFrame && p->aPgno[0]==1 ){
@@ -330,7 +337,7 @@ static int indexFinish(LsObject *p){
 ** same bytes while it answers 1; 0 means complete and checked.
 */
 int ls_object_index(int iObject, const uint8_t *aIndex, int nIndex, int nMax){
-  LsObject *p = objectById(iObject);
+  LsObject *p = lsObjectById(iObject);
   int i, n;
   if( p==NULL || p->bComplete || nIndex<1 ) return LS_MISUSE;
   if( p->aOffset==NULL ){
@@ -372,37 +379,36 @@ int ls_object_index(int iObject, const uint8_t *aIndex, int nIndex, int nMax){
 }
 
 int ls_object_count(int iObject){
-  LsObject *p = objectById(iObject);
+  LsObject *p = lsObjectById(iObject);
   return p && p->bComplete ? (int)p->nFrame : LS_MISUSE;
 }
 
+/* Views and maps that name an object, and the core. What a local file holds of it does not count. */
 int ls_object_refs(int iObject){
-  LsObject *p = objectById(iObject);
-  return p ? atomic_load(&p->nRef) : LS_MISUSE;
+  LsObject *p = lsObjectById(iObject);
+  return p ? atomic_load(&p->nRef)-(p->nHeld>0) : LS_MISUSE;
 }
 
 int ls_object_offset(int iObject, int iFrame, uint64_t *aOut){
-  LsObject *p = objectById(iObject);
+  LsObject *p = lsObjectById(iObject);
   if( p==NULL || !p->bComplete || iFrame<0 || (uint32_t)iFrame>p->nFrame ) return LS_MISUSE;
-  aOut[0] = objectOffset(p, (uint32_t)iFrame);
+  aOut[0] = lsObjectOffset(p, (uint32_t)iFrame);
   return 0;
 }
 
-static LsView *viewFollow(int iView);
-
 /* Describes up to nMax frames from iFrame on, as view iView (0: the newest) has them, four words each; returns how many. */
 int ls_object_frames(int iObject, int iView, int iFrame, int nMax, uint32_t *aFrame){
-  LsObject *p = objectById(iObject);
+  LsObject *p = lsObjectById(iObject);
   LsView *pView;
   uint32_t k;
   int n = 0;
   if( p==NULL || !p->bComplete || iFrame<0 ) return LS_MISUSE;
-  pView = iView ? viewFollow(iView) : lsReplicaNewest(p->iReplica);
+  pView = iView ? lsViewFollow(iView) : lsReplicaNewest(p->iReplica);
   for(k=(uint32_t)iFrame; k<p->nFrame && n<nMax; k++, n++){
     uint32_t *a = &aFrame[n*4];
-    a[0] = objectPgno(p, k);
-    a[1] = (uint32_t)(objectOffset(p, k+1) - objectOffset(p, k));
-    a[2] = atomic_load_explicit(&p->aRun[k], memory_order_relaxed)!=0;
+    a[0] = lsObjectPgno(p, k);
+    a[1] = (uint32_t)(lsObjectOffset(p, k+1) - lsObjectOffset(p, k));
+    a[2] = (uint32_t)frameHere(p, k);
     a[3] = pView!=NULL && lsViewFrame(pView, a[0])==p->iFirst+k;
   }
   if( pView ) lsViewUnref(pView);
@@ -413,7 +419,7 @@ static LsRun *runById(uint32_t iRun);
 static void runDrop(LsRun *p);
 
 /* Gives up a reference; the last one frees the object with what of it is still in the pool: as a rule nothing. */
-static void objectUnref(LsObject *p){
+void lsObjectUnref(LsObject *p){
   uint32_t k;
   if( atomic_fetch_sub(&p->nRef, 1)!=1 ) return;
   for(k=0; p->nRunHeld>0 && k<p->nFrame; k++){
@@ -436,14 +442,46 @@ static void objectUnref(LsObject *p){
   free(p->aOffset);
   free(p->aBase);
   free((void*)p->aRun);
+  if( p->pLocal ) lsLocalUnref(p->pLocal);
   free(p);
+}
+
+/* A span of a local file: nPage pages from iPage0 on; the caller holds a reference. NULL: no memory, or no ids left. */
+LsObject *lsSpanNew(LsLocal *pLocal, int iReplica, uint32_t szPage, uint32_t iPage0, uint32_t nPage){
+  int iObject = ls_object_new(iReplica, (int)szPage, iPage0+nPage-1, 0, 0);
+  LsObject *p = iObject>0 ? lsObjectById(iObject) : NULL;
+  uint32_t nGroup = (nPage+63)/64, iGroup;
+  int rc;
+  if( p==NULL ) return NULL;
+  p->pLocal = lsLocalRef(pLocal);
+  p->iPage0 = iPage0;
+  p->nFrame = nPage;
+  pthread_mutex_lock(&ioLock);
+  rc = framesTake(nGroup, &iGroup);
+  if( rc==0 ){
+    p->iFirst = iGroup<<6;
+    rc = directorySet(iGroup, nGroup, p);
+  }
+  pthread_mutex_unlock(&ioLock);
+  if( rc!=0 ){
+    lsObjectUnref(p);
+    return NULL;
+  }
+  p->bComplete = 1;
+  return p;
+}
+
+/* Whether an object is a span of a local file. */
+int ls_object_local(int iObject){
+  LsObject *p = lsObjectById(iObject);
+  return p ? p->pLocal!=NULL : LS_MISUSE;
 }
 
 /* Gives up the core's reference. Views that still name the object keep it; the core must not use it again. */
 int ls_object_free(int iObject){
-  LsObject *p = objectById(iObject);
+  LsObject *p = lsObjectById(iObject);
   if( p==NULL ) return LS_MISUSE;
-  objectUnref(p);
+  lsObjectUnref(p);
   return 0;
 }
 
@@ -471,7 +509,7 @@ void lsViewUnref(LsView *p){
     nViewLive--;
     pthread_mutex_unlock(&ioLock);
     for(i=0; i<p->nChunk; i++) chunkUnref(p->apChunk[i]);
-    for(i=0; i<p->nObject; i++) objectUnref(p->apObject[i]);
+    for(i=0; i<p->nObject; i++) lsObjectUnref(p->apObject[i]);
     free(p->apChunk);
     free(p->apObject);
     free(p->aLive);
@@ -555,8 +593,7 @@ LsView *lsViewMoved(LsView *p){
   return pEnd;
 }
 
-/* A view, or where its content lies now, with a reference; NULL when there is none. */
-static LsView *viewFollow(int iView){
+LsView *lsViewFollow(int iView){
   LsView *p = lsViewById((uint32_t)iView);
   LsView *pMoved = p ? lsViewMoved(p) : NULL;
   if( pMoved==NULL ) return p;
@@ -566,7 +603,7 @@ static LsView *viewFollow(int iView){
 
 /* Where a view has a page: object, frame and whether its page is cached, three words. */
 int ls_view_locate(int iView, uint32_t iPgno, uint32_t *aOut){
-  LsView *p = viewFollow(iView);
+  LsView *p = lsViewFollow(iView);
   uint32_t iFrame;
   LsObject *pObject;
   if( p==NULL ) return LS_MISUSE;
@@ -578,14 +615,14 @@ int ls_view_locate(int iView, uint32_t iPgno, uint32_t *aOut){
   pObject = lsFrameObject(iFrame);
   aOut[0] = pObject->iId;
   aOut[1] = iFrame - pObject->iFirst;
-  aOut[2] = atomic_load_explicit(&pObject->aRun[aOut[1]], memory_order_relaxed)!=0;
+  aOut[2] = (uint32_t)frameHere(pObject, aOut[1]);
   lsViewUnref(p);
   return 0;
 }
 
 /* Where a view has each of nPage pages: LsPlace, all zero for a page it has not. */
 int ls_view_places(int iView, const uint32_t *aPgno, int nPage, uint32_t *aOut){
-  LsView *p = viewFollow(iView);
+  LsView *p = lsViewFollow(iView);
   int i;
   if( p==NULL ) return LS_MISUSE;
   for(i=0; i<nPage; i++){
@@ -598,14 +635,24 @@ int ls_view_places(int iView, const uint32_t *aPgno, int nPage, uint32_t *aOut){
     pObject = lsFrameObject(iFrame);
     a[0] = pObject->iId;
     a[1] = iFrame - pObject->iFirst;
-    iOffset = objectOffset(pObject, a[1]);
-    a[2] = (uint32_t)(objectOffset(pObject, a[1]+1) - iOffset);
-    a[3] = atomic_load_explicit(&pObject->aRun[a[1]], memory_order_relaxed)!=0;
+    iOffset = lsObjectOffset(pObject, a[1]);
+    a[2] = (uint32_t)(lsObjectOffset(pObject, a[1]+1) - iOffset);
+    a[3] = (uint32_t)frameHere(pObject, a[1]);
     a[4] = (uint32_t)iOffset;
     a[5] = (uint32_t)(iOffset>>32);
   }
   lsViewUnref(p);
   return nPage;
+}
+
+/* How many of a view's pages lie in local files. */
+int ls_view_local(int iView){
+  LsView *p = lsViewById((uint32_t)iView);
+  uint32_t i, n = 0;
+  if( p==NULL ) return LS_MISUSE;
+  for(i=0; i<p->nObject; i++) if( p->apObject[i]->pLocal ) n += p->aLive[i];
+  lsViewUnref(p);
+  return (int)n;
 }
 
 /* Takes a reference for the core, which ls_view_release() gives up. */
@@ -632,17 +679,23 @@ int ls_view_info(int iView, uint64_t *aOut){
   return 0;
 }
 
-/* Copies a page as it is stored, without a stamp; LS_BUSY when it is not in the pool. The lock page is zeros. */
+/*
+** Copies a page as it is stored, without a stamp; LS_BUSY when it is not in the pool, LS_GONE when it is in a local file that
+** cannot be read. The lock page is zeros.
+*/
 int ls_view_page(int iView, uint32_t iPgno, uint8_t *aOut, int nOut){
-  LsView *p = viewFollow(iView);
+  LsView *p = lsViewFollow(iView);
   int rc = LS_MISUSE;
   if( p==NULL ) return rc;
   if( iPgno>0 && iPgno<=p->iCommit && nOut==(int)p->szPage ){
     uint32_t iFrame = lsViewFrame(p, iPgno);
     LsObject *pObject = iFrame ? lsFrameObject(iFrame) : NULL;
-    LsRun *pRun = pObject ? lsPin(pObject, iFrame-pObject->iFirst) : NULL;
-    rc = pObject && pRun==NULL ? LS_BUSY : 0;
-    if( pRun ){
+    int bLocal = pObject && pObject->pLocal;
+    LsRun *pRun = pObject && !bLocal ? lsPin(pObject, iFrame-pObject->iFirst) : NULL;
+    if( bLocal ) rc = lsLocalRead(pObject, iFrame-pObject->iFirst, 0, nOut, aOut);
+    else rc = pObject && pRun==NULL ? LS_BUSY : 0;
+    if( bLocal ){
+    }else if( pRun ){
       memcpy(aOut, lsRunPage(pRun, iFrame-pObject->iFirst), (size_t)nOut);
       lsUnpin(pRun);
     }else if( rc==0 ){
@@ -684,6 +737,23 @@ int ls_view_changed(int iFrom, int iTo, uint32_t iPgno, uint32_t *aOut, int nMax
   if( pFrom ) lsViewUnref(pFrom);
   if( pTo ) lsViewUnref(pTo);
   return n;
+}
+
+int lsViewsOf(int iReplica, LsView ***pap){
+  LsView **ap;
+  uint32_t i;
+  int n = 0;
+  pthread_mutex_lock(&ioLock);
+  ap = malloc((nViewLive+1)*sizeof(*ap));
+  for(i=1; ap && i<nViewAlloc; i++){
+    LsView *p = apView[i];
+    int nRef = p && p->iReplica==iReplica ? atomic_load(&p->nRef) : 0;
+    while( nRef>0 && !atomic_compare_exchange_weak(&p->nRef, &nRef, nRef+1) ){}
+    if( nRef>0 ) ap[n++] = p;
+  }
+  pthread_mutex_unlock(&ioLock);
+  *pap = ap;
+  return ap ? n : -1;
 }
 
 /*
@@ -828,7 +898,7 @@ int ls_map_free(int iMap){
   uint32_t i;
   if( p==NULL ) return LS_MISUSE;
   for(i=0; i<p->nChunk; i++) chunkUnref(p->apChunk[i]);
-  for(i=0; i<p->nObject; i++) objectUnref(p->apObject[i]);
+  for(i=0; i<p->nObject; i++) lsObjectUnref(p->apObject[i]);
   free(p->apChunk);
   free(p->apObject);
   free(p->aLive);
@@ -906,7 +976,7 @@ static void mapForget(LsMap *p, uint32_t *piEntry){
 /* Enters frames iFrame … of an object, at most nMax; returns the next frame to enter, or 0 when all are in. */
 int ls_map_apply(int iMap, int iObject, int iFrame, int nMax){
   LsMap *p = mapById(iMap);
-  LsObject *pObject = objectById(iObject);
+  LsObject *pObject = lsObjectById(iObject);
   uint32_t k, iAt;
   if( p==NULL || pObject==NULL || !pObject->bComplete || iFrame<0 || nMax<1 || pObject->szPage!=p->szPage ){
     return LS_MISUSE;
@@ -914,7 +984,7 @@ int ls_map_apply(int iMap, int iObject, int iFrame, int nMax){
   if( mapAddObject(p, pObject)!=0 ) return LS_NOMEM;
   iAt = mapObject(p, pObject);
   for(k=(uint32_t)iFrame; k<pObject->nFrame; k++){
-    uint32_t i = objectPgno(pObject, k)-1;
+    uint32_t i = lsObjectPgno(pObject, k)-1;
     LsChunk *pChunk;
     uint32_t *piEntry;
     if( k-(uint32_t)iFrame>=(uint32_t)nMax ) return (int)k;
@@ -926,6 +996,37 @@ int ls_map_apply(int iMap, int iObject, int iFrame, int nMax){
     p->aLive[iAt]++;
     p->nMapped++;
   }
+  return 0;
+}
+
+/* The frame of a page; 0 for none. */
+uint32_t lsMapFrame(int iMap, uint32_t iPgno){
+  LsMap *p = mapById(iMap);
+  uint32_t i = iPgno-1;
+  if( p==NULL || i>>LS_CHUNK_BITS>=p->nChunk || p->apChunk[i>>LS_CHUNK_BITS]==NULL ) return 0;
+  return p->apChunk[i>>LS_CHUNK_BITS]->aFrame[i & (LS_CHUNK_SIZE-1)];
+}
+
+int lsMapPages(int iMap, uint32_t *pnPage){
+  LsMap *p = mapById(iMap);
+  if( p==NULL ) return LS_MISUSE;
+  *pnPage = p->nChunk>UINT32_MAX>>LS_CHUNK_BITS ? UINT32_MAX : p->nChunk<<LS_CHUNK_BITS;
+  return 0;
+}
+
+/* Enters frame k of an object as a page's place. */
+int lsMapSet(int iMap, uint32_t iPgno, LsObject *pObject, uint32_t k){
+  LsMap *p = mapById(iMap);
+  uint32_t i = iPgno-1, iAt;
+  LsChunk *pChunk;
+  if( p==NULL || pObject->szPage!=p->szPage ) return LS_MISUSE;
+  pChunk = mapChunk(p, i>>LS_CHUNK_BITS);
+  if( pChunk==NULL || mapAddObject(p, pObject)!=0 ) return LS_NOMEM;
+  mapForget(p, &pChunk->aFrame[i & (LS_CHUNK_SIZE-1)]);
+  iAt = mapObject(p, pObject);
+  pChunk->aFrame[i & (LS_CHUNK_SIZE-1)] = pObject->iFirst+k;
+  p->aLive[iAt]++;
+  p->nMapped++;
   return 0;
 }
 
@@ -986,7 +1087,7 @@ static void mapPrune(LsMap *p){
   uint32_t i, n = 0;
   for(i=0; i<p->nObject; i++){
     if( p->aLive[i]==0 ){
-      objectUnref(p->apObject[i]);
+      lsObjectUnref(p->apObject[i]);
       continue;
     }
     p->apObject[n] = p->apObject[i];
@@ -1052,6 +1153,7 @@ static LsRun *runById(uint32_t iRun){
 
 /* The run that holds frame k, pinned; NULL when the frame is not in the pool. */
 LsRun *lsPin(LsObject *pObject, uint32_t k){
+  if( pObject->pLocal ) return NULL;
   for(;;){
     uint32_t iRun = atomic_load(&pObject->aRun[k]);
     LsRun *p;
@@ -1110,21 +1212,21 @@ static void runGive(LsRun *p){
 ** the frames may be in the pool yet.
 */
 int ls_run_load(int iObject, int iFrame, int nFrame, const uint8_t *aByte, int nByte){
-  LsObject *p = objectById(iObject);
+  LsObject *p = lsObjectById(iObject);
   uint8_t *aData;
   LsRun *pRun;
   uint64_t iStart;
   uint32_t k, k0 = (uint32_t)iFrame, k1;
-  if( p==NULL || !p->bComplete || iFrame<0 || nFrame<1 || k0+(uint32_t)nFrame>p->nFrame ) return LS_MISUSE;
+  if( p==NULL || !p->bComplete || p->pLocal || iFrame<0 || nFrame<1 || k0+(uint32_t)nFrame>p->nFrame ) return LS_MISUSE;
   k1 = k0+(uint32_t)nFrame;
-  iStart = objectOffset(p, k0);
-  if( (uint64_t)nByte!=objectOffset(p, k1)-iStart ) return LS_MISUSE;
+  iStart = lsObjectOffset(p, k0);
+  if( (uint64_t)nByte!=lsObjectOffset(p, k1)-iStart ) return LS_MISUSE;
   for(k=k0; k<k1; k++) if( atomic_load(&p->aRun[k]) ) return LS_MISUSE;
   aData = malloc((size_t)nFrame*p->szPage + (size_t)nFrame*sizeof(atomic_uchar));
   if( aData==NULL ) return LS_NOMEM;
   for(k=k0; k<k1; k++){
-    uint64_t iAt = objectOffset(p, k);
-    int rc = lsFrameDecode(aByte+(iAt-iStart), (uint32_t)(objectOffset(p, k+1)-iAt), objectPgno(p, k), p->szPage,
+    uint64_t iAt = lsObjectOffset(p, k);
+    int rc = lsFrameDecode(aByte+(iAt-iStart), (uint32_t)(lsObjectOffset(p, k+1)-iAt), lsObjectPgno(p, k), p->szPage,
                            aData+(size_t)(k-k0)*p->szPage);
     if( rc ){
       free(aData);
@@ -1164,7 +1266,7 @@ int ls_run_free(int iRun){
   LsObject *p;
   uint32_t k;
   if( pRun==NULL || pRun->aData==NULL ) return LS_MISUSE;
-  p = objectById((int)pRun->iObject);
+  p = lsObjectById((int)pRun->iObject);
   if( p==NULL ) return LS_MISUSE;
   for(k=pRun->iFrame; k<pRun->iFrame+pRun->nFrame; k++) atomic_store(&p->aRun[k], 0);
   if( atomic_load(&pRun->nPin)!=0 ){
@@ -1182,15 +1284,15 @@ int ls_run_free(int iRun){
 */
 int ls_run_move(int iRun, int iObject, int iFrame){
   LsRun *pRun = iRun>0 ? runById((uint32_t)iRun) : NULL;
-  LsObject *pTo = objectById(iObject);
+  LsObject *pTo = lsObjectById(iObject);
   LsObject *pFrom;
   uint32_t k, kFrom, kTo = (uint32_t)iFrame;
-  if( pRun==NULL || pRun->aData==NULL || pTo==NULL || !pTo->bComplete || iFrame<0 ) return LS_MISUSE;
-  pFrom = objectById((int)pRun->iObject);
+  if( pRun==NULL || pRun->aData==NULL || pTo==NULL || !pTo->bComplete || pTo->pLocal || iFrame<0 ) return LS_MISUSE;
+  pFrom = lsObjectById((int)pRun->iObject);
   if( pFrom==NULL || pFrom==pTo || pFrom->iReplica!=pTo->iReplica || pTo->szPage!=pRun->szPage ) return LS_MISUSE;
   if( kTo+pRun->nFrame>pTo->nFrame ) return LS_MISUSE;
   kFrom = pRun->iFrame;
-  for(k=0; k<pRun->nFrame; k++) if( objectPgno(pFrom, kFrom+k)!=objectPgno(pTo, kTo+k) ) return LS_MISUSE;
+  for(k=0; k<pRun->nFrame; k++) if( lsObjectPgno(pFrom, kFrom+k)!=lsObjectPgno(pTo, kTo+k) ) return LS_MISUSE;
   for(k=0; k<pRun->nFrame; k++) if( atomic_load(&pTo->aRun[kTo+k]) ) return LS_BUSY;
   for(k=0; k<pRun->nFrame; k++) atomic_store(&pFrom->aRun[kFrom+k], 0);
   if( atomic_load(&pRun->nPin)!=0 ){   /* who pins from here on finds that the frame names the run no more */
@@ -1215,7 +1317,7 @@ int lsRunTake(LsRun *p, uint32_t k){
 }
 
 uint32_t lsFrameSize(const LsObject *p, uint32_t k){
-  return (uint32_t)(objectOffset(p, k+1) - objectOffset(p, k));
+  return (uint32_t)(lsObjectOffset(p, k+1) - lsObjectOffset(p, k));
 }
 
 /* Sets a flag on pages iFrame … of a run. */
@@ -1244,11 +1346,11 @@ int ls_run_count(int iRun, int eFlag, int eNot){
 /* The byte of each page that tells a b-tree page's type; returns how many pages. */
 int ls_run_types(int iRun, uint8_t *aOut, int nOut){
   LsRun *p = iRun>0 ? runById((uint32_t)iRun) : NULL;
-  LsObject *pObject = p && p->aData ? objectById((int)p->iObject) : NULL;
+  LsObject *pObject = p && p->aData ? lsObjectById((int)p->iObject) : NULL;
   uint32_t k;
   if( pObject==NULL ) return LS_MISUSE;
   for(k=0; k<p->nFrame && k<(uint32_t)nOut; k++){
-    int iAt = objectPgno(pObject, p->iFrame+k)==1 ? LS_HEAD_SIZE : 0;
+    int iAt = lsObjectPgno(pObject, p->iFrame+k)==1 ? LS_HEAD_SIZE : 0;
     aOut[k] = p->aData[(size_t)k*p->szPage + (size_t)iAt];
   }
   return (int)k;
@@ -1256,9 +1358,9 @@ int ls_run_types(int iRun, uint8_t *aOut, int nOut){
 
 /* Sets a flag on a frame's page; returns whether it is in the pool. */
 int ls_object_flag(int iObject, int iFrame, int eFlag){
-  LsObject *p = objectById(iObject);
+  LsObject *p = lsObjectById(iObject);
   LsRun *pRun;
-  if( p==NULL || iFrame<0 || (uint32_t)iFrame>=p->nFrame ) return LS_MISUSE;
+  if( p==NULL || p->pLocal || iFrame<0 || (uint32_t)iFrame>=p->nFrame ) return LS_MISUSE;
   pRun = lsPin(p, (uint32_t)iFrame);
   if( pRun==NULL ) return 0;
   atomic_fetch_or(&pRun->aFlag[(uint32_t)iFrame-pRun->iFrame], (unsigned char)eFlag);

@@ -21,9 +21,12 @@ typedef struct LsChunk {
   uint32_t aFrame[LS_CHUNK_SIZE];
 } LsChunk;
 
+typedef struct LsLocal LsLocal;                /* local.c */
+
 /*
 ** The frames of one LTX file. Immutable once ls_object_index() has answered 0, but for aRun.
 ** Frame k has the id iFirst+k; its bytes start at aBase[k/64]+aOffset[k] and end where frame k+1 starts.
+** Or, with pLocal, a span of a local file: frame k is page iPage0+k as it stands there, and nothing of it is in the pool.
 */
 typedef struct LsObject {
   atomic_int nRef;           /* the core's one, and one a view or map that names it */
@@ -45,6 +48,9 @@ typedef struct LsObject {
   uint64_t iEnd;             /* where the next frame must start, while the index is read */
   int nIndexDone;            /* bytes of the index consumed so far */
   int bComplete;
+  LsLocal *pLocal;           /* counted; NULL for an LTX file */
+  uint32_t iPage0;
+  uint32_t nHeld;            /* its frames that local files hold; with any, they have one reference (core) */
 } LsObject;
 
 /* Decoded pages of frames iFrame … iFrame+nFrame-1 of one object. The struct is never freed, only reused. */
@@ -105,8 +111,23 @@ uint32_t lsFrameSize(const LsObject *p, uint32_t k);
 static inline const uint8_t *lsRunPage(const LsRun *p, uint32_t k){
   return p->aData + (size_t)(k - p->iFrame) * p->szPage;
 }
+uint32_t lsObjectPgno(const LsObject *p, uint32_t k);
+uint64_t lsObjectOffset(const LsObject *p, uint32_t k);
+LsObject *lsObjectById(int iObject);       /* (core) */
+LsObject *lsSpanNew(LsLocal *pLocal, int iReplica, uint32_t szPage, uint32_t iPage0, uint32_t nPage);
+void lsObjectUnref(LsObject *p);
+int lsViewsOf(int iReplica, LsView ***pap);/* all live views of a replica, each with a reference; -1: no memory */
+LsView *lsViewFollow(int iView);           /* a view, or where its content lies now, with a reference; NULL: none */
+uint32_t lsMapFrame(int iMap, uint32_t iPgno);
+int lsMapPages(int iMap, uint32_t *pnPage);/* pages that its chunks cover */
+int lsMapSet(int iMap, uint32_t iPgno, LsObject *pObject, uint32_t k);
 void lsFaultSet(const char *zFormat, ...) __attribute__((format(printf,1,2)));
 void lsPagesCensus(uint32_t *aOut);
+
+/* local.c: bytes of a page as they stand in the file; 0, or LS_GONE when they cannot be had. */
+int lsLocalRead(const LsObject *p, uint32_t k, int iFrom, int n, uint8_t *aOut);
+void lsLocalUnref(LsLocal *p);
+LsLocal *lsLocalRef(LsLocal *p);
 
 /* frames.c */
 uint64_t lsCrc(uint64_t c, const uint8_t *a, size_t n);   /* CRC-64/ISO: start with ~0, invert the end */

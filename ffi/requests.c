@@ -141,6 +141,7 @@ void lsReplicaDone(LsReplica *p){
     lsWriterFree(p);
     if( p->pNewest ) lsViewUnref(p->pNewest);
     pthread_mutex_destroy(&p->mu);
+    free(p->zHydration);
     free(p);
   }
 }
@@ -216,6 +217,44 @@ int ls_replica_error(int iReplica, uint8_t *aOut, int nOut){
   if( p==NULL ) return LS_MISUSE;
   pthread_mutex_lock(&p->mu);
   n = textOut(p->zError, aOut, nOut);
+  pthread_mutex_unlock(&p->mu);
+  lsReplicaDone(p);
+  return n;
+}
+
+/* The core tells how far the local copy is. */
+int ls_replica_hydrate(int iReplica, const uint64_t *aWord, const char *zPath){
+  LsReplica *p = lsReplicaUse(iReplica);
+  int rc = 0;
+  if( p==NULL ) return LS_MISUSE;
+  pthread_mutex_lock(&p->mu);
+  memcpy(p->aHydration, aWord, sizeof(p->aHydration));
+  if( p->zHydration==NULL || strcmp(p->zHydration, zPath)!=0 ){
+    free(p->zHydration);
+    p->zHydration = strdup(zPath);
+    if( p->zHydration==NULL ) rc = LS_NOMEM;
+  }
+  pthread_mutex_unlock(&p->mu);
+  lsReplicaDone(p);
+  return rc;
+}
+
+int ls_replica_hydration(int iReplica, uint64_t *aOut){
+  LsReplica *p = lsReplicaUse(iReplica);
+  if( p==NULL ) return LS_MISUSE;
+  pthread_mutex_lock(&p->mu);
+  memcpy(aOut, p->aHydration, sizeof(p->aHydration));
+  pthread_mutex_unlock(&p->mu);
+  lsReplicaDone(p);
+  return 0;
+}
+
+int ls_replica_hydration_file(int iReplica, uint8_t *aOut, int nOut){
+  LsReplica *p = lsReplicaUse(iReplica);
+  int n;
+  if( p==NULL ) return LS_MISUSE;
+  pthread_mutex_lock(&p->mu);
+  n = textOut(p->zHydration ? p->zHydration : "", aOut, nOut);
   pthread_mutex_unlock(&p->mu);
   lsReplicaDone(p);
   return n;
@@ -403,44 +442,56 @@ static void ticketFree(LsTicket *p){
   free(p);
 }
 
-/* Puts page 1's head into the ticket, waiting for it if need be. *ppView may become the same content at other places. */
-static int ticketHead(LsReplica *pReplica, LsOpening *p, LsView **ppView, int msTimeout, char *zWhy){
+/* Page 1's head as a view shows it, waited for if need be. *ppView may become the same content at other places. */
+static int headWait(LsReplica *pReplica, LsConnection *pConnection, LsView **ppView, int msTimeout, uint8_t *aHead, char *zWhy){
   LsWait wait;
-  uint32_t k;
-  p->bHead = (*ppView)->iCommit>0;
-  if( !p->bHead ) return SQLITE_OK;    /* a new database */
-  if( !lsHeadKnown(*ppView) ){
-    uint32_t iFrame = lsViewFrame(*ppView, 1);
+  int i, rc = LS_GONE;
+  for(i=0; i<RELOCATE_MAX && rc!=SQLITE_OK; i++){
+    uint32_t iFrame = lsViewFrame(*ppView, 1), k;
     LsObject *pObject = iFrame ? lsFrameObject(iFrame) : NULL;
     if( pObject==NULL ){
       copyText(zWhy, "ReplicaError: Cannot read page: the state has no page 1");
       return SQLITE_IOERR_READ;
     }
     k = iFrame-pObject->iFirst;
+    if( pObject->pLocal ) rc = lsLocalRead(pObject, k, 0, LS_HEAD_SIZE, aHead);
+    lsConnectionCount(pConnection, LS_STAT_LOCAL, rc==SQLITE_OK);
+    if( rc==SQLITE_OK ) break;
     wait.pRun = lsPin(pObject, k);
+    lsConnectionCount(pConnection, wait.pRun ? LS_STAT_HIT : LS_STAT_MISS, 1);
     if( wait.pRun==NULL ){
-      int rc;
+      int rcWait;
       wait.pReplica = pReplica;
       wait.iPgno = 1;
-      wait.iConnection = lsConnectionId(p->pConnection);
+      wait.iConnection = lsConnectionId(pConnection);
       wait.iIndexLeaf = 0;
       wait.msTimeout = msTimeout;
-      lsConnectionCount(p->pConnection, LS_STAT_MISS, 1);
-      rc = lsPageWait(&wait, ppView, 0, &k);
-      if( rc ){
+      rcWait = lsPageWait(&wait, ppView, 0, &k);
+      if( rcWait ){
         copyText(zWhy, wait.zError);
-        return rc;
+        return rcWait;
       }
-    }else{
-      lsConnectionCount(p->pConnection, LS_STAT_HIT, 1);
+      if( wait.pRun==NULL ) continue;  /* it lies in a local file by now */
     }
-    memcpy(p->aHead, lsRunPage(wait.pRun, k), LS_HEAD_SIZE);
-    lsHeadKeep(*ppView, p->aHead);
-    lsHeadStamp(*ppView, p->aHead, 0, LS_HEAD_SIZE);
+    memcpy(aHead, lsRunPage(wait.pRun, k), LS_HEAD_SIZE);
     lsUnpin(wait.pRun);
-  }else{
-    memcpy(p->aHead, (*ppView)->aHead, LS_HEAD_SIZE);
+    rc = SQLITE_OK;
   }
+  if( rc!=SQLITE_OK ){
+    copyText(zWhy, "ReplicaError: Cannot read page: its place keeps changing");
+    return SQLITE_IOERR_READ;
+  }
+  lsHeadKeep(*ppView, aHead);
+  lsHeadStamp(*ppView, aHead, 0, LS_HEAD_SIZE);
+  return SQLITE_OK;
+}
+
+/* Puts page 1's head into the ticket, waiting for it if need be. *ppView may become the same content at other places. */
+static int ticketHead(LsReplica *pReplica, LsOpening *p, LsView **ppView, int msTimeout, char *zWhy){
+  p->bHead = (*ppView)->iCommit>0;
+  if( !p->bHead ) return SQLITE_OK;    /* a new database */
+  if( !lsHeadKnown(*ppView) ) return headWait(pReplica, p->pConnection, ppView, msTimeout, p->aHead, zWhy);
+  memcpy(p->aHead, (*ppView)->aHead, LS_HEAD_SIZE);
   return SQLITE_OK;
 }
 
@@ -988,6 +1039,11 @@ int lsWaitFor(int iCore, LsWait *pWait){
   return rc;
 }
 
+static int isLocal(const LsView *p, uint32_t iPgno){
+  uint32_t iFrame = lsViewFrame(p, iPgno);
+  return iFrame!=0 && lsFrameObject(iFrame)->pLocal!=NULL;
+}
+
 int lsPageWait(LsWait *p, LsView **ppView, int bPinned, uint32_t *pk){
   int i, rc;
   p->eKind = LS_REQUEST_PAGE;
@@ -1001,6 +1057,8 @@ int lsPageWait(LsWait *p, LsView **ppView, int bPinned, uint32_t *pk){
       break;                           /* told to look again, and nothing has moved */
     }
     p->pView = *ppView;
+    p->pRun = NULL;
+    if( pMoved && isLocal(pMoved, p->iPgno) ) return SQLITE_OK;
     rc = lsWaitFor(p->pReplica->iCore, p);
     if( rc ){
       if( p->pRun ) lsUnpin(p->pRun);

@@ -9,7 +9,7 @@
 
 #define LS_ERROR_SIZE  1024
 #define LS_MOMENT_SIZE 256
-#define LS_CONNECTION_STATS 9        /* counters that a connection has: see lsConnectionStat */
+#define LS_CONNECTION_STATS 10       /* counters that a connection has: see lsConnectionStat */
 
 /* What one read transaction may spend; 0: any number. */
 typedef struct LsBounds {
@@ -33,6 +33,8 @@ typedef struct LsReplica {
   char zPoll[LS_ERROR_SIZE];        /* why the follower cannot see right now; empty when it can */
   char zBlocked[LS_ERROR_SIZE];     /* why no transaction begins; empty: they do */
   int bEnded;                       /* its core has ended: it stays blocked */
+  uint64_t aHydration[LS_HYDRATION_WORDS];
+  char *zHydration;                 /* path of the local file, or NULL; owned */
   _Atomic uint64_t aStat[LS_STAT_COUNT];
   _Atomic(struct LsWriter*) pWriter;  /* set once, when the replica is opened for writing; owned */
 } LsReplica;

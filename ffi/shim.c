@@ -38,6 +38,7 @@
 #define WINDOW_WAIT   30000        /* ms; no open takes that long, for what it reads came with its ticket */
 #define OPEN_TIMEOUT  120000       /* ms; the core has shorter deadlines of its own */
 #define INDEX_LEAF    0x0a         /* first byte of a page */
+#define LOCAL_TRIES   8            /* how often a page is looked for anew that cannot be read from a local file */
 #define JOURNAL_SUFFIX 8           /* strlen("-journal") */
 
 /* One SQLite copy. Never freed. */
@@ -265,32 +266,55 @@ static int pageWait(LsFile *p, LsView **ppView, uint32_t iPgno, LsRun **ppRun, u
   return SQLITE_OK;
 }
 
+/* The same out of a local file; LS_GONE when it cannot be read there. */
+static int localRead(LsFile *p, LsView *pView, const LsObject *pObject, uint32_t k, uint32_t iPgno, int iFrom, int n, uint8_t *aOut){
+  uint8_t aHead[LS_HEAD_SIZE];
+  int bHead = iPgno==1 && iFrom+n<=LS_HEAD_SIZE;
+  int rc = bHead ? lsLocalRead(pObject, k, 0, LS_HEAD_SIZE, aHead) : lsLocalRead(pObject, k, iFrom, n, aOut);
+  if( rc ) return rc;
+  lsConnectionCount(p->pConnection, LS_STAT_LOCAL, 1);
+  if( bHead ){
+    lsHeadKeep(pView, aHead);
+    memcpy(aOut, aHead+iFrom, (size_t)n);
+  }
+  if( iPgno==1 ){
+    lsHeadStamp(pView, aOut, iFrom, n);
+    schemaShow(p, aOut, iFrom, n);
+  }
+  return 0;
+}
+
 /* Copies n bytes from byte iFrom of a page. */
 static int pageRead(LsFile *p, LsView **ppView, uint32_t iPgno, int iFrom, int n, uint8_t *aOut){
   uint32_t iFrame, k;
   LsObject *pObject;
   LsRun *pRun;
-  int bHit, e;
+  int bHit, e, i;
   if( lsSeenHas(&p->seen, iPgno, &iFrame) ) return logRead(p, iFrame, iPgno, iFrom, n, aOut);
   if( iPgno==1 && iFrom+n<=LS_HEAD_SIZE && lsHeadKnown(*ppView) ){
     memcpy(aOut, (*ppView)->aHead+iFrom, (size_t)n);
     schemaShow(p, aOut, iFrom, n);
     return SQLITE_OK;
   }
-  iFrame = lsViewFrame(*ppView, iPgno);
-  if( iFrame==0 ){
-    memset(aOut, 0, (size_t)n);    /* the lock page, which is stored nowhere; or one that is about to be written */
-    return SQLITE_OK;
-  }
-  pObject = lsFrameObject(iFrame);
-  k = iFrame-pObject->iFirst;
-  pRun = lsPin(pObject, k);
-  bHit = pRun!=NULL;
-  if( bHit ){
-    lsConnectionCount(p->pConnection, LS_STAT_HIT, 1);
-  }else{
-    int rc = pageWait(p, ppView, iPgno, &pRun, &k);
-    if( rc ) return rc;
+  for(i=0, pRun=NULL; pRun==NULL; i++){
+    int rc;
+    iFrame = lsViewFrame(*ppView, iPgno);
+    if( iFrame==0 ){
+      memset(aOut, 0, (size_t)n);    /* the lock page, which is stored nowhere; or one that is about to be written */
+      return SQLITE_OK;
+    }
+    pObject = lsFrameObject(iFrame);
+    k = iFrame-pObject->iFirst;
+    if( pObject->pLocal && localRead(p, *ppView, pObject, k, iPgno, iFrom, n, aOut)==0 ) return SQLITE_OK;
+    pRun = lsPin(pObject, k);
+    bHit = pRun!=NULL;
+    if( bHit ){
+      lsConnectionCount(p->pConnection, LS_STAT_HIT, 1);
+      break;
+    }
+    if( i==LOCAL_TRIES ) return fileError(p, SQLITE_IOERR_READ, "ReplicaError: Cannot read page: its place keeps changing");
+    rc = pageWait(p, ppView, iPgno, &pRun, &k);
+    if( rc ) return rc;              /* OK without a run: the page lies in a local file by now */
   }
   e = lsRunTake(pRun, k);
   if( (e & LS_FLAG_USED)==0 ){
@@ -635,7 +659,7 @@ static void fileTime(LsFile *p, const LsView *pView, char *zOut, size_t nOut){
 }
 
 static const char *const azStat[LS_STAT_COUNT] = {
-  "hits", "misses", "transactions", "bytesUsed", "aheadHits", NULL, NULL, NULL,
+  "hits", "misses", "transactions", "bytesUsed", "aheadHits", "localReads", NULL, NULL,
   "listRequests", "getRequests", "bytes", "retries", "roundTrips", "pagesLoaded", "pagesEvicted",
   "polls", "failedPolls", "views", "aheadPages", "aheadWasted", "hedges", "diskReads", "diskBytes"
 };
@@ -741,6 +765,20 @@ static int pragmaSet(LsFile *p, char **az){
   return SQLITE_ERROR;
 }
 
+/* "0" without a local copy, else how much of it is there in %; "100.0" is all. */
+static void hydrationText(int iReplica, char *zOut, size_t nOut){
+  uint64_t aWord[LS_HYDRATION_WORDS] = {0};
+  uint64_t n;
+  if( ls_replica_hydration(iReplica, aWord)<0 || aWord[0]==0 ){
+    snprintf(zOut, nOut, "0");
+    return;
+  }
+  n = aWord[2] ? aWord[1]*1000/aWord[2] : 0;
+  if( aWord[0]==2 ) n = 1000;
+  else if( n>999 ) n = 999;
+  snprintf(zOut, nOut, "%llu.%llu", (unsigned long long)(n/10), (unsigned long long)(n%10));
+}
+
 static int filePragma(LsFile *p, char **az){
   static const char *const azName[] = {"txid", "lag", "time", "error", "stats", "hydration_progress", "hydration_file",
     "write_enabled", "durable"};
@@ -762,7 +800,8 @@ static int filePragma(LsFile *p, char **az){
   else if( i==1 ) snprintf(z, sizeof(z), "%lld", (long long)fileLag(p));
   else if( i==2 ) fileTime(p, pView, z, sizeof(z));
   else if( i==3 ) errorText(p, z);
-  else if( i==5 ) snprintf(z, sizeof(z), "0");
+  else if( i==5 ) hydrationText(p->pReplica->iId, z, sizeof(z));
+  else if( i==6 ) z[ls_replica_hydration_file(p->pReplica->iId, (uint8_t*)z, sizeof(z)-1)] = 0;
   else if( i==8 ) snprintf(z, sizeof(z), "%d", p->bDurable);
   else if( i==7 ) snprintf(z, sizeof(z), "%d", fileWritable(p) && lsWriterOn(p->pReplica));
   az[0] = i==4 ? statsText(p, pView) : pApi->mprintf("%s", z);

@@ -20,7 +20,7 @@
 #  define LS_API __attribute__((visibility("default")))
 #endif
 
-#define LS_ABI_VERSION 5
+#define LS_ABI_VERSION 6
 
 /* Negative results. */
 #define LS_NOMEM   (-1)   /* out of memory */
@@ -82,6 +82,7 @@ typedef struct LsPlace {
 #define LS_STAT_TRANSACTION  2   /* read transactions begun */
 #define LS_STAT_USED         3   /* bytes, as stored, of pages that were taken at least once since they were loaded */
 #define LS_STAT_AHEAD        4   /* pages that were loaded ahead, and taken without waiting */
+#define LS_STAT_LOCAL        5   /* pages read from a local file */
 #define LS_STAT_CORE         8   /* from here on the core's own: see src/pages/counters.ts */
 #define LS_STAT_GET          9   /* requests made for pages */
 #define LS_STAT_BYTE        10   /* bytes that came */
@@ -121,6 +122,15 @@ LS_API int ls_replica_renew(int iReplica);
 LS_API int ls_replica_pins(int iReplica, uint64_t *aOut, int nOut);
 LS_API int ls_replica_bound(int iReplica, int iStat, uint64_t nMax);
 
+/*
+** How far the local copy is: 0 there is none, 1 under way, 2 all pages are read from it, 3 given up; pages of the newest state
+** that are read from it; pages of that state; its TXID when it was whole last, 0 for never.
+*/
+#define LS_HYDRATION_WORDS 4
+LS_API int ls_replica_hydrate(int iReplica, const uint64_t *aWord, const char *zPath);
+LS_API int ls_replica_hydration(int iReplica, uint64_t *aOut);
+LS_API int ls_replica_hydration_file(int iReplica, uint8_t *aOut, int nOut);
+
 /* Connections: one a file that SQLite opened. */
 LS_API int ls_connection_add(int iReplica, uint32_t iConnection, int iStat, int nAmount);
 LS_API int ls_connection_stats(int iReplica, uint32_t iConnection, uint64_t *aOut, int nOut);
@@ -134,6 +144,7 @@ LS_API int ls_object_count(int iObject);
 LS_API int ls_object_refs(int iObject);
 LS_API int ls_object_offset(int iObject, int iFrame, uint64_t *aOut);
 LS_API int ls_object_frames(int iObject, int iView, int iFrame, int nMax, uint32_t *aFrame);
+LS_API int ls_object_local(int iObject);
 LS_API int ls_object_free(int iObject);
 
 /* Page maps and views. */
@@ -146,6 +157,7 @@ LS_API int ls_view_publish(int iView);
 LS_API int ls_view_relocate(int iFrom, int iTo);
 LS_API int ls_view_release(int iView);
 LS_API int ls_view_places(int iView, const uint32_t *aPgno, int nPage, uint32_t *aOut);
+LS_API int ls_view_local(int iView);
 LS_API int ls_view_hold(int iView);
 LS_API int ls_view_info(int iView, uint64_t *aOut);
 LS_API int ls_view_locate(int iView, uint32_t iPgno, uint32_t *aOut);
@@ -184,9 +196,30 @@ LS_API int ls_object_flag(int iObject, int iFrame, int eFlag);
 LS_API int ls_run_page(int iRun, int iFrame, uint8_t *aOut, int nOut);
 LS_API int ls_pool_bytes(uint64_t *aOut);
 
+/*
+** Local files (core): pages of a database, each at its place in a plain file, and beside it zPath"-sums" with a checksum
+** of each. See local.c.
+*/
+#define LS_LOCAL_KEEP    1   /* what is there stays; else both files are made anew */
+#define LS_LOCAL_HEAD    2   /* page 1 names a rollback journal, so that the file can be opened as it is */
+#define LS_LOCAL_PRIVATE 4   /* nobody else finds it, and it ends with its last user */
+LS_API int ls_local_open(int iReplica, const char *zPath, int szPage, int eFlag);
+LS_API int ls_local_put(int iLocal, int iView, int iObject, int iFrame, int nFrame, const uint8_t *aByte, int nByte, uint64_t *aCrc);
+LS_API int ls_local_take(int iLocal, int iView, int iObject, int iFrame, int nFrame);
+LS_API int ls_local_needs(int iLocal, int iView, int iObject, int iFrame, int nFrame, uint64_t *aOut);
+LS_API int ls_local_first(int iLocal);
+LS_API int ls_local_truncate(int iLocal, uint32_t iCommit);
+LS_API int ls_local_enter(int iMap, int iLocal, int nMax);
+LS_API int ls_local_copy(int iMap, int iLocal, int iView, uint32_t iPgno, int nMax);
+LS_API int ls_local_check(int iLocal, int iView, uint32_t iPgno, int nMax, uint64_t *aOut);
+LS_API int ls_local_forget(int iLocal, int iObject, int iFrame, int nMax);
+LS_API int ls_local_map(int iMap, int iLocal, uint32_t iCommit, uint32_t iPgno, int nMax);
+LS_API int ls_local_state(int iLocal, uint64_t *aOut);
+LS_API int ls_local_close(int iLocal);
+
 /* Codec. */
 LS_API int ls_fault(uint8_t *aOut, int nOut);
-LS_API int ls_crc64(const uint8_t *a, int n, uint64_t *aOut);
+LS_API int ls_crc_add(const uint8_t *aByte, int nByte, uint64_t *aInOut);
 LS_API int ls_file_verify(const uint8_t *aByte, int nByte);
 LS_API int ls_lz4_compress(const uint8_t *aSrc, int nSrc, uint8_t *aDst, int nDst);
 LS_API int ls_lz4_block(const uint8_t *aSrc, int nSrc, uint8_t *aDst, int nDst);

@@ -17,7 +17,7 @@ export interface AbiSymbol {
 export type Symbols = Readonly<Record<string, AbiSymbol>>;
 
 /** What `ls_abi()` must answer. */
-export const ABI_VERSION = 5;
+export const ABI_VERSION = 6;
 
 /** Negative results of the shim's functions. */
 export const LS = {
@@ -86,6 +86,12 @@ export const symbols = {
   ls_replica_pins: { parameters: ["i32", "buffer", "i32"], result: "i32" },
   // int ls_replica_bound(int iReplica, int iStat, uint64_t nMax)
   ls_replica_bound: { parameters: ["i32", "i32", "u64"], result: "i32" },
+  // int ls_replica_hydrate(int iReplica, const uint64_t *aWord, const char *zPath)
+  ls_replica_hydrate: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
+  // int ls_replica_hydration(int iReplica, uint64_t *aOut)
+  ls_replica_hydration: { parameters: ["i32", "buffer"], result: "i32" },
+  // int ls_replica_hydration_file(int iReplica, uint8_t *aOut, int nOut)
+  ls_replica_hydration_file: { parameters: ["i32", "buffer", "i32"], result: "i32" },
   // int ls_connection_add(int iReplica, uint32_t iConnection, int iStat, int nAmount)
   ls_connection_add: { parameters: ["i32", "u32", "i32", "i32"], result: "i32" },
   // int ls_connection_stats(int iReplica, uint32_t iConnection, uint64_t *aOut, int nOut)
@@ -106,6 +112,8 @@ export const symbols = {
   ls_object_offset: { parameters: ["i32", "i32", "buffer"], result: "i32" },
   // int ls_object_frames(int iObject, int iView, int iFrame, int nMax, uint32_t *aFrame)
   ls_object_frames: { parameters: ["i32", "i32", "i32", "i32", "buffer"], result: "i32" },
+  // int ls_object_local(int iObject)
+  ls_object_local: { parameters: ["i32"], result: "i32" },
   // int ls_object_free(int iObject)
   ls_object_free: { parameters: ["i32"], result: "i32" },
   // int ls_map_new(int iView, int szPage)
@@ -126,6 +134,8 @@ export const symbols = {
   ls_view_release: { parameters: ["i32"], result: "i32" },
   // int ls_view_places(int iView, const uint32_t *aPgno, int nPage, uint32_t *aOut)
   ls_view_places: { parameters: ["i32", "buffer", "i32", "buffer"], result: "i32" },
+  // int ls_view_local(int iView)
+  ls_view_local: { parameters: ["i32"], result: "i32" },
   // int ls_view_hold(int iView)
   ls_view_hold: { parameters: ["i32"], result: "i32" },
   // int ls_view_info(int iView, uint64_t *aOut)
@@ -178,10 +188,36 @@ export const symbols = {
   ls_run_page: { parameters: ["i32", "i32", "buffer", "i32"], result: "i32" },
   // int ls_pool_bytes(uint64_t *aOut)
   ls_pool_bytes: { parameters: ["buffer"], result: "i32" },
+  // int ls_local_open(int iReplica, const char *zPath, int szPage, int eFlag)
+  ls_local_open: { parameters: ["i32", "buffer", "i32", "i32"], result: "i32" },
+  // int ls_local_put(int iLocal, int iView, int iObject, int iFrame, int nFrame, const uint8_t *aByte, int nByte, uint64_t *aCrc)
+  ls_local_put: { parameters: ["i32", "i32", "i32", "i32", "i32", "buffer", "i32", "buffer"], result: "i32" },
+  // int ls_local_take(int iLocal, int iView, int iObject, int iFrame, int nFrame)
+  ls_local_take: { parameters: ["i32", "i32", "i32", "i32", "i32"], result: "i32" },
+  // int ls_local_needs(int iLocal, int iView, int iObject, int iFrame, int nFrame, uint64_t *aOut)
+  ls_local_needs: { parameters: ["i32", "i32", "i32", "i32", "i32", "buffer"], result: "i32" },
+  // int ls_local_first(int iLocal)
+  ls_local_first: { parameters: ["i32"], result: "i32" },
+  // int ls_local_truncate(int iLocal, uint32_t iCommit)
+  ls_local_truncate: { parameters: ["i32", "u32"], result: "i32" },
+  // int ls_local_enter(int iMap, int iLocal, int nMax)
+  ls_local_enter: { parameters: ["i32", "i32", "i32"], result: "i32" },
+  // int ls_local_copy(int iMap, int iLocal, int iView, uint32_t iPgno, int nMax)
+  ls_local_copy: { parameters: ["i32", "i32", "i32", "u32", "i32"], result: "i32" },
+  // int ls_local_check(int iLocal, int iView, uint32_t iPgno, int nMax, uint64_t *aOut)
+  ls_local_check: { parameters: ["i32", "i32", "u32", "i32", "buffer"], result: "i32" },
+  // int ls_local_forget(int iLocal, int iObject, int iFrame, int nMax)
+  ls_local_forget: { parameters: ["i32", "i32", "i32", "i32"], result: "i32" },
+  // int ls_local_map(int iMap, int iLocal, uint32_t iCommit, uint32_t iPgno, int nMax)
+  ls_local_map: { parameters: ["i32", "i32", "u32", "u32", "i32"], result: "i32" },
+  // int ls_local_state(int iLocal, uint64_t *aOut)
+  ls_local_state: { parameters: ["i32", "buffer"], result: "i32" },
+  // int ls_local_close(int iLocal)
+  ls_local_close: { parameters: ["i32"], result: "i32" },
   // int ls_fault(uint8_t *aOut, int nOut)
   ls_fault: { parameters: ["buffer", "i32"], result: "i32" },
-  // int ls_crc64(const uint8_t *a, int n, uint64_t *aOut)
-  ls_crc64: { parameters: ["buffer", "i32", "buffer"], result: "i32" },
+  // int ls_crc_add(const uint8_t *aByte, int nByte, uint64_t *aInOut)
+  ls_crc_add: { parameters: ["buffer", "i32", "buffer"], result: "i32" },
   // int ls_file_verify(const uint8_t *aByte, int nByte)
   ls_file_verify: { parameters: ["buffer", "i32"], result: "i32" },
   // int ls_lz4_compress(const uint8_t *aSrc, int nSrc, uint8_t *aDst, int nDst)

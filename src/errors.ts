@@ -195,3 +195,21 @@ export class ConflictError extends ReplicaError {
   /** Always `"ConflictError"`. */
   override name = "ConflictError";
 }
+
+/**
+ * A local copy of a database cannot be written or read, or another process has it.
+ *
+ * What to do: see to the disk, or name another path; reading goes on from storage.
+ */
+export class LocalFileError extends ReplicaError {
+  /** Always `"LocalFileError"`. */
+  override name = "LocalFileError";
+  /** Whether another process, or another replica of this one, has the file. */
+  readonly isTaken: boolean;
+
+  /** Makes the error; nobody else has the file unless `isTaken` says so. */
+  constructor(message: string, { isTaken = false, cause }: { isTaken?: boolean; cause?: unknown } = {}) {
+    super(message, { cause });
+    this.isTaken = isTaken;
+  }
+}

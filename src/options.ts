@@ -144,6 +144,13 @@ export interface OpenOptions {
    * writer stores what is left in the write log. Default true.
    */
   flushOnSignals?: boolean;
+  /**
+   * Brings the newest state to a local file in the background, and keeps it up there: reading then asks storage for nothing
+   * but news. A path: the file stays there, a plain SQLite database that others may open after `close()`, and the next process
+   * goes on with it (beside it lie `…-sums` and `…-state`). `true`: a private file that ends with the process. Default:
+   * `LITESTREAM_HYDRATION_PATH`, or `true` where `LITESTREAM_HYDRATION_ENABLED` is.
+   */
+  hydrate?: boolean | string;
   /** Cancels the opening. */
   signal?: AbortSignal;
   /** Another file in place of the shim that belongs to this package. */
@@ -180,6 +187,8 @@ export interface ReplicaConfig {
   readonly maxBytes: number;
   /** Undefined: it is open for reading. */
   readonly write: WriteConfig | undefined;
+  /** Undefined: no local copy; a copy without a path ends with the process. */
+  readonly hydrate: { readonly path: string | undefined } | undefined;
 }
 
 /** How a replica is written to. */
@@ -361,6 +370,7 @@ export function makeConfig(
     write: options.write ?? isOn(environment.LITESTREAM_WRITE_ENABLED)
       ? writeConfig(location, options, environment)
       : undefined,
+    hydrate: hydrateConfig(options.hydrate, environment),
   });
 }
 
@@ -390,6 +400,17 @@ function diskConfig(
   };
 }
 
+function hydrateConfig(
+  given: boolean | string | undefined,
+  environment: Environment,
+): ReplicaConfig["hydrate"] {
+  const { LITESTREAM_HYDRATION_ENABLED: enabled, LITESTREAM_HYDRATION_PATH: path } = environment;
+  const isOff = given === false || (given === undefined && enabled !== undefined && !isOn(enabled));
+  if (isOff || (given === undefined && !enabled && !path)) return undefined;
+  const chosen = typeof given === "string" ? given : path;
+  return { path: filePath("a local copy", chosen || undefined) };
+}
+
 function writeConfig(
   location: ReplicaLocation,
   options: OpenOptions,
@@ -405,7 +426,7 @@ function writeConfig(
     ? parseDuration("LITESTREAM_SYNC_INTERVAL", interval) || DEFAULTS.syncIntervalMs
     : DEFAULTS.syncIntervalMs;
   return {
-    path: logPath(options.bufferPath ?? (path || undefined)) ??
+    path: filePath("a write log", options.bufferPath ?? (path || undefined)) ??
       join(stateFolder(environment), fileNameOf(location.name)),
     syncIntervalMs: wholeNumber("syncIntervalMs", options.syncIntervalMs, syncIntervalMs, 0),
     unsyncedBytesMax: wholeNumber(
@@ -421,12 +442,12 @@ function writeConfig(
   };
 }
 
-/** The log's path wherever the process goes. */
-function logPath(path: string | undefined): string | undefined {
+/** A file's path wherever the process goes; others are beside it. */
+function filePath(what: string, path: string | undefined): string | undefined {
   if (path === undefined) return undefined;
   if (path !== "" && !/[/\\]$/.test(path)) return resolve(path);
   throw new TypeError(
-    `Cannot keep a write log at "${path}": expected the name of a file, whose endings are added`,
+    `Cannot keep ${what} at "${path}": expected the name of a file, whose endings are added`,
   );
 }
 
@@ -542,8 +563,8 @@ function isOn(text: string | undefined): boolean {
 
 /**
  * The configuration that a database URI asks for: `replica_url`, `poll_interval`, `cache_size` (bytes), `write_enabled`,
- * `sync_interval` and `buffer_path`, named as upstream's; and, which upstream has not, `cache_dir`, `cache_dir_bytes_max`
- * and `offline`.
+ * `sync_interval`, `buffer_path`, `hydration_enabled` and `hydration_path`, named as upstream's; and, which upstream has not,
+ * `cache_dir`, `cache_dir_bytes_max` and `offline`.
  *
  * @throws {TypeError} no URL, or one that cannot be understood
  * @throws {RangeError} a number out of its range
@@ -568,9 +589,16 @@ export function makeUriConfig(
     write: write === undefined ? undefined : isOn(write),
     syncIntervalMs: duration("sync_interval"),
     bufferPath: parameters.get("buffer_path") || undefined,
+    hydrate: uriHydrate(parameters),
     cacheBytesMax: cacheSize === undefined ? undefined : Math.max(cacheSize, CACHE_BYTES_LEAST),
     cacheDir: parameters.get("cache_dir") || undefined,
     cacheDirBytesMax: bytes("cache_dir_bytes_max"),
     offline: parameters.get("offline") as OpenOptions["offline"],
   }, environment);
+}
+
+function uriHydrate(parameters: ReadonlyMap<string, string>): boolean | string | undefined {
+  const [enabled, path] = [parameters.get("hydration_enabled"), parameters.get("hydration_path")];
+  if (enabled !== undefined && !isOn(enabled)) return false;
+  return path || (enabled === undefined ? undefined : true);
 }

@@ -28,6 +28,7 @@ import { onExitSignal } from "./exit_signals.ts";
 import type { Change } from "./diff/change.ts";
 import { readPins } from "./live/pin_watch.ts";
 import { readLagMs } from "./live/stale_watch.ts";
+import { type HydrationState, readHydration, waitHydrated } from "./hydration_state.ts";
 import { refreshFromAfar, waitFromAfar } from "./joined_replica.ts";
 import { type ReplicaEvent, ReplicaEvents } from "./replica_events.ts";
 import type { Point } from "./time/points.ts";
@@ -284,6 +285,34 @@ export class Replica implements AsyncDisposable {
     return this.#closing ? Infinity : readLagMs(this.#native, this.#shared.replicaId) ?? Infinity;
   }
 
+  /** How far the local copy is; undefined where there is none. */
+  get hydration(): HydrationState | undefined {
+    return this.#closing ? undefined : readHydration(this.#native, this.#shared.replicaId);
+  }
+
+  /**
+   * Waits until the newest state is read from the local copy alone.
+   *
+   * @throws {LocalFileError} the copy was given up; the message says why
+   * @throws {DeadlineError} it did not come in time
+   * @throws {ReplicaError} there is no local copy
+   * @throws the signal's reason
+   */
+  async hydrated({ signal, timeoutMs = WAIT_MS }: WaitOptions = {}): Promise<void> {
+    const deadline = new Deadline(wholeNumber("timeoutMs", timeoutMs, WAIT_MS, 1), signal, () => {
+      const { pages = 0, pagesTotal = 0 } = this.hydration ?? {};
+      return new DeadlineError(
+        `Cannot wait for the local copy of ${this.name}: not whole after ${timeoutMs} ms, ${pages} of ` +
+          `${pagesTotal} pages are there`,
+      );
+    });
+    try {
+      await waitHydrated(() => this.hydration, this.name, deadline.signal);
+    } finally {
+      deadline.clear();
+    }
+  }
+
   /**
    * Looks at the replica now and applies all there is; gives the TXID that the next transaction sees.
    *
@@ -345,7 +374,7 @@ export class Replica implements AsyncDisposable {
    *
    * `"commit"` a newer state can be seen · `"gap"` transactions are missing, the state stays · `"stale"` not seen for
    * `maxStaleMs` (10 s without) · `"stale-pin"` a transaction is open on a state that is not the newest for a minute ·
-   * `"replaced"` another database has taken its place · `"error"` a look failed, once for each different reason.
+   * `"replaced"` another database has taken its place · `"hydration"` the local copy has come so far · `"error"` a look failed, once for each different reason.
    *
    * @throws {ReplicaError} the replica was joined, not opened, on this thread
    */

@@ -48,6 +48,7 @@ test("makeConfig() fills in every default", () => {
       maxRequests: 0,
       maxBytes: 0,
       write: undefined,
+      hydrate: undefined,
     },
   );
   assert.ok(Object.isFrozen(config));

@@ -10,9 +10,10 @@ import { loadNative } from "../../ffi/mod.ts";
 import { DeadlineError, ReplicaClosedError } from "../errors.ts";
 import type { ReplicaConfig } from "../options.ts";
 import { decodeError, encodeError } from "./error_text.ts";
+import { followEvent } from "./event_data.ts";
 import { type LogSink, tellSafely, toStderr } from "../log.ts";
 import type { FollowEvent } from "../follow/follow_event.ts";
-import { type Answer, type CallOf, type Notice, NOTICE_ID, type PlainFollowEvent } from "./protocol.ts";
+import { type Answer, type CallOf, type Notice, NOTICE_ID } from "./protocol.ts";
 
 /** How long a core without replicas is kept, for the next opening. */
 const LINGER_MS = 2_000;
@@ -122,7 +123,7 @@ export class CoreClient {
   #hear(notice: Notice): void {
     const listener = this.#listeners.get(notice.of);
     if (notice.kind === "expired") listener?.onExpired?.();
-    if (notice.kind === "event") listener?.onEvent?.(eventOf(notice.event));
+    if (notice.kind === "event") listener?.onEvent?.(followEvent(notice.event));
     if (notice.kind === "log" && (listener || notice.of === 0)) {
       tellSafely(listener?.log ?? toStderr, notice.entry);
     }
@@ -219,10 +220,6 @@ export class CoreClient {
     await this.call({ kind: "stop" }).catch(() => {});
     await this.ended;
   }
-}
-
-function eventOf(event: PlainFollowEvent): FollowEvent {
-  return event.type === "error" ? { ...event, error: decodeError(event.error) } : event;
 }
 
 /** The cores of this thread by shim: one, unless somebody names another shim. */

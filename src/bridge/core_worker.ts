@@ -12,6 +12,7 @@ import { Log, logLevel } from "../log.ts";
 import type { PushCredentials } from "./configured_store.ts";
 import { Core, type ReplicaHooks } from "./core.ts";
 import { encodeError } from "./error_text.ts";
+import { plainEvent } from "./event_data.ts";
 import { type Answer, type Call, type CoreStart, type Notice, NOTICE_ID } from "./protocol.ts";
 
 const port = parentPort!;
@@ -47,8 +48,7 @@ function hooksOf({ id, environment, renewsCredentials }: Extract<Call, { kind: "
   const onPush = (push: PushCredentials) => void pushes.set(id, push);
   const onExpired = () => post({ id: NOTICE_ID, of: id, kind: "expired" });
   const onEvent = (event: FollowEvent) => {
-    const plain = event.type === "error" ? { ...event, error: encodeError(event.error) } : event;
-    post({ id: NOTICE_ID, of: id, kind: "event", event: plain });
+    post({ id: NOTICE_ID, of: id, kind: "event", event: plainEvent(event) });
   };
   return { environment, log: logOf(id), onPush, onEvent, ...(renewsCredentials ? { onExpired } : {}) };
 }

@@ -10,6 +10,7 @@ import {
   BudgetError,
   ConflictError,
   DeadlineError,
+  LocalFileError,
   LtxFormatError,
   ObjectExistsError,
   ObjectGoneError,
@@ -53,6 +54,7 @@ function facts(error: Error): Record<string, string | number | boolean> {
   }
   if (error instanceof LtxFormatError) return { key: error.key, offset: error.offset };
   if (error instanceof RestorePlanError) return { fault: error.fault };
+  if (error instanceof LocalFileError) return { isTaken: error.isTaken };
   return {};
 }
 
@@ -107,6 +109,8 @@ function makeError(head: string, known: Record<string, string>, cause: Error | u
       return new ConflictError(message, { cause });
     case "WriteLogError":
       return new WriteLogError(message, { cause });
+    case "LocalFileError":
+      return new LocalFileError(message, { isTaken: known.isTaken === "true", cause });
     case "DeadlineError":
       return new DeadlineError(message, { cause });
     case "ReplicaClosedError":

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { ErrorEvent, FollowEvent } from "../follow/follow_event.ts";
+import type { ErrorEvent, FollowEvent, HydrationEvent } from "../follow/follow_event.ts";
 import type { LogEntry } from "../log.ts";
 import type { Environment, ReplicaConfig } from "../options.ts";
 
@@ -78,10 +78,11 @@ export type Notice =
     | { readonly kind: "event"; readonly event: PlainFollowEvent }
   );
 
-/** A {@link FollowEvent} as data: its error is text. */
+/** A {@link FollowEvent} as data: an error is text. */
 export type PlainFollowEvent =
-  | Exclude<FollowEvent, ErrorEvent>
-  | { readonly type: "error"; readonly error: string };
+  | Exclude<FollowEvent, ErrorEvent | HydrationEvent>
+  | { readonly type: "error"; readonly error: string }
+  | (Omit<HydrationEvent, "error"> & { readonly error?: string });
 
 /** In place of a call's number. */
 export const NOTICE_ID = -1;

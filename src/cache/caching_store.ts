@@ -39,15 +39,19 @@ const EXTENSION = ".ltx";
 export class CachingStore implements WritableStore, LocalRanges {
   readonly name: string;
   readonly counts: RequestCounts & DiskCounts;
-  /** The store behind, for those who read once and all of it. */
-  readonly inner: WritableStore;
+  /** The same without keeping what it reads. */
+  readonly unkept: Pick<ObjectStore, "read"> = {
+    read: async (of, range, options = {}) =>
+      await this.#readLocal(of, range, options) ?? await this.#inner.read(of, range, options),
+  };
   /** The states of the replica that were seen. */
   readonly lastStates: LastStates;
+  readonly #inner: WritableStore;
   readonly #cache: RangeCache;
 
   constructor(inner: WritableStore, cache: RangeCache, lastStates: LastStates) {
     this.name = inner.name;
-    this.inner = inner;
+    this.#inner = inner;
     this.lastStates = lastStates;
     this.counts = Object.assign(inner.counts, { diskReads: 0, diskBytes: 0 });
     this.#cache = cache;
@@ -58,33 +62,38 @@ export class CachingStore implements WritableStore, LocalRanges {
   }
 
   list(prefix: string, options?: ListOptions): AsyncIterable<ListedObject[]> {
-    return this.inner.list(prefix, options);
+    return this.#inner.list(prefix, options);
   }
 
   /** Reads that are tried just once ask whether the object is there: they are never answered from disk. */
   async read(of: ObjectIdentity, range: ByteRange, options: RequestOptions = {}): Promise<ReadResult> {
-    if (isKnown(of) && options.attemptsMax === 1) return await this.inner.read(of, range, options);
-    if (isKnown(of)) {
-      options.signal?.throwIfAborted();
-      const bytes = await this.#cache.read(of, range);
-      options.signal?.throwIfAborted();
-      if (bytes) return this.#fromDisk(of, bytes, options);
-    }
-    const result = await this.inner.read(of, range, options);
+    if (isKnown(of) && options.attemptsMax === 1) return await this.#inner.read(of, range, options);
+    const local = await this.#readLocal(of, range, options);
+    if (local) return local;
+    const result = await this.#inner.read(of, range, options);
     const found = { key: of.key, etag: result.etag, size: result.objectSize };
     if (isKnown(found)) this.#cache.keep(found, range.offset, result.bytes);
     return result;
   }
 
-  #fromDisk({ etag, size }: ObjectIdentity, bytes: Uint8Array, { onProgress }: RequestOptions): ReadResult {
+  async #readLocal(
+    of: ObjectIdentity,
+    range: ByteRange,
+    { signal, onProgress }: RequestOptions,
+  ): Promise<ReadResult | undefined> {
+    if (!isKnown(of)) return undefined;
+    signal?.throwIfAborted();
+    const bytes = await this.#cache.read(of, range);
+    signal?.throwIfAborted();
+    if (bytes === undefined) return undefined;
     this.counts.diskReads++;
     this.counts.diskBytes += bytes.length;
     onProgress?.(bytes);
-    return { bytes, etag, objectSize: size };
+    return { bytes, etag: of.etag, objectSize: of.size };
   }
 
   async put(key: string, bytes: Uint8Array, options?: PutOptions): Promise<ListedObject> {
-    const stored = await this.inner.put(key, bytes, options);
+    const stored = await this.#inner.put(key, bytes, options);
     if (isKnown(stored)) this.#cache.keep(stored, 0, bytes);
     return stored;
   }
@@ -94,15 +103,15 @@ export class CachingStore implements WritableStore, LocalRanges {
     chunks: () => AsyncIterable<Uint8Array>,
     options?: PutOptions,
   ): Promise<ListedObject> {
-    return this.inner.putChunks(key, chunks, options);
+    return this.#inner.putChunks(key, chunks, options);
   }
 
   remove(keys: readonly string[], options?: RequestOptions): Promise<void> {
-    return this.inner.remove(keys, options);
+    return this.#inner.remove(keys, options);
   }
 
   async close(): Promise<void> {
-    await this.inner.close();
+    await this.#inner.close();
     await this.#cache.close();
   }
 }
@@ -112,7 +121,7 @@ function isKnown({ key, etag, size }: ObjectIdentity): boolean {
   return etag !== "" && size > 0 && key.endsWith(EXTENSION);
 }
 
-/** The store behind a disk cache, for those who read once and all of it; any other store as it is. */
-export function uncached<S extends ObjectStore>(store: S): S {
-  return store instanceof CachingStore ? store.inner as unknown as S : store;
+/** What reads from a store's disk cache where it can and keeps nothing there: for those who read all of it, once. */
+export function unkept(store: ObjectStore): Pick<ObjectStore, "read"> {
+  return store instanceof CachingStore ? store.unkept : store;
 }

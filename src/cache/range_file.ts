@@ -30,13 +30,17 @@ const RANGE_OFFSET = 32;
 const CHECKSUMS_OFFSET = 48;
 const CHECKSUM_SIZE = 8;
 
+/** What a CRC begins with, and is turned over by at its end. */
+const CRC_START = 2n ** 64n - 1n;
+
 /** The shim's CRC-64. */
 export function shimChecksum(native: Native): Checksum {
-  const out = new BigUint64Array(1);
-  const words = new Uint8Array(out.buffer);
+  const crc = new BigUint64Array(1);
+  const words = new Uint8Array(crc.buffer);
   return (bytes) => {
-    native.calls.ls_crc64(bytes as Uint8Array<ArrayBuffer>, bytes.length, words);
-    return out[0]!;
+    crc[0] = CRC_START;
+    native.calls.ls_crc_add(bytes as Uint8Array<ArrayBuffer>, bytes.length, words);
+    return crc[0] ^ CRC_START;
   };
 }
 

@@ -62,5 +62,26 @@ export interface ErrorEvent {
   readonly error: Error;
 }
 
+/** The local copy of the newest state has come so far. */
+export interface HydrationEvent {
+  /** Tells events apart. */
+  readonly type: "hydration";
+  /** Pages of the newest state that are read from the copy. */
+  readonly pages: number;
+  /** Pages of that state. */
+  readonly pagesTotal: number;
+  /** All of them are. */
+  readonly isWhole: boolean;
+  /** Why it was given up; absent unless it was. */
+  readonly error?: Error;
+}
+
 /** Anything a follower tells. */
-export type FollowEvent = CommitEvent | GapEvent | StaleEvent | StalePinEvent | ReplacedEvent | ErrorEvent;
+export type FollowEvent =
+  | CommitEvent
+  | GapEvent
+  | StaleEvent
+  | StalePinEvent
+  | ReplacedEvent
+  | HydrationEvent
+  | ErrorEvent;

@@ -27,6 +27,7 @@ import {
   staleOpening,
   unwritableError,
 } from "../cache/offline.ts";
+import { unkept } from "../cache/caching_store.ts";
 import type { LastStates } from "../cache/last_states.ts";
 import type { Change } from "../diff/change.ts";
 import { diffDatabases, type DiffOptions } from "../diff/diff.ts";
@@ -36,6 +37,7 @@ import { type Followed, Follower } from "../follow/follower.ts";
 import { formatTxid } from "../ltx/txid.ts";
 import { addTo, RequestMeter } from "../pages/counters.ts";
 import { type PageRequest, Pages, PRELOAD_SHARE, type TakenPage } from "../pages/pages.ts";
+import { type ConditionProbe, probeConditions } from "../storage/condition_probe.ts";
 import type { LayoutName, RequestOptions, WritableStore } from "../storage/object_store.ts";
 import { explainEmpty, type Listing, listLevel, listReplica } from "../view/listing.ts";
 import { checkShim, type PlanFile } from "../view/plan_file.ts";
@@ -45,7 +47,14 @@ import { type Point, points, type PointsOptions } from "../time/points.ts";
 import { FileSet, identity } from "./file_set.ts";
 import { PastStates } from "./past_states.ts";
 import { PinWatch } from "./pin_watch.ts";
+import { Presence } from "./presence.ts";
 import { StaleWatch } from "./stale_watch.ts";
+import {
+  type Hydrated,
+  Hydration,
+  type HydrationOptions,
+  type HydrationProgress,
+} from "../hydrate/hydration.ts";
 import { type DatabaseHead, headOf, NEW_HEAD } from "../write/logged_file.ts";
 import { type Stored, Writer, type Written } from "../write/writer.ts";
 import { type State, States } from "./states.ts";
@@ -91,6 +100,8 @@ export interface LiveReplicaOptions {
   readonly offline?: "error" | "serve-stale" | undefined;
   /** How it is written to; read only unless given. */
   readonly write?: WriteOptions | undefined;
+  /** How it is brought to a local file; not at all unless given. */
+  readonly hydrate?: HydrationOptions | undefined;
   /** How long a transaction may see a state that is not the newest before it is told of, in ms; a minute unless given. */
   readonly stalePinMs?: number | undefined;
 }
@@ -141,7 +152,9 @@ export class LiveReplica implements Followed {
   readonly #lastStates: LastStates | undefined;
   readonly #replans = new Map<number, Promise<void>>();
   readonly #gone = new Map<number, StateGoneError>();
+  readonly #readers = new Presence();
   #writer: Writer | undefined;
+  #hydration: Hydration | undefined;
   /** Frames of the write log that the newest state has; undefined where the replica is read only. */
   #logged: number | undefined;
   #refused: Error | undefined;
@@ -156,12 +169,18 @@ export class LiveReplica implements Followed {
     request: RequestOptions,
   ): Promise<LiveReplica> {
     const replica = new LiveReplica(source, options);
+    const { write, hydrate } = options;
+    const isProbed = write !== undefined && !write.isUnconditional;
+    const probing = isProbed ? probeConditions(source.store, replica.#request()) : undefined;
+    probing?.catch(() => {}); // the writer is told
     try {
       const { listing, stale } = await replica.#openReachable(request);
       replica.#follow(listing.files, stale);
-      if (options.write) await replica.#startWriting(options.write);
+      if (write) await replica.#startWriting(write, probing);
+      if (hydrate) replica.#hydrate(hydrate); // it may wait, and whoever opens may not
       return replica;
     } catch (error) {
+      await probing?.then(({ leftover }) => leftover).catch(() => {});
       await replica.close();
       throw error;
     }
@@ -385,7 +404,8 @@ export class LiveReplica implements Followed {
   }
 
   get files(): readonly PlanFile[] {
-    return this.#states.newest?.files ?? [];
+    const files = this.#states.newest?.files ?? [];
+    return files.filter(({ closed }, index) => !closed || index === files.length - 1);
   }
 
   advance(files: readonly ReplicaFile[], head?: Uint8Array): Promise<void> {
@@ -412,6 +432,7 @@ export class LiveReplica implements Followed {
         const state = await this.#states.make(files, stamp);
         if (isOther) this.#states.renew(maxTxid, stamp);
         if (isOther) this.#pages.begin(state.viewId);
+        if (isOther) this.#hydration?.replaced();
         this.#publish(state);
         if (isOther) this.#pages.opened(state.viewId, 0);
       });
@@ -421,9 +442,9 @@ export class LiveReplica implements Followed {
   rebase(plan: readonly ReplicaFile[]): Promise<void> {
     return this.#exclusively(async () => {
       const newest = this.#states.newest!;
-      if (plan.at(-1)!.maxTxid !== newest.txid) return;
+      if (plan.at(-1)!.maxTxid !== newest.txid || this.#hydration?.isWhole) return;
       await this.#files.use(plan, this.#request(), async (files) => {
-        const state = await this.#states.make(files, newest.stamp);
+        const state = await this.#overLocal(await this.#states.make(files, newest.stamp), newest.viewId);
         const left = newest.files.filter((file) => !files.includes(file));
         await this.#pages.carryOver(left, newest.viewId, state.viewId);
         this.#publish(state);
@@ -433,7 +454,9 @@ export class LiveReplica implements Followed {
 
   async isRewritten(known: ReplicaFile, listed: ReplicaFile): Promise<boolean | undefined> {
     const name = identity(known);
-    const open = [...this.#files.all(), ...this.files].find(({ file }) => identity(file) === name);
+    const open = [...this.#files.all(), ...this.#states.newest?.files ?? []].find(({ file }) =>
+      identity(file) === name
+    );
     if (open === undefined) return undefined;
     return await this.#files.use(
       [listed],
@@ -485,6 +508,7 @@ export class LiveReplica implements Followed {
       files: [...this.#follower?.known() ?? []],
     }));
     if (before === undefined || before.stamp === state.stamp) return;
+    this.#hydration?.changed();
     if (this.#refused === undefined) native.calls.ls_replica_block(this.id, cString(""));
     if (state.files.length === 0) return;
     const { commit, timestampMs } = state.files.at(-1)!.header;
@@ -500,7 +524,7 @@ export class LiveReplica implements Followed {
 
   // --------------------------------------------------------------------------------------------------- writing
 
-  async #startWriting(options: WriteOptions): Promise<void> {
+  async #startWriting(options: WriteOptions, probing: Promise<ConditionProbe> | undefined): Promise<void> {
     const { native, store, layout, textOf, onNotice } = this.#source;
     const replica: Written = {
       position: 0n,
@@ -523,6 +547,7 @@ export class LiveReplica implements Followed {
       store,
       layout,
       replica,
+      probing,
       signal: this.#pages.signal,
       onLocked: () => this.#logged = 0,
       onNotice,
@@ -584,9 +609,9 @@ export class LiveReplica implements Followed {
   async serve(request: PageRequest): Promise<"loaded" | "moved"> {
     if (this.#closed) throw this.#closedError();
     const file = this.#files.get(request.objectId);
-    if (file === undefined) return "moved";
+    if (file === undefined) return await this.#serveElsewhere(request);
     try {
-      await this.#pages.load(file, request);
+      await this.#readers.during(this.#pages.load(file, request));
       return "loaded";
     } catch (error) {
       await this.#replan(request.viewId, await this.#goneOf(error, file));
@@ -594,6 +619,17 @@ export class LiveReplica implements Followed {
     } finally {
       this.#meter.carry(this.id);
     }
+  }
+
+  /** The reader has a place that is not in storage, or not open any more. */
+  async #serveElsewhere({ objectId, viewId, pgno }: PageRequest): Promise<"moved"> {
+    if (this.#source.native.calls.ls_object_local(objectId) !== 1) return "moved";
+    await this.#hydration?.lost();
+    const view = viewInfo(this.#source.native, viewId);
+    if (view === undefined || view.stamp === this.#states.newest?.stamp) return "moved";
+    const found = `Cannot read page ${pgno} from the local copy`;
+    await this.#replan(viewId, new ObjectGoneError(found, { key: "", status: 0, retryable: false }));
+    return "moved";
   }
 
   /**
@@ -677,7 +713,7 @@ export class LiveReplica implements Followed {
       const plan = makeRestorePlan(listed, { upTo: view.txid });
       await this.#files.use(plan, this.#request(), async (files) => {
         const state = await this.#states.make(files, view.stamp);
-        if (this.#states.newest?.stamp === view.stamp) this.#publish(state);
+        if (this.#states.newest?.stamp === view.stamp) this.#publish(await this.#overLocal(state, viewId));
         else this.#states.lead(viewId, state);
       });
       return undefined;
@@ -685,6 +721,65 @@ export class LiveReplica implements Followed {
       if (!(error instanceof RestorePlanError)) throw error;
       return "its files were deleted, and no others end there";
     }
+  }
+
+  // ------------------------------------------------------------------------------------------------- local copy
+
+  #hydrate(options: HydrationOptions): void {
+    const { native, store, onNotice, onEvent } = this.#source;
+    const replica: Hydrated = {
+      newest: undefined,
+      known: () => this.#follower!.known(),
+      exclusively: (act) => this.#exclusively(act),
+      relocate: async (enter) => {
+        this.#publish(await this.#states.relocate(this.#states.newest!, enter));
+        this.#files.sweep();
+        this.#meter.carry(this.id);
+      },
+      quiet: (ms) => this.#readers.quiet(ms),
+      leave: () => this.#leaveLocal(),
+      use: (files, act) => this.#files.use(files, this.#request(), act),
+      replan: (viewId, cause) => this.#replan(viewId, cause),
+    };
+    Object.defineProperty(replica, "newest", { get: () => this.#states.newest });
+    const onProgress = (progress: HydrationProgress) => onEvent({ type: "hydration", ...progress });
+    const source = {
+      native,
+      replicaId: this.id,
+      name: this.name,
+      store: unkept(store),
+      replica,
+      onNotice,
+      onProgress,
+    };
+    this.#hydration = new Hydration(source, options);
+  }
+
+  /** The same state, with what a view of its content has in the local copy; takes the reference over. */
+  async #overLocal(state: State, viewId: number): Promise<State> {
+    const hydration = this.#hydration;
+    if (hydration === undefined) return state;
+    try {
+      return await this.#states.relocate(state, (mapId) => hydration.enterFrom(mapId, viewId));
+    } finally {
+      this.#states.release(state);
+    }
+  }
+
+  /** Has the newest state lie in storage alone. */
+  async #leaveLocal(): Promise<void> {
+    const newest = this.#states.newest!;
+    await this.#planning(async () => {
+      const plan = makeRestorePlan((await this.#list()).files, { upTo: newest.txid });
+      await this.#files.use(plan, this.#request(), async (files) => {
+        this.#publish(await this.#states.make(files, newest.stamp));
+      });
+    });
+  }
+
+  #list(): Promise<Listing> {
+    const { store, layout } = this.#source;
+    return listReplica(store, layout, this.#request());
   }
 
   // ------------------------------------------------------------------------------------------------------ past
@@ -762,7 +857,11 @@ export class LiveReplica implements Followed {
     return await newer.writtenAfter(older.txid, changed, (objectId) => this.#files.get(objectId)?.file);
   }
 
-  async #hold(moment: string): Promise<ViewPages> {
+  async #hold(asked: string): Promise<ViewPages> {
+    // A local copy has no places that could be compared with those of another state.
+    const newest = this.#states.newest!;
+    const isNewest = asked === "latest" && this.#states.isLocal(newest);
+    const moment = isNewest ? `txid:${formatTxid(newest.txid)}` : asked;
     return await this.moment(moment, (viewId) => {
       const serve = (request: PageRequest) => this.serve(request);
       return new ViewPages(this.#source.native, viewId || this.#states.newest!.viewId, serve);
@@ -787,6 +886,7 @@ export class LiveReplica implements Followed {
 
   async #closeAll(): Promise<void> {
     if (this.#closed) return;
+    await this.#hydration?.close();
     this.#closed = true;
     const kept = this.#lastStates?.close();
     this.#follower?.stop(this.#closedError());

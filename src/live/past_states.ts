@@ -153,7 +153,8 @@ export class PastStates {
   #known(plan: ReplicaFile[], listed: ReplicaFile[]): State | undefined {
     const { states } = this.#source;
     const { txid, isOurs } = this.#nameOf(plan, listed, true);
-    const state = this.#kept.get(txid) ?? (states.newest?.txid === txid ? states.newest : undefined);
+    const newest = states.newest?.txid === txid && !states.isLocal(states.newest) ? states.newest : undefined;
+    const state = this.#kept.get(txid) ?? newest;
     return state && isOurs && states.isOurs(state.stamp) ? state : undefined;
   }
 

@@ -7,7 +7,7 @@ import type { Native } from "../../ffi/native.ts";
 import { ReplicaClosedError } from "../errors.ts";
 import { addTo } from "../pages/counters.ts";
 import { checkShim, type PlanFile } from "../view/plan_file.ts";
-import { makeView } from "../view/view_map.ts";
+import { makeView, viewInfo } from "../view/view_map.ts";
 
 /** Stamps that are remembered, for states that are seen again. */
 const STAMPS_MAX = 1024;
@@ -113,6 +113,26 @@ export class States {
     return { ...made, files: [...state.files.filter(({ closed }) => !closed), ...files] };
   }
 
+  /** The same state with what `enter` enters into its page map: the same content at other places. */
+  async relocate(state: State, enter: (mapId: number) => Promise<void>): Promise<State> {
+    const { calls } = this.#native;
+    const { txid, commit, pageSize, timeMs, stamp } = viewInfo(this.#native, state.viewId)!;
+    const mapId = checkShim(
+      this.#native,
+      calls.ls_map_new(state.viewId, pageSize),
+      "map pages of",
+      this.#name,
+    );
+    try {
+      await enter(mapId);
+      const viewId = calls.ls_map_view(mapId, this.#replicaId, txid, commit, stamp, BigInt(timeMs));
+      return { ...state, viewId: checkShim(this.#native, viewId, "make a view of", this.#name) };
+    } catch (error) {
+      calls.ls_map_free(mapId); // answers LS_MISUSE when the view has used it up
+      throw error;
+    }
+  }
+
   async #state(files: readonly PlanFile[], stamp: number, base: number): Promise<State> {
     const source = { replicaId: this.#replicaId, name: this.#name, files, base, stamp };
     const viewId = await makeView(this.#native, source);
@@ -140,6 +160,11 @@ export class States {
     const { calls } = this.#native;
     calls.ls_view_relocate(viewId, to.viewId); // refused when nobody holds the view any more
     calls.ls_view_release(to.viewId);
+  }
+
+  /** Whether pages of a state lie in the local copy, which whoever sees them keeps from being brought up to date. */
+  isLocal({ viewId }: State): boolean {
+    return this.#native.calls.ls_view_local(viewId) > 0;
   }
 
   /** Gives a state's reference up. */

@@ -18,6 +18,7 @@ export const COUNTER = {
   transactions: 2,
   bytesUsed: 3,
   aheadHits: 4,
+  localReads: 5,
   listRequests: 8,
   getRequests: 9,
   bytes: 10,
@@ -45,6 +46,8 @@ export interface TransactionCounters {
   readonly bytesUsed: number;
   /** Pages that were loaded ahead and read without waiting. */
   readonly aheadHits: number;
+  /** Pages read from the local copy. */
+  readonly localReads: number;
   /** Byte ranges asked for, ahead or not; a replica's count has attempts that failed too. */
   readonly getRequests: number;
   /** Bytes of these ranges; a replica's count is of bodies received. */
@@ -105,6 +108,7 @@ const CONNECTION_COUNTERS = [
   "transactions",
   "bytesUsed",
   "aheadHits",
+  "localReads",
   "getRequests",
   "bytes",
   "roundTrips",

@@ -5,6 +5,7 @@ import { SQLITE, sqliteCode } from "../../src/bridge/sqlite_code.ts";
 import {
   ConflictError,
   DeadlineError,
+  LocalFileError,
   LtxFormatError,
   ObjectExistsError,
   ObjectGoneError,
@@ -39,6 +40,7 @@ const samples: Error[] = [
   new ObjectExistsError("Cannot put: there", { key: "k", status: 412, code: "x", retryable: false }),
   new ConflictError("Cannot store: another"),
   new WriteLogError("Cannot open: no disk"),
+  new LocalFileError("Cannot open: taken", { isTaken: true }),
   new DeadlineError("Cannot open: late"),
   new ReplicaClosedError("Cannot read: closed"),
   new ShimError("Cannot load: no file"),

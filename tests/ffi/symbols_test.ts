@@ -125,13 +125,14 @@ test("COUNTER agrees with the shim's own indexes and stays in bounds", () => {
   assert.equal(COUNTER.transactions, constants.get("LS_STAT_TRANSACTION"));
   assert.equal(COUNTER.bytesUsed, constants.get("LS_STAT_USED"));
   assert.equal(COUNTER.aheadHits, constants.get("LS_STAT_AHEAD"));
+  assert.equal(COUNTER.localReads, constants.get("LS_STAT_LOCAL"));
   assert.equal(COUNTER.getRequests, constants.get("LS_STAT_GET"));
   assert.equal(COUNTER.bytes, constants.get("LS_STAT_BYTE"));
   assert.equal(COUNTER.roundTrips, constants.get("LS_STAT_ROUND_TRIP"));
   assert.equal(COUNTER.aheadPages, constants.get("LS_STAT_AHEAD_PAGE"));
   const first = constants.get("LS_STAT_CORE")!;
   const count = constants.get("LS_STAT_COUNT")!;
-  const shims = ["hits", "misses", "transactions", "bytesUsed", "aheadHits"];
+  const shims = ["hits", "misses", "transactions", "bytesUsed", "aheadHits", "localReads"];
   for (const [name, index] of Object.entries(COUNTER)) {
     assert.ok(shims.includes(name) ? index < first : index >= first && index < count, name);
   }

@@ -1,0 +1,468 @@
+/**
+ * Hydration: a replica's newest state brought to a local file in the background, and kept up there.
+ *
+ * @module
+ */
+import { mkdir, mkdtemp, rmdir, stat } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { cString, type Native } from "../../ffi/native.ts";
+import { LocalFileError, LtxFormatError, ObjectGoneError, ReplicaClosedError } from "../errors.ts";
+import { compareFiles } from "../follow/continuity.ts";
+import type { State } from "../live/states.ts";
+import { Pace } from "../pace.ts";
+import type { ByteRange, ObjectIdentity, ObjectStore } from "../storage/object_store.ts";
+import type { PlanFile } from "../view/plan_file.ts";
+import type { ReplicaFile } from "../view/restore_plan.ts";
+import { viewInfo } from "../view/view_map.ts";
+import { catchUpPlan } from "./catch_up_plan.ts";
+import { type HydrationRecord, readRecord, removeRecord, writeRecord } from "./hydration_record.ts";
+import { LocalFile, sumsPath } from "./local_file.ts";
+import { Transfer } from "./transfer.ts";
+
+/** How often a copy that another process has is asked for, in ms. */
+const TAKEN_RETRY_MS = 5_000;
+
+/** Pauses before what has failed is tried again, and before pages that a reader keeps are looked at again, in ms. */
+const RETRY_MS = { least: 250, most: 30_000 } as const;
+const BLOCKED_MS = { least: 50, most: 2_000 } as const;
+
+/** How long the last transactions may take at the end, and how often it is looked, in ms. */
+const CLOSE_MS = 2_000;
+const SETTLED_LOOK_MS = 10;
+
+/** What was applied is written down at most this often, in ms. */
+const RECORD_MS = 5_000;
+
+/** How long each request waits for readers that wait, in ms. */
+const QUIET_MS = 50;
+
+/** Share of the pages after which those that came are read from the file. */
+const PUBLISH_SHARE = 1 / 10;
+
+/** How far a local copy is; `LS_HYDRATION_…` in `ffi/shim.h`. */
+const PHASE = { none: 0, underWay: 1, whole: 2, failed: 3 } as const;
+
+/** How a replica is hydrated. */
+export interface HydrationOptions {
+  /** Where the copy is kept; a private file that ends with the process unless given. */
+  readonly path: string | undefined;
+}
+
+/** The replica that is hydrated. */
+export interface Hydrated {
+  /** The newest state. */
+  readonly newest: State | undefined;
+  /** Files that are known to be the replica's. */
+  known(): Iterable<ReplicaFile>;
+  /** Has nobody else change what the newest state is meanwhile. */
+  exclusively<T>(act: () => Promise<T>): Promise<T>;
+  /** Publishes the newest state with other places for some of its pages; only while nobody else changes it. */
+  relocate(enter: (mapId: number) => Promise<void>): Promise<void>;
+  /** Publishes it with all pages in storage; only while nobody else changes it. */
+  leave(): Promise<void>;
+  /** Opens files and has `act` make something of them. */
+  use(files: readonly ReplicaFile[], act: (files: PlanFile[]) => Promise<void>): Promise<void>;
+  /** Resolves when no reader waits for a page, after `ms` at most. */
+  quiet(ms: number): Promise<void>;
+  /** Looks where a view lies whose file is gone. */
+  replan(viewId: number, cause: ObjectGoneError): Promise<void>;
+}
+
+/** Where a hydration comes from, and who hears of it. */
+export interface HydrationSource {
+  readonly native: Native;
+  readonly replicaId: number;
+  /** The place the replica lies, without secrets. */
+  readonly name: string;
+  readonly store: Pick<ObjectStore, "read">;
+  readonly replica: Hydrated;
+  readonly onNotice: (text: string) => void;
+  readonly onProgress: (progress: HydrationProgress) => void;
+}
+
+/** How far a local copy is. */
+export interface HydrationProgress {
+  /** Pages of the newest state that are read from it. */
+  readonly pages: number;
+  /** Pages of that state. */
+  readonly pagesTotal: number;
+  /** All of them are. */
+  readonly isWhole: boolean;
+  /** Why it was given up. */
+  readonly error?: Error;
+}
+
+/** Keeps the local copy of one replica. */
+export class Hydration {
+  readonly #source: HydrationSource;
+  readonly #path: string | undefined;
+  readonly #stopping = new AbortController();
+  readonly #done: Promise<void>;
+  #file: LocalFile | undefined;
+  #wake: (() => void) | undefined;
+  #isChanged = false;
+  #phase: number = PHASE.none;
+  #wholeTxid = 0n;
+  /** Set once what is there may be newer than the record says. */
+  #isRecordOpen = false;
+  #recordedMs = -Infinity;
+  #record: HydrationRecord | undefined;
+  /** Another database has taken the replica's place, or the file is of no use any more. */
+  #isStale = false;
+  #losses = 0;
+
+  /** Begins. */
+  constructor(source: HydrationSource, { path }: HydrationOptions) {
+    this.#source = source;
+    this.#path = path;
+    this.#tell(PHASE.underWay);
+    this.#done = this.#run().catch((error) => this.#fail(error));
+  }
+
+  /** Whether all pages of the newest state are read from the copy. */
+  get isWhole(): boolean {
+    return this.#phase === PHASE.whole && this.#wholeTxid === this.#source.replica.newest?.txid;
+  }
+
+  /** The newest state is another one. */
+  changed(): void {
+    this.#isChanged = true;
+    if (this.#phase === PHASE.whole && !this.isWhole) this.#tell(PHASE.underWay);
+    this.#wake?.();
+  }
+
+  /** The newest state may be another database's: nothing of the copy is of use to it. */
+  replaced(): void {
+    this.#isStale = true;
+    this.changed();
+  }
+
+  /** Has a map of the content that a view shows name what that view has in the copy. */
+  async enterFrom(mapId: number, viewId: number): Promise<void> {
+    if (!this.#isStale) await this.#file?.copy(mapId, viewId);
+  }
+
+  /** A reader could not read the copy. Resolves when nobody is led there any more. */
+  async lost(): Promise<void> {
+    const { replica, onNotice } = this.#source;
+    if (this.#file === undefined) return;
+    onNotice(`Local copy "${this.#file.path}" cannot be read: it is made anew`);
+    this.#isStale = true;
+    this.#losses++;
+    await replica.exclusively(() => replica.leave());
+    this.changed();
+  }
+
+  /** Ends it; what is there is kept for the next process. Where it was whole, it is brought up to date, if that is soon done. */
+  async close(): Promise<void> {
+    if (this.#wholeTxid > 0n && !this.#isWholeOrOver) await this.#settled(CLOSE_MS);
+    this.#stopping.abort(new ReplicaClosedError("Cannot hydrate: the replica was closed"));
+    this.#wake?.();
+    await this.#done;
+    try {
+      if (this.#isRecordOpen && this.isWhole) await this.#keepRecord(true);
+    } catch (error) {
+      this.#source.onNotice(`What the local copy has is not written down: ${(error as Error).message}`);
+    } finally {
+      this.#file?.close();
+      this.#file = undefined;
+    }
+  }
+
+  // --------------------------------------------------------------------------------------------------- running
+
+  get #isWholeOrOver(): boolean {
+    return this.isWhole || this.#phase === PHASE.failed;
+  }
+
+  /** Waits until it is whole, for `ms` at most. */
+  async #settled(ms: number): Promise<void> {
+    const untilMs = performance.now() + ms;
+    this.changed();
+    while (!this.#isWholeOrOver && performance.now() < untilMs) {
+      await new Promise((resolve) => setTimeout(resolve, SETTLED_LOOK_MS));
+    }
+  }
+
+  get #isClosed(): boolean {
+    return this.#stopping.signal.aborted;
+  }
+
+  async #run(): Promise<void> {
+    let waitMs: number = RETRY_MS.least;
+    while (!this.#isClosed) {
+      this.#isChanged = false;
+      try {
+        const { blocked } = await this.#step();
+        waitMs = blocked ? Math.min(Math.max(waitMs, BLOCKED_MS.least) * 2, BLOCKED_MS.most) : 0;
+      } catch (error) {
+        if (this.#isClosed) return;
+        if (error instanceof LocalFileError && error.isTaken) waitMs = TAKEN_RETRY_MS;
+        else if (error instanceof LocalFileError || error instanceof LtxFormatError) throw error;
+        else waitMs = Math.min(Math.max(waitMs, RETRY_MS.least) * 2, RETRY_MS.most);
+        this.#notice(error as Error);
+      }
+      if (!this.#isChanged) await this.#sleep(waitMs);
+    }
+  }
+
+  #told = "";
+
+  #notice({ message }: Error): void {
+    if (message !== this.#told) this.#source.onNotice(`The local copy has to wait: ${message}`);
+    this.#told = message;
+  }
+
+  /** Until something changes; for `ms` at most where that is not 0. */
+  async #sleep(ms: number): Promise<void> {
+    if (this.#isClosed) return;
+    await new Promise<void>((resolve) => {
+      const recordMs = this.#isRecordOpen ? RECORD_MS : 0;
+      const most = ms || recordMs;
+      const timer = most > 0 ? setTimeout(resolve, most) : undefined;
+      this.#wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+    this.#wake = undefined;
+  }
+
+  /** Brings what is lacking of the newest state, as far as nobody's view is in the way. */
+  async #step(): Promise<{ blocked: boolean }> {
+    const { native, replica } = this.#source;
+    const state = replica.newest;
+    if (state === undefined || state.files.length === 0) return { blocked: false };
+    if (native.calls.ls_view_hold(state.viewId) < 0) return { blocked: false };
+    try {
+      await this.#prepare(state);
+      return await this.#bring(state);
+    } catch (error) {
+      if (!(error instanceof ObjectGoneError)) throw error;
+      await replica.replan(state.viewId, error);
+      this.#isChanged = true;
+      return { blocked: false };
+    } finally {
+      native.calls.ls_view_release(state.viewId);
+    }
+  }
+
+  async #bring(state: State): Promise<{ blocked: boolean }> {
+    const { native, replica, store } = this.#source;
+    const file = this.#file!;
+    const info = viewInfo(native, state.viewId)!;
+    const step = Math.max(1, Math.floor(info.commit * PUBLISH_SHARE));
+    let next = step;
+    const transfer = new Transfer({
+      native,
+      file,
+      viewId: state.viewId,
+      read: (of, range) => this.#read(store, of, range),
+      pace: new Pace(this.#stopping.signal),
+      before: () => this.#openRecord(state, info),
+      after: async (pages) => {
+        if (pages < next) return;
+        next = pages + step;
+        await this.#publish();
+      },
+      isVain: () => this.#isStale,
+    });
+    const blocked = await transfer.run(state.files);
+    if (this.#isStale) return { blocked: false };
+    if (blocked > 0) {
+      await this.#publish();
+      return { blocked: true };
+    }
+    file.putFirst();
+    if (!file.truncate(info.commit)) return { blocked: true };
+    await this.#publish();
+    if (replica.newest?.stamp === state.stamp && !this.#isStale) await this.#whole(state);
+    return { blocked: false };
+  }
+
+  /** What readers wait for goes first. */
+  async #read(store: Pick<ObjectStore, "read">, of: ObjectIdentity, range: ByteRange): Promise<Uint8Array> {
+    await this.#source.replica.quiet(QUIET_MS);
+    const { bytes } = await store.read(of, range, { signal: this.#stopping.signal });
+    return bytes;
+  }
+
+  /** Has readers of the newest state take what has come from the file. */
+  async #publish(): Promise<void> {
+    const { replica } = this.#source;
+    await replica.exclusively(async () => {
+      if (this.#isStale || this.#isClosed) return;
+      await replica.relocate((mapId) => this.#file!.enter(mapId));
+    });
+    this.#tell(PHASE.underWay);
+    if (this.#wholeTxid === 0n) this.#report();
+  }
+
+  async #whole({ txid }: State): Promise<void> {
+    const isFirst = this.#wholeTxid === 0n;
+    this.#wholeTxid = txid;
+    this.#tell(PHASE.whole);
+    if (isFirst) this.#report();
+    const isDue = performance.now() - this.#recordedMs >= RECORD_MS;
+    if (this.#isRecordOpen && isDue) await this.#keepRecord(true);
+  }
+
+  // -------------------------------------------------------------------------------------------------- preparing
+
+  /** Opens the file, and takes over what a process before has left of use. */
+  async #prepare(state: State): Promise<void> {
+    const { native, replicaId } = this.#source;
+    if (this.#isStale) this.#discard();
+    if (this.#file !== undefined) return;
+    const { pageSize } = viewInfo(native, state.viewId)!;
+    const path = this.#path ?? await privatePath();
+    if (this.#path !== undefined) await ownPath(path);
+    const record = this.#path === undefined || this.#losses > 0 ? undefined : await readRecord(path);
+    const keep = record !== undefined && this.#isOf(record, state, pageSize);
+    this.#file = new LocalFile(native, replicaId, {
+      path,
+      pageSize,
+      keep,
+      isPlain: true,
+      isPrivate: this.#path === undefined,
+    });
+    if (this.#path === undefined) await rmdir(dirname(path));
+    this.#tell(PHASE.underWay);
+    if (keep) await this.#resume(record, state);
+    else if (this.#path !== undefined) await removeRecord(path);
+  }
+
+  #discard(): void {
+    this.#isStale = false;
+    this.#file?.close();
+    this.#file = undefined;
+    this.#record = undefined;
+    this.#wholeTxid = 0n;
+    this.#isRecordOpen = false;
+    if (this.#losses > 1) throw new LocalFileError("Cannot hydrate: the local copy was lost twice");
+  }
+
+  /** Whether a copy that was left is surely of this replica, and not ahead of it. */
+  #isOf(record: HydrationRecord, { txid }: State, pageSize: number): boolean {
+    const { name, replica } = this.#source;
+    if (record.name !== name || record.pageSize !== pageSize || record.txid > txid) return false;
+    const { isSame, changed } = compareFiles(record.files, [...replica.known()]);
+    return isSame && changed.length === 0;
+  }
+
+  /** Of pages that a later transaction may have written nothing is taken over, nor of those that are torn. */
+  async #resume(record: HydrationRecord, state: State): Promise<void> {
+    const { replica } = this.#source;
+    const file = this.#file!;
+    this.#record = record;
+    this.#isRecordOpen = true;
+    const chain = catchUpPlan([...replica.known()], record.txid, state.txid);
+    const later = chain ?? state.files.map(({ file }) => file).filter(({ maxTxid }) => maxTxid > record.txid);
+    await replica.use(later, async (files) => {
+      for (const of of files) await file.forget(of);
+    });
+    await file.check(state.viewId);
+  }
+
+  // -------------------------------------------------------------------------------------------------- recording
+
+  /** What is there is about to be newer than the record says, or has none. */
+  async #openRecord(state: State, { commit, pageSize, timeMs }: HydrationInfo): Promise<void> {
+    if (this.#path === undefined || (this.#isRecordOpen && this.#record && !this.#record.isWhole)) return;
+    const { name, replica } = this.#source;
+    const base = this.#record ?? { name, pageSize, commit, timeMs, txid: state.txid };
+    const files = uniqueFiles(replica.known());
+    await this.#write({ ...base, seenMs: Date.now(), isWhole: false, files });
+    this.#isRecordOpen = true;
+  }
+
+  async #keepRecord(isWhole: boolean): Promise<void> {
+    const { native, name, replica } = this.#source;
+    const newest = replica.newest;
+    if (this.#path === undefined || newest === undefined) return;
+    const { commit, pageSize, timeMs, txid } = viewInfo(native, newest.viewId)!;
+    if (isWhole && txid !== this.#wholeTxid) return;
+    const files = uniqueFiles(replica.known());
+    await this.#write({ name, pageSize, commit, timeMs, txid, seenMs: Date.now(), isWhole, files });
+    this.#isRecordOpen = false;
+  }
+
+  async #write(record: HydrationRecord): Promise<void> {
+    await writeRecord(this.#path!, record);
+    this.#record = record;
+    this.#recordedMs = performance.now();
+  }
+
+  // ----------------------------------------------------------------------------------------------------- telling
+
+  async #fail(error: Error): Promise<void> {
+    if (this.#isClosed) return;
+    const { replica } = this.#source;
+    // What came of a damaged file has been read from the copy already.
+    if (error instanceof LtxFormatError) await replica.exclusively(() => replica.leave()).catch(() => {});
+    if (this.#path !== undefined && error instanceof LtxFormatError) {
+      await removeRecord(this.#path).catch(() => {});
+    }
+    this.#source.onNotice(`The local copy is given up, reading goes on from storage: ${error.message}`);
+    this.#tell(PHASE.failed);
+    this.#report(error);
+  }
+
+  /** Tells the shim, where all threads see it. */
+  #tell(phase: number): void {
+    const { native, replicaId } = this.#source;
+    this.#phase = phase;
+    const { pages, pagesTotal } = this.#progress();
+    const words = BigUint64Array.of(BigInt(phase), BigInt(pages), BigInt(pagesTotal), this.#wholeTxid);
+    native.calls.ls_replica_hydrate(replicaId, new Uint8Array(words.buffer), cString(this.#path ?? ""));
+  }
+
+  #progress(): { pages: number; pagesTotal: number } {
+    const { native, replica: { newest } } = this.#source;
+    if (newest === undefined) return { pages: 0, pagesTotal: 0 };
+    const pagesTotal = viewInfo(native, newest.viewId)?.commit ?? 0;
+    return { pages: Math.max(0, native.calls.ls_view_local(newest.viewId)), pagesTotal };
+  }
+
+  /** Tells whoever listens, until it is whole for the first time. */
+  #report(error?: Error): void {
+    const isWhole = this.#phase === PHASE.whole;
+    this.#source.onProgress({ ...this.#progress(), isWhole, ...(error && { error }) });
+  }
+}
+
+type HydrationInfo = Pick<NonNullable<ReturnType<typeof viewInfo>>, "commit" | "pageSize" | "timeMs">;
+
+function uniqueFiles(files: Iterable<ReplicaFile>): ReplicaFile[] {
+  return [...new Map([...files].map((file) => [file.key, file])).values()];
+}
+
+/**
+ * Makes the folder of a copy.
+ *
+ * @throws {LocalFileError} there is a file that is no local copy
+ */
+async function ownPath(path: string): Promise<void> {
+  try {
+    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+    if (!await exists(path) || await exists(sumsPath(path))) return;
+  } catch (cause) {
+    throw new LocalFileError(`Cannot keep a local copy at "${path}": ${(cause as Error).message}`, { cause });
+  }
+  throw new LocalFileError(
+    `Cannot keep a local copy at "${path}": there is another file, expected none, or one of its own`,
+  );
+}
+
+async function exists(path: string): Promise<boolean> {
+  return await stat(path).then(() => true, (error) => {
+    if (error.code === "ENOENT") return false;
+    throw error;
+  });
+}
+
+/** A path in a folder of its own, which can be removed once the file has lost its name. */
+async function privatePath(): Promise<string> {
+  return join(await mkdtemp(join(tmpdir(), "litestream-vfs-")), "hydrated.db");
+}

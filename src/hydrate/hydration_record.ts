@@ -1,0 +1,89 @@
+/**
+ * What is known of a local copy from one process to the next, beside it on disk.
+ *
+ * @module
+ */
+import { open, readFile, rename, unlink } from "node:fs/promises";
+import { dirname } from "node:path";
+import { sumsPath } from "./local_file.ts";
+import type { ReplicaFile } from "../view/restore_plan.ts";
+
+const VERSION = 1;
+
+/** A local copy as it was left. */
+export interface HydrationRecord {
+  /** Of its replica: the place, without secrets. */
+  readonly name: string;
+  readonly pageSize: number;
+  /** Size of the database after {@link txid}, in pages. */
+  readonly commit: number;
+  /** What any page is at least as new as; of later transactions any number of pages may be there already. */
+  readonly txid: bigint;
+  /** When that transaction was written, in ms since the Unix epoch. */
+  readonly timeMs: number;
+  /** When the replica was last seen, by this machine's clock. */
+  readonly seenMs: number;
+  /** All pages are there, none newer than {@link txid}: the file is a database. */
+  readonly isWhole: boolean;
+  /** Files of the replica that were known then: by them it is known again. */
+  readonly files: readonly ReplicaFile[];
+}
+
+/** Path of the record beside a local copy. */
+export function recordPath(path: string): string {
+  return `${path}-state`;
+}
+
+/** Reads the record beside a local copy; undefined where there is none, or a damaged one. */
+export async function readRecord(path: string): Promise<HydrationRecord | undefined> {
+  try {
+    const { version, txid, files, ...rest } = JSON.parse(await readFile(recordPath(path), "utf8"));
+    if (version !== VERSION) return undefined;
+    return { ...rest, txid: BigInt(txid), files: files.map(fileOf) };
+  } catch {
+    return undefined; // what cannot be known is fetched anew
+  }
+}
+
+// deno-lint-ignore no-explicit-any
+function fileOf({ minTxid, maxTxid, ...rest }: any): ReplicaFile {
+  return { ...rest, minTxid: BigInt(minTxid), maxTxid: BigInt(maxTxid) };
+}
+
+/**
+ * Writes the record, for good when this returns, and before it what the copy has by now: a record must never be ahead of
+ * its pages.
+ */
+export async function writeRecord(path: string, record: HydrationRecord): Promise<void> {
+  for (const part of [path, sumsPath(path)]) await syncPath(part);
+  const text = JSON.stringify(
+    { version: VERSION, ...record },
+    (_, value) => typeof value === "bigint" ? String(value) : value,
+  );
+  const unfinished = `${recordPath(path)}.tmp`;
+  const handle = await open(unfinished, "w", 0o600);
+  try {
+    await handle.writeFile(text);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+  await rename(unfinished, recordPath(path));
+  await syncPath(dirname(path));
+}
+
+/** Removes the record: what is in the copy from now on is nobody's. */
+export async function removeRecord(path: string): Promise<void> {
+  await unlink(recordPath(path)).catch((error) => {
+    if (error.code !== "ENOENT") throw error;
+  });
+}
+
+async function syncPath(path: string): Promise<void> {
+  const handle = await open(path, "r");
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}

@@ -1,0 +1,207 @@
+/**
+ * What of a view's files a local file lacks → there: from the pool where it is there, else in pieces, several on their way at
+ * once.
+ *
+ * @module
+ */
+import type { Native } from "../../ffi/native.ts";
+import { LtxFormatError } from "../errors.ts";
+import type { Pace } from "../pace.ts";
+import type { ByteRange, ObjectIdentity } from "../storage/object_store.ts";
+import { type PlanFile, WHOLE_FILE_SIZE_MAX } from "../view/plan_file.ts";
+import { inOrder } from "./in_order.ts";
+import type { Lacking, LocalFile } from "./local_file.ts";
+import { frameCount, type Piece, piecesOf } from "./pieces.ts";
+
+/** Requests under way at once; readers need places, too. */
+const REQUESTS_AT_ONCE = 10;
+
+/** Bytes of a piece that are put before the loop may turn: about 1 ms. */
+const PUT_BYTES = 128 * 1024;
+
+/** Frames looked up before the loop may turn: about 1 ms. */
+const FRAMES_A_SLICE = 50_000;
+
+/** Share of a file's pages from which on it is read as a whole, so that its checksum can be looked at. */
+const WHOLE_SHARE = 1 / 2;
+
+/** The last field of a file, and not of what it covers. */
+const CHECKSUM_SIZE = 8;
+
+/** What a transfer works with. */
+export interface TransferOptions {
+  readonly native: Native;
+  readonly file: LocalFile;
+  /** The view whose pages are wanted, held meanwhile. */
+  readonly viewId: number;
+  readonly read: (of: ObjectIdentity, range: ByteRange) => Promise<Uint8Array>;
+  readonly pace: Pace;
+  /** Called before the first page is put. */
+  readonly before: () => Promise<void>;
+  /** Called with the number of pages that were asked for and have come. */
+  readonly after: (pages: number) => Promise<void>;
+  /** Nobody wants the rest any more. */
+  readonly isVain: () => boolean;
+}
+
+/** A piece, what is asked for with it, and what it is checked by. */
+interface Wanted {
+  readonly piece: Piece;
+  /** The piece, or more: what lies before and behind all frames is covered by the file's checksum. */
+  readonly range: ByteRange;
+  /** Pages that are lacking. */
+  readonly lacking: number;
+  readonly check: FileCheck | undefined;
+}
+
+/** Brings pages of one view into a local file. */
+export class Transfer {
+  readonly #options: TransferOptions;
+  #blocked = 0;
+  #hasBegun = false;
+
+  constructor(options: TransferOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Brings all that is lacking of some files; gives how many pages were left because other views are in the way.
+   *
+   * @throws {LtxFormatError} a file breaks the format, or does not fit to its checksum
+   * @throws {ObjectGoneError} a file is not there any more
+   * @throws {LocalFileError} the local file cannot be written
+   */
+  async run(files: readonly PlanFile[]): Promise<number> {
+    const { read, after, isVain } = this.#options;
+    let pages = 0;
+    for (const file of files) if (!file.closed) await this.#takePooled(file);
+    const asked = inOrder(
+      this.#wanted(files),
+      ({ piece, range }) => read(piece.file.file, range),
+      REQUESTS_AT_ONCE,
+    );
+    for await (const { item, result } of asked) {
+      if (isVain()) break;
+      await this.#begin();
+      await this.#put(item, result);
+      pages += item.lacking;
+      await after(pages);
+    }
+    return this.#blocked;
+  }
+
+  async #begin(): Promise<void> {
+    if (this.#hasBegun) return;
+    this.#hasBegun = true;
+    await this.#options.before();
+  }
+
+  /** What came with a file's index, or was read, need not come again. */
+  async #takePooled(file: PlanFile): Promise<void> {
+    const { native, file: local, viewId, pace } = this.#options;
+    if (file.file.size > WHOLE_FILE_SIZE_MAX) return;
+    const range = { first: 0, count: frameCount(native, file) };
+    if (range.count === 0 || this.#lacking(file, range) === 0) return;
+    await this.#begin();
+    local.take(file, range, viewId);
+    await pace.turn();
+  }
+
+  async #lackingOf(file: PlanFile, count: number): Promise<Lacking> {
+    const { file: local, viewId, pace } = this.#options;
+    const all = { count: 0, blocked: 0 };
+    for (let first = 0; first < count; first += FRAMES_A_SLICE) {
+      const part = local.lacking(file, { first, count: Math.min(FRAMES_A_SLICE, count - first) }, viewId);
+      all.count += part.count;
+      all.blocked += part.blocked;
+      await pace.turn();
+    }
+    return all;
+  }
+
+  #lacking(file: PlanFile, range: Pick<Piece, "first" | "count">): number {
+    const { count, blocked } = this.#options.file.lacking(file, range, this.#options.viewId);
+    return count - blocked;
+  }
+
+  async *#wanted(files: readonly PlanFile[]): AsyncGenerator<Wanted> {
+    for (const file of files) if (!file.closed) yield* this.#wantedOf(file);
+  }
+
+  async *#wantedOf(file: PlanFile): AsyncGenerator<Wanted> {
+    const { native } = this.#options;
+    const count = frameCount(native, file);
+    const all = await this.#lackingOf(file, count);
+    this.#blocked += all.blocked;
+    if (all.count === all.blocked) return;
+    const isWhole = file.file.size > WHOLE_FILE_SIZE_MAX && all.count >= count * WHOLE_SHARE;
+    const check = isWhole ? new FileCheck(native, file, count) : undefined;
+    for (const piece of piecesOf(native, file)) {
+      const lacking = this.#lacking(file, piece);
+      if (check) yield { piece, range: check.rangeOf(piece), lacking, check };
+      else if (lacking > 0) yield { piece, range: piece, lacking, check };
+    }
+  }
+
+  async #put({ piece, range, check }: Wanted, bytes: Uint8Array): Promise<void> {
+    const { native, file: local, viewId, pace, isVain } = this.#options;
+    const { file } = piece;
+    const crc = check?.crc ?? new BigUint64Array(1);
+    check?.add(bytes.subarray(0, piece.offset - range.offset));
+    for (const part of piecesOf(native, file, PUT_BYTES, piece)) {
+      if (file.closed || isVain()) return;
+      const at = part.offset - range.offset;
+      local.put(file, part, viewId, bytes.subarray(at, at + part.size), crc);
+      await pace.turn();
+    }
+    check?.add(bytes.subarray(piece.offset + piece.size - range.offset));
+    if (check?.isLast(piece)) check.end();
+  }
+}
+
+/** A file's checksum, computed over its pieces as they come. */
+class FileCheck {
+  readonly crc: BigUint64Array = new BigUint64Array([~0n]);
+  readonly #native: Native;
+  readonly #file: PlanFile;
+  readonly #count: number;
+
+  constructor(native: Native, file: PlanFile, count: number) {
+    this.#native = native;
+    this.#file = file;
+    this.#count = count;
+  }
+
+  isLast({ first, count }: Piece): boolean {
+    return first + count === this.#count;
+  }
+
+  /** With the first piece comes the header, with the last what is behind the frames, less the checksum itself. */
+  rangeOf(piece: Piece): ByteRange {
+    const start = piece.first === 0 ? 0 : piece.offset;
+    const end = this.isLast(piece) ? this.#file.file.size - CHECKSUM_SIZE : piece.offset + piece.size;
+    return { offset: start, size: end - start };
+  }
+
+  add(bytes: Uint8Array): void {
+    if (bytes.length === 0) return;
+    const words = new Uint8Array(this.crc.buffer as ArrayBuffer);
+    this.#native.calls.ls_crc_add(bytes as Uint8Array<ArrayBuffer>, bytes.length, words);
+  }
+
+  end(): void {
+    const found = ~this.crc[0]! & 0xffff_ffff_ffff_ffffn | 1n << 63n;
+    const { file, checksum } = this.#file;
+    if (found === checksum) return;
+    throw new LtxFormatError(
+      `Cannot take over "${file.key}": its checksum is ${hex(found)}, expected ${
+        hex(checksum)
+      } as its trailer says`,
+      { key: file.key, offset: file.size - CHECKSUM_SIZE },
+    );
+  }
+}
+
+function hex(checksum: bigint): string {
+  return checksum.toString(16).padStart(16, "0");
+}
