@@ -84,7 +84,13 @@ export class LastStates {
   /** Writes what is not written yet. */
   async close(): Promise<void> {
     this.#isClosed = true;
+    await this.flush();
+  }
+
+  /** Writes it now. */
+  async flush(): Promise<void> {
     clearTimeout(this.#timer);
+    this.#timer = undefined;
     this.#write();
     await this.#writing;
   }
@@ -151,8 +157,9 @@ async function encodeState({ txid, plan, files, seenMs }: LastState, place: stri
 async function decodeState(text: string, place: string): Promise<LastState | undefined> {
   const pace = new Pace();
   const [first, ...lines] = text.split("\n");
+  if (!first!.startsWith(`{"format":${JSON.stringify(FORMAT)}`)) return undefined;
   const head = JSON.parse(first!);
-  if (head.format !== FORMAT || head.place !== place) return undefined;
+  if (head.place !== place) return undefined;
   const files: ReplicaFile[] = [];
   for (const line of lines) {
     const [level, key, etag, size, modifiedMs, minTxid, maxTxid] = JSON.parse(line);

@@ -134,8 +134,10 @@ test("offline: maxStaleMs holds for the time before the opening, too", () =>
     await place.gate.set("shut");
     await place.with({ ...STALE, maxStaleMs: 50_000 }, async (replica, rows) => {
       await assert.rejects(rows(ALL), /StaleError: .*was last seen 6\d{4} ms ago/);
-      const stale = new Promise<StaleEvent>((resolve) => replica.on("stale", resolve));
-      assert.ok((await stale).lagMs >= 60_000);
+      const told: StaleEvent[] = [];
+      replica.on("stale", (event) => told.push(event));
+      await until("it is told", () => told.length > 0);
+      assert.ok(told[0]!.lagMs >= 60_000);
       await place.gate.set("open");
       assert.equal(await replica.refresh(), 6n);
       assert.deepEqual(await rows(ALL), place.folder.rows(ALL));
@@ -221,11 +223,12 @@ test("offline, and back: another database took the place", () =>
         await place.gate.set("shut");
         await place.with({ ...STALE, pollIntervalMs: 20, onReplaced }, async (replica, rows) => {
           assert.deepEqual(await rows(ALL), place.folder.rows(ALL));
-          const replaced = new Promise((resolve) => replica.on("replaced", resolve));
+          let isReplaced = false;
+          replica.on("replaced", () => isReplaced = true);
           for (const key of place.s3.keys()) place.s3.remove(key);
           place.s3.put("db/0000/0000000000000001-0000000000000001.ltx", other.encode(1, 1));
           await place.gate.set("open");
-          await replaced;
+          await until("it is told", () => isReplaced);
           if (onReplaced === "error") await assert.rejects(rows(ALL), /ReplacedError/);
           else await until("the other one", async () => (await rows("SELECT x FROM v"))[0]!.x === "other");
         });
