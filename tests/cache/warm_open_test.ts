@@ -1,6 +1,6 @@
 /** What a second process asks storage for, where the first one has left a cache. */
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { Replica } from "../../mod.ts";
@@ -130,6 +130,27 @@ test("cacheDir: what a writer stores is there for the next process", () =>
       async (_replica, rows) => assert.deepEqual(await rows("SELECT x FROM t"), [{ x: 1 }]),
     );
     assert.deepEqual([place.s3.count("LIST"), place.s3.count("GET")], [1, 0]);
+  }));
+
+test("cacheDir: a local copy is made of what is on disk, and puts nothing there itself", () =>
+  CachedPlace.with(async (place) => {
+    fill(place);
+    place.push();
+    const size = () => {
+      const files = readdirSync(join(place.cacheDir, "objects"), { recursive: true, withFileTypes: true });
+      return files.filter((entry) => entry.isFile())
+        .reduce((sum, { parentPath, name }) => sum + statSync(join(parentPath, name)).size, 0);
+    };
+    const hydrated = { hydrate: join(place.cacheDir, "copy.db") };
+    await place.with(hydrated, (replica) => replica.hydrated());
+    assert.ok(size() < 1_000_000, `${size()} bytes`);
+    rmSync(hydrated.hydrate);
+    await place.with({}, async (_replica, rows) => void await rows(QUERIES.scan));
+    await place.with(hydrated, async (replica, rows) => {
+      await replica.hydrated();
+      assert.ok(replica.stats().diskBytes > 500_000, `${replica.stats().diskBytes} bytes`);
+      for (const sql of Object.values(QUERIES)) assert.deepEqual(await rows(sql), place.folder.rows(sql));
+    });
   }));
 
 test("cacheDir: a budget is spent on requests, not on what is on disk", () =>
