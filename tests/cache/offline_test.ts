@@ -1,6 +1,6 @@
 /** A replica that cannot be reached: opened from its last state, and followed again. */
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { ReplicaError, type StaleEvent } from "../../mod.ts";
@@ -86,6 +86,25 @@ test('offline "error", and no state kept: the opening fails as ever', () =>
       /Cannot list/,
     );
   }));
+
+for (const state of ["shut", "silent"] as const satisfies GateState[]) {
+  test(`offline "serve-stale": a last state whose ranges are gone is refused in words, the server ${state}`, () =>
+    CachedPlace.with(async (place) => {
+      await prepare(place);
+      rmSync(join(place.cacheDir, "objects"), { recursive: true });
+      await place.gate.set(state);
+      await assert.rejects(place.open(STALE), (error) => {
+        return error instanceof ReplicaError &&
+          /it cannot be reached \(.*\), and of its last state, TXID 0{15}6, seen \d+ s ago, not all is in cacheDir: Cannot/
+            .test(error.message);
+      });
+      await place.gate.set("open");
+      await place.with(
+        STALE,
+        async (_replica, rows) => assert.deepEqual(await rows(ALL), place.folder.rows(ALL)),
+      );
+    }));
+}
 
 test('offline "serve-stale" does not open for writing', () =>
   CachedPlace.with(async (place) => {
