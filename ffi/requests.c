@@ -327,8 +327,8 @@ int ls_replica_polled(int iReplica, const char *zWhy){
 }
 
 /*
-** The replica was last seen msAgo ms ago, by somebody else: before this machine was started, perhaps, so that the time may
-** be below 0; it is never 0, which is "not yet".
+** The replica was last seen msAgo ms ago, by somebody else: before this machine was started, perhaps, so that
+** the time may be below 0; it is never 0, which is "not yet".
 */
 int ls_replica_seen(int iReplica, uint64_t msAgo){
   LsReplica *p = lsReplicaUse(iReplica);

@@ -53,15 +53,19 @@ export interface OpenOptions {
   /** Bound on decoded pages in memory, in bytes. Default 64 MiB. */
   cacheBytesMax?: number;
   /**
-   * Folder where what was fetched is kept, so that the next process fetches it no more; it is made if need be, and several
-   * processes and replicas may share it. None unless given.
+   * Folder where what was fetched is kept, so that the next process fetches it no more; it is made if need
+   * be, and several processes and replicas may share it. None unless given.
    */
   cacheDir?: string;
-  /** Bound on what is kept in `cacheDir`, by all who share it together, in bytes. At least 1 MiB. Default 1 GiB. */
+  /**
+   * Bound on what is kept in `cacheDir`, by all who share it together, in bytes. At least 1 MiB. Default 1
+   * GiB.
+   */
   cacheDirBytesMax?: number;
   /**
-   * What an opening does when the replica cannot be reached: `"serve-stale"` shows the last state that is in `cacheDir`, as old
-   * as `lagMs` and `litestream_lag` tell, and follows it again once it can be reached. Default `"error"`.
+   * What an opening does when the replica cannot be reached: `"serve-stale"` shows the last state that is in
+   * `cacheDir`, as old as `lagMs` and `litestream_lag` tell, and follows it again once it can be reached.
+   * Default `"error"`.
    */
   offline?: "error" | "serve-stale";
   /** Longest wait for the opening as a whole. Default 60 s. */
@@ -563,8 +567,8 @@ function isOn(text: string | undefined): boolean {
 
 /**
  * The configuration that a database URI asks for: `replica_url`, `poll_interval`, `cache_size` (bytes), `write_enabled`,
- * `sync_interval`, `buffer_path`, `hydration_enabled` and `hydration_path`, named as upstream's; and, which upstream has not,
- * `cache_dir`, `cache_dir_bytes_max` and `offline`.
+ * `sync_interval`, `buffer_path`, `hydration_enabled` and `hydration_path`, named as upstream's; and, which
+ * upstream has not, `cache_dir`, `cache_dir_bytes_max` and `offline`.
  *
  * @throws {TypeError} no URL, or one that cannot be understood
  * @throws {RangeError} a number out of its range

@@ -1,5 +1,6 @@
 /**
- * Keeps the disk cache within its bound: looks through it in the background, the least recently used files go first.
+ * Keeps the disk cache within its bound: looks through it in the background, the least recently used files go
+ * first.
  *
  * @module
  */
@@ -11,8 +12,9 @@ import type { CacheFolder } from "./cache_folder.ts";
 export const BLOCK: number = 4096;
 
 /**
- * Shares of the bound: how full the cache seems when it is looked through, how full it may be then without anything being
- * removed, and what is left where it was fuller; and what a process may add before it tells the others.
+ * Shares of the bound: how full the cache seems when it is looked through, how full it may be then without
+ * anything being removed, and what is left where it was fuller; and what a process may add before it tells
+ * the others.
  */
 const FULL = 15 / 16;
 const KEPT_MAX = 7 / 8;
@@ -22,7 +24,10 @@ const ADDED_UNTOLD = 1 / 256;
 /** What one may add untold whatever the bound: it is forgotten when the process is killed. */
 const UNTOLD_MAX = 256 * 1024;
 
-/** How often it is asked whether another process has made room, and how long one may take to look through, in ms. */
+/**
+ * How often it is asked whether another process has made room, and how long one may take to look through, in
+ * ms.
+ */
 const ASK_MS = 100;
 const LOOKING_MS = 30_000;
 
@@ -32,7 +37,10 @@ const LOOKED_MS = 86_400_000;
 /** Files looked at at the same time: reads go beside. */
 const LOOKS_AT_ONCE = 4;
 
-/** How long a process lives before it looks, in ms: its opening comes first. Those that live shorter look when they end. */
+/**
+ * How long a process lives before it looks, in ms: its opening comes first. Those that live shorter look when
+ * they end.
+ */
 const FIRST_LOOK_MS = 1_000;
 
 /** How long a look that is due when a process ends may take, in ms; what it leaves is left to the next. */
@@ -178,7 +186,7 @@ export class CacheBound {
       objects.add(file.object);
       total -= file.bytes;
     }
-    for (const object of objects) await rmdir(folder.objectPath(object)).catch(() => {}); // only an empty one goes
+    for (const object of objects) await rmdir(folder.objectPath(object)).catch(() => {}); // others stay
     return total;
   }
 

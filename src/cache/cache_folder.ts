@@ -34,7 +34,9 @@ export class CacheFolder {
     return join(this.path, "tmp");
   }
 
-  /** Has a byte for each block of 4 KiB that is kept, as far as processes have told since one of them looked. */
+  /**
+   * Has a byte for each block of 4 KiB that is kept, as far as processes have told since one of them looked.
+   */
   get total(): string {
     return join(this.path, "total");
   }

@@ -121,7 +121,10 @@ function isKnown({ key, etag, size }: ObjectIdentity): boolean {
   return etag !== "" && size > 0 && key.endsWith(EXTENSION);
 }
 
-/** What reads from a store's disk cache where it can and keeps nothing there: for those who read all of it, once. */
+/**
+ * What reads from a store's disk cache where it can and keeps nothing there: for those who read all of it,
+ * once.
+ */
 export function unkept(store: ObjectStore): Pick<ObjectStore, "read"> {
   return store instanceof CachingStore ? store.unkept : store;
 }

@@ -1,6 +1,6 @@
 /**
- * The last state of a replica that was seen, kept on disk: with it, and the ranges beside it, a replica is opened that
- * cannot be reached.
+ * The last state of a replica that was seen, kept on disk: with it, and the ranges beside it, a replica is
+ * opened that cannot be reached.
  *
  * @module
  */

@@ -9,7 +9,9 @@ import type { RequestOptions, WritableStore } from "../storage/object_store.ts";
 import { CachingStore } from "./caching_store.ts";
 import type { LastState, LastStates } from "./last_states.ts";
 
-/** How an opening looks whether the replica can be reached, where its last state would do: once, and briefly. */
+/**
+ * How an opening looks whether the replica can be reached, where its last state would do: once, and briefly.
+ */
 export const BRIEFLY = {
   attemptsMax: 1,
   attemptTimeoutMs: 3_000,
@@ -33,7 +35,10 @@ export function lastStatesOf(store: WritableStore): LastStates | undefined {
   return store instanceof CachingStore ? store.lastStates : undefined;
 }
 
-/** Whether storage could not be reached, or was in no state to answer: an answer that refuses is none of these. */
+/**
+ * Whether storage could not be reached, or was in no state to answer: an answer that refuses is none of
+ * these.
+ */
 export function isOutage(error: unknown): error is Error {
   if (error instanceof DeadlineError) return error.cause === undefined || isOutage(error.cause);
   if (!(error instanceof StorageError) || error instanceof ObjectGoneError || !error.retryable) return false;
@@ -68,8 +73,8 @@ export function staleError(name: string, { state, cause, ageMs }: StaleOpening, 
 /** What is thrown where such a replica is to be written to. */
 export function unwritableError(name: string, cause: Error): ReplicaError {
   return new ReplicaError(
-    `Cannot open replica ${name} for writing: it cannot be reached (${cause.message}), expected storage, against which ` +
-      "the write log is checked; without the option write its last state can be read",
+    `Cannot open replica ${name} for writing: it cannot be reached (${cause.message}), expected storage, ` +
+      "against which the write log is checked; without the option write its last state can be read",
     { cause },
   );
 }

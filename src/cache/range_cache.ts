@@ -26,7 +26,10 @@ const WRITES_AT_ONCE = 4;
 /** How often a file that is used is marked as used, in ms. */
 const TOUCH_MS = 60_000;
 
-/** How often an object's folder is read again, where ranges are missed that another process may have kept, in ms. */
+/**
+ * How often an object's folder is read again, where ranges are missed that another process may have kept, in
+ * ms.
+ */
 const RELIST_MS = 5_000;
 
 /** How long nothing is written after a write has failed, in ms. */
@@ -97,7 +100,9 @@ export class RangeCache {
     return object.ranges.cover(range) !== undefined;
   }
 
-  /** Reads a range; undefined where it is not on disk, or not as it was written. The caller owns the bytes. */
+  /**
+   * Reads a range; undefined where it is not on disk, or not as it was written. The caller owns the bytes.
+   */
   async read(of: ObjectIdentity, range: ByteRange): Promise<Uint8Array | undefined> {
     const object = this.#object(of);
     if (object.listedMs === -Infinity) await this.#list(object);
@@ -152,7 +157,7 @@ export class RangeCache {
     await this.#bound.close();
   }
 
-  // --------------------------------------------------------------------------------------------- what is known
+  // ------------------------------------------------------------------------------------------- what is known
 
   #object(of: ObjectIdentity): CachedObject {
     const id = `${of.key}\n${of.etag}\n${of.size}`;
@@ -202,7 +207,7 @@ export class RangeCache {
     object?.touchedMs.delete(name);
   }
 
-  // -------------------------------------------------------------------------------------------------- reading
+  // ------------------------------------------------------------------------------------------------- reading
 
   /** Fills `bytes` with what a file has from `start` on; false where it has not. */
   async #readPart(object: CachedObject, file: ByteRange, start: number, bytes: Uint8Array): Promise<boolean> {
@@ -254,10 +259,10 @@ export class RangeCache {
     const [name, now] = [`${offset}-${size}`, Date.now()];
     if (Math.abs(now - (touchedMs.get(name) ?? -Infinity)) < TOUCH_MS) return;
     touchedMs.set(name, now);
-    utimes(path, now / 1000, now / 1000).catch(() => {}); // a folder that cannot be written to is read all the same
+    utimes(path, now / 1000, now / 1000).catch(() => {}); // what cannot be written to is read all the same
   }
 
-  // -------------------------------------------------------------------------------------------------- writing
+  // ------------------------------------------------------------------------------------------------- writing
 
   async #writeAll(): Promise<void> {
     await nextTurn(); // whoever fetched it goes first

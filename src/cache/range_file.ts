@@ -1,7 +1,7 @@
 /**
  * One fetched range as a file: who it is of, a checksum a block, the bytes.
  *
- *     "LSRANGE1" | object 20 | block size 4 | offset 8 | size 8 | checksum 8 a block | checksum of all this 8 | bytes
+ *     "LSRANGE1" | object 20 | block size 4 | offset 8 | size 8 | checksum 8 a block | checksum of it 8 | bytes
  *
  * Numbers are little-endian; checksums are CRC-64/ISO. A part of the range is checked without the rest of it.
  *

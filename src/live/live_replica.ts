@@ -96,7 +96,10 @@ export interface LiveReplicaOptions {
   readonly prefetch: "auto" | "off";
   /** Bound on pages loaded ahead for one reader, in bytes. */
   readonly prefetchBytesMax: number;
-  /** Whether the last state that was seen will do where the replica cannot be reached; it will not unless given. */
+  /**
+   * Whether the last state that was seen will do where the replica cannot be reached; it will not unless
+   * given.
+   */
   readonly offline?: "error" | "serve-stale" | undefined;
   /** How it is written to; read only unless given. */
   readonly write?: WriteOptions | undefined;
@@ -232,7 +235,9 @@ export class LiveReplica implements Followed {
 
   // -------------------------------------------------------------------------------------------------- opening
 
-  /** Opens the newest state, or the last one that was seen where storage cannot be reached and that will do. */
+  /**
+   * Opens the newest state, or the last one that was seen where storage cannot be reached and that will do.
+   */
   async #openReachable(request: RequestOptions): Promise<{ listing: Listing; stale?: StaleOpening }> {
     const last = this.#options.offline === "serve-stale" ? await this.#lastStates?.load() : undefined;
     if (last === undefined) return { listing: await this.#openFirst(request) };

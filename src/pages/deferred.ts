@@ -1,6 +1,6 @@
 /**
- * Guesses that would cost a request, for readers that find all they want on this machine's disk: they wait until such a reader
- * has to wait for storage anyway.
+ * Guesses that would cost a request, for readers that find all they want on this machine's disk: they wait
+ * until such a reader has to wait for storage anyway.
  *
  * @module
  */
@@ -24,7 +24,9 @@ export interface Guess {
 export class Deferred {
   readonly #guesses = new Map<number, Guess[]>();
 
-  /** A connection wanted a page; gives what was guessed for it, and for nobody, once that page is not on disk. */
+  /**
+   * A connection wanted a page; gives what was guessed for it, and for nobody, once that page is not on disk.
+   */
   wanted(connection: number, isLocal: boolean): readonly Guess[] {
     if (isLocal) this.serveLocally(connection);
     return isLocal ? [] : [...this.#takeAll(NOBODY), ...this.#takeAll(connection)];

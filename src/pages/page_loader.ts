@@ -335,7 +335,10 @@ export class PageLoader {
     return this.#depart(file, range, reader, wanted);
   }
 
-  /** What of a range is fetched together: it is not too long, and all on disk or not; around `wanted`, or the first. */
+  /**
+   * What of a range is fetched together: it is not too long, and all on disk or not; around `wanted`, or the
+   * first.
+   */
   #partOf(file: PlanFile, asked: FrameRange, { viewId }: PageReader, wanted?: number): LocalPart {
     const range = part(asked, this.#pagesMax(file, FLIGHT_SHARE), wanted);
     if (this.#store.holds === undefined) return { ...range, isLocal: false };

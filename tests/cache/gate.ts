@@ -1,5 +1,6 @@
 /**
- * A gate before a server: what comes to it is passed on, meets nobody, or is never answered. Its address stays.
+ * A gate before a server: what comes to it is passed on, meets nobody, or is never answered. Its address
+ * stays.
  *
  * @module
  */

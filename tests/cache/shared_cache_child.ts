@@ -1,6 +1,6 @@
 /**
- * One of the processes that share a cache in `shared_cache_test.ts`: opens the replica again and again, asks for random rows
- * until its time is over, and prints what came of it.
+ * One of the processes that share a cache in `shared_cache_test.ts`: opens the replica again and again, asks
+ * for random rows until its time is over, and prints what came of it.
  *
  * `shared_cache_child.ts SETTINGS`
  *

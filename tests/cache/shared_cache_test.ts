@@ -26,7 +26,9 @@ const BOUND = LONG ? 12 * MiB : 4 * MiB;
 /** What all together may be above the bound for a moment. */
 const SLACK = 1.15;
 
-/** What a process may have grown in its second half: pools and indexes are bounded, garbage comes and goes. */
+/**
+ * What a process may have grown in its second half: pools and indexes are bounded, garbage comes and goes.
+ */
 const GROWTH_MAX = 64 * MiB;
 
 function runChild(settings: SharedCacheSettings): Promise<SharedCacheReport> {

@@ -26,7 +26,9 @@ function scattered(count: number): number[] {
   return Array.from({ length: count }, (_, i) => 1 + i * 100);
 }
 
-/** Asks for a spread while the clock stands still: how far a slice comes on a busy machine is no matter here. */
+/**
+ * Asks for a spread while the clock stands still: how far a slice comes on a busy machine is no matter here.
+ */
 function loadSpread({ loader, fileOf }: LoadingPlace, spread: SpreadPages): number {
   const now = performance.now;
   performance.now = () => 0;
