@@ -335,6 +335,7 @@ export function makeConfig(
     endpoint: environment.LITESTREAM_S3_ENDPOINT,
   });
   checkStaleness(options);
+  const hydrate = hydrateConfig(options.hydrate, environment);
   const cacheBytesMax = wholeNumber(
     "cacheBytesMax",
     options.cacheBytesMax,
@@ -348,7 +349,7 @@ export function makeConfig(
       : plainCredentials(options.credentials),
     fetch: plainFetch(options.fetch),
     cacheBytesMax,
-    ...diskConfig(options),
+    ...diskConfig(options, hydrate),
     openTimeoutMs: wholeNumber("openTimeoutMs", options.openTimeoutMs, DEFAULTS.openTimeoutMs, 1),
     readTimeoutMs: wholeNumber("readTimeoutMs", options.readTimeoutMs, DEFAULTS.readTimeoutMs, 1),
     requestTimeoutMs: wholeNumber("requestTimeoutMs", options.requestTimeoutMs, DEFAULTS.requestTimeoutMs, 1),
@@ -374,21 +375,22 @@ export function makeConfig(
     write: options.write ?? isOn(environment.LITESTREAM_WRITE_ENABLED)
       ? writeConfig(location, options, environment)
       : undefined,
-    hydrate: hydrateConfig(options.hydrate, environment),
+    hydrate,
   });
 }
 
 function diskConfig(
   options: OpenOptions,
+  hydrate: ReplicaConfig["hydrate"],
 ): Pick<ReplicaConfig, "cacheDir" | "cacheDirBytesMax" | "offline"> {
   const { cacheDir } = options;
   if (cacheDir !== undefined && (typeof cacheDir !== "string" || cacheDir === "")) {
     throw new TypeError(`Cannot use option cacheDir: "${cacheDir}", expected the path of a folder`);
   }
   const offline = oneOf("offline", options.offline, ["error", "serve-stale"], DEFAULTS.offline);
-  if (offline === "serve-stale" && cacheDir === undefined) {
+  if (offline === "serve-stale" && cacheDir === undefined && hydrate?.path === undefined) {
     throw new TypeError(
-      `Cannot use option offline: "serve-stale" without a last state, expected option cacheDir`,
+      `Cannot use option offline: "serve-stale" without a last state, expected option cacheDir, or a path in hydrate`,
     );
   }
   return {

@@ -65,7 +65,7 @@ export function staleNotice(name: string, { state, cause, ageMs }: StaleOpening)
 export function staleError(name: string, { state, cause, ageMs }: StaleOpening, error: Error): ReplicaError {
   return new ReplicaError(
     `Cannot open replica ${name}: it cannot be reached (${cause.message}), and of its last state, TXID ` +
-      `${formatTxid(state.txid)}, seen ${ageText(ageMs)} ago, not all is in cacheDir: ${error.message}`,
+      `${formatTxid(state.txid)}, seen ${ageText(ageMs)} ago, not all is on disk: ${error.message}`,
     { cause },
   );
 }

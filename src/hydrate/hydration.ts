@@ -9,6 +9,7 @@ import { dirname, join } from "node:path";
 import { cString, type Native } from "../../ffi/native.ts";
 import { LocalFileError, LtxFormatError, ObjectGoneError, ReplicaClosedError } from "../errors.ts";
 import { compareFiles } from "../follow/continuity.ts";
+import { readLagMs } from "../live/stale_watch.ts";
 import type { State } from "../live/states.ts";
 import { Pace } from "../pace.ts";
 import type { ByteRange, ObjectIdentity, ObjectStore } from "../storage/object_store.ts";
@@ -17,6 +18,7 @@ import type { ReplicaFile } from "../view/restore_plan.ts";
 import { viewInfo } from "../view/view_map.ts";
 import { catchUpPlan } from "./catch_up_plan.ts";
 import { type HydrationRecord, readRecord, removeRecord, writeRecord } from "./hydration_record.ts";
+import type { LeftCopy } from "./left_copy.ts";
 import { LocalFile, sumsPath } from "./local_file.ts";
 import { Transfer } from "./transfer.ts";
 
@@ -31,8 +33,9 @@ const BLOCKED_MS = { least: 50, most: 2_000 } as const;
 const CLOSE_MS = 2_000;
 const SETTLED_LOOK_MS = 10;
 
-/** What was applied is written down at most this often, in ms. */
+/** What was applied is written down at most this often, and that the replica was seen, in ms. */
 const RECORD_MS = 5_000;
+const SEEN_MS = 60_000;
 
 /** How long each request waits for readers that wait, in ms. */
 const QUIET_MS = 50;
@@ -119,10 +122,12 @@ export class Hydration {
   #isStale = false;
   #losses = 0;
 
-  /** Begins. */
-  constructor(source: HydrationSource, { path }: HydrationOptions) {
+  /** Begins; with what a process before has left, where the newest state is made of it. */
+  constructor(source: HydrationSource, { path }: HydrationOptions, left?: LeftCopy) {
     this.#source = source;
     this.#path = path;
+    this.#file = left?.file;
+    this.#record = left?.record;
     this.#tell(PHASE.underWay);
     this.#done = this.#run().catch((error) => this.#fail(error));
   }
@@ -168,7 +173,7 @@ export class Hydration {
     this.#wake?.();
     await this.#done;
     try {
-      if (this.#isRecordOpen && this.isWhole) await this.#keepRecord();
+      if (this.#path !== undefined && this.isWhole) await this.#keepRecord();
     } catch (error) {
       this.#source.onNotice(`What the local copy has is not written down: ${(error as Error).message}`);
     } finally {
@@ -225,9 +230,7 @@ export class Hydration {
   async #sleep(ms: number): Promise<void> {
     if (this.#isClosed) return;
     await new Promise<void>((resolve) => {
-      const recordMs = this.#isRecordOpen ? RECORD_MS : 0;
-      const most = ms || recordMs;
-      const timer = most > 0 ? setTimeout(resolve, most) : undefined;
+      const timer = setTimeout(resolve, ms || (this.#isRecordOpen ? RECORD_MS : SEEN_MS));
       this.#wake = () => {
         clearTimeout(timer);
         resolve();
@@ -312,8 +315,8 @@ export class Hydration {
     this.#wholeTxid = txid;
     this.#tell(PHASE.whole);
     if (isFirst) this.#report();
-    const isDue = performance.now() - this.#recordedMs >= RECORD_MS;
-    if (this.#isRecordOpen && isDue) await this.#keepRecord();
+    const ageMs = performance.now() - this.#recordedMs;
+    if (ageMs >= (this.#isRecordOpen ? RECORD_MS : SEEN_MS)) await this.#keepRecord();
   }
 
   // -------------------------------------------------------------------------------------------------- preparing
@@ -393,9 +396,10 @@ export class Hydration {
   async #openRecord(state: State, { commit, pageSize, timeMs }: HydrationInfo): Promise<void> {
     if (this.#path === undefined || state.txid <= this.#lastTxid) return;
     const { name } = this.#source;
-    const base = this.#record ?? { name, pageSize, commit, timeMs, txid: state.txid };
+    const base = this.#record ?? { name, pageSize, commit, timeMs, txid: state.txid, last: undefined };
     const files = this.#filesOf(state);
-    await this.#write({ ...base, lastTxid: state.txid, seenMs: Date.now(), isWhole: false, files });
+    const seenMs = this.#seenMs();
+    await this.#write({ ...base, lastTxid: state.txid, seenMs, isWhole: false, files });
     this.#isRecordOpen = true;
     this.#lastTxid = state.txid;
   }
@@ -406,10 +410,29 @@ export class Hydration {
     if (this.#path === undefined || newest?.txid !== this.#wholeTxid) return;
     const { commit, pageSize, timeMs, txid } = viewInfo(native, newest.viewId)!;
     const files = this.#filesOf(newest);
-    const seenMs = Date.now();
-    await this.#write({ name, pageSize, commit, timeMs, txid, lastTxid: txid, seenMs, isWhole: true, files });
+    const seenMs = this.#seenMs();
+    const { file, header, checksum } = newest.files.at(-1)!;
+    const last = { file, header, checksum };
+    await this.#write({
+      name,
+      pageSize,
+      commit,
+      timeMs,
+      txid,
+      lastTxid: txid,
+      seenMs,
+      isWhole: true,
+      files,
+      last,
+    });
     this.#isRecordOpen = false;
     this.#lastTxid = 0n;
+  }
+
+  /** When the replica was last seen, by this machine's clock. */
+  #seenMs(): number {
+    const { native, replicaId } = this.#source;
+    return Date.now() - (readLagMs(native, replicaId) ?? 0);
   }
 
   /** What the replica is known by, all that a state is made of among it. */

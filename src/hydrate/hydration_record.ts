@@ -3,9 +3,12 @@
  *
  * @module
  */
+import { Buffer } from "node:buffer";
 import { open, readFile, rename, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
 import { sumsPath } from "./local_file.ts";
+import { decodeHeader, encodeHeader } from "../ltx/header.ts";
+import type { PlanFile } from "../view/plan_file.ts";
 import type { ReplicaFile } from "../view/restore_plan.ts";
 
 const VERSION = 1;
@@ -29,6 +32,8 @@ export interface HydrationRecord {
   readonly isWhole: boolean;
   /** Files of the replica that were known then: by them it is known again. */
   readonly files: readonly ReplicaFile[];
+  /** The file that ends at {@link txid}, where that was known: what follows goes on from there. */
+  readonly last: Pick<PlanFile, "file" | "header" | "checksum"> | undefined;
 }
 
 /** Path of the record beside a local copy. */
@@ -39,9 +44,20 @@ export function recordPath(path: string): string {
 /** Reads the record beside a local copy; undefined where there is none, or a damaged one. */
 export async function readRecord(path: string): Promise<HydrationRecord | undefined> {
   try {
-    const { version, txid, lastTxid, files, ...rest } = JSON.parse(await readFile(recordPath(path), "utf8"));
+    const stored = JSON.parse(await readFile(recordPath(path), "utf8"));
+    const { version, txid, lastTxid, files, last, ...rest } = stored;
     if (version !== VERSION) return undefined;
-    return { ...rest, txid: BigInt(txid), lastTxid: BigInt(lastTxid), files: files.map(fileOf) };
+    return {
+      ...rest,
+      txid: BigInt(txid),
+      lastTxid: BigInt(lastTxid),
+      files: files.map(fileOf),
+      last: last && {
+        file: fileOf(last.file),
+        header: decodeHeader(new Uint8Array(Buffer.from(last.header, "hex"))),
+        checksum: BigInt(last.checksum),
+      },
+    };
   } catch {
     return undefined; // what cannot be known is fetched anew
   }
@@ -57,9 +73,10 @@ function fileOf({ minTxid, maxTxid, ...rest }: any): ReplicaFile {
  * of its pages.
  */
 export async function writeRecord(path: string, record: HydrationRecord): Promise<void> {
+  const { last } = record;
   if (record.isWhole) { for (const part of [path, sumsPath(path)]) await syncPath(part); }
   const text = JSON.stringify(
-    { version: VERSION, ...record },
+    { version: VERSION, ...record, last: last && { ...last, header: hexOf(encodeHeader(last.header)) } },
     (_, value) => typeof value === "bigint" ? String(value) : value,
   );
   const unfinished = `${recordPath(path)}.tmp`;
@@ -72,6 +89,10 @@ export async function writeRecord(path: string, record: HydrationRecord): Promis
   }
   await rename(unfinished, recordPath(path));
   await syncPath(dirname(path));
+}
+
+function hexOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString("hex");
 }
 
 /** Removes the record: what is in the copy from now on is nobody's. */

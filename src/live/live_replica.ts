@@ -55,6 +55,13 @@ import {
   type HydrationOptions,
   type HydrationProgress,
 } from "../hydrate/hydration.ts";
+import {
+  closedFile,
+  type LeftCopy,
+  openLeftCopy,
+  type WholeRecord,
+  wholeRecord,
+} from "../hydrate/left_copy.ts";
 import { type DatabaseHead, headOf, NEW_HEAD } from "../write/logged_file.ts";
 import { type Stored, Writer, type Written } from "../write/writer.ts";
 import { type State, States } from "./states.ts";
@@ -158,6 +165,8 @@ export class LiveReplica implements Followed {
   readonly #readers = new Presence();
   #writer: Writer | undefined;
   #hydration: Hydration | undefined;
+  /** The local copy that the opening was made of. */
+  #left: LeftCopy | undefined;
   /** Frames of the write log that the newest state has; undefined where the replica is read only. */
   #logged: number | undefined;
   #refused: Error | undefined;
@@ -239,15 +248,49 @@ export class LiveReplica implements Followed {
    * Opens the newest state, or the last one that was seen where storage cannot be reached and that will do.
    */
   async #openReachable(request: RequestOptions): Promise<{ listing: Listing; stale?: StaleOpening }> {
-    const last = this.#options.offline === "serve-stale" ? await this.#lastStates?.load() : undefined;
-    if (last === undefined) return { listing: await this.#openFirst(request) };
+    const { offline, write, hydrate } = this.#options;
+    const isWanted = offline === "serve-stale";
+    const last = isWanted ? await this.#lastStates?.load() : undefined;
+    const left = isWanted && hydrate?.path ? await wholeRecord(hydrate.path, this.name) : undefined;
+    if (!last && !left) return { listing: await this.#openFirst(request) };
     try {
       return { listing: await this.#openFirst(request, BRIEFLY) };
     } catch (error) {
       if (!isOutage(error)) throw error;
-      if (this.#options.write) throw unwritableError(this.name, error);
-      return await this.#openLast(staleOpening(last, error), request);
+      if (write) throw unwritableError(this.name, error);
+      const isNewer = left && left.txid >= (last?.txid ?? 0n);
+      const copied = isNewer ? await this.#openLeft(left, error, last === undefined) : undefined;
+      return copied ?? await this.#openLast(staleOpening(last!, error), request);
     }
+  }
+
+  /** Opens a local copy; undefined where it is of no use, and `isOnly` does not have that thrown. */
+  async #openLeft(
+    record: WholeRecord,
+    cause: Error,
+    isOnly: boolean,
+  ): Promise<{ listing: Listing; stale: StaleOpening } | undefined> {
+    const { native, onNotice } = this.#source;
+    const file = closedFile(record);
+    const stale = staleOpening({ ...record, plan: [file.file] }, cause);
+    try {
+      const left = await openLeftCopy(native, this.id, this.#options.hydrate!.path!, record);
+      this.#left = left;
+      const state = await this.#states.ofCopy(
+        record,
+        [file],
+        (mapId) => left.file.enterAll(mapId, record.commit),
+      );
+      this.#pages.begin(state.viewId);
+      this.#publish(state);
+    } catch (error) {
+      this.#left?.file.close();
+      this.#left = undefined;
+      if (!isOnly) return undefined;
+      throw staleError(this.name, stale, error as Error);
+    }
+    onNotice(staleNotice(this.name, stale));
+    return { listing: { files: [...record.files], depth: 0 }, stale };
   }
 
   async #openLast(
@@ -757,7 +800,7 @@ export class LiveReplica implements Followed {
       onNotice,
       onProgress,
     };
-    this.#hydration = new Hydration(source, options);
+    this.#hydration = new Hydration(source, options, this.#left);
   }
 
   /** The same state, with what a view of its content has in the local copy; takes the reference over. */

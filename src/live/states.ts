@@ -7,7 +7,7 @@ import type { Native } from "../../ffi/native.ts";
 import { ReplicaClosedError } from "../errors.ts";
 import { addTo } from "../pages/counters.ts";
 import { checkShim, type PlanFile } from "../view/plan_file.ts";
-import { makeView, viewInfo } from "../view/view_map.ts";
+import { makeView, type ViewInfo, viewInfo } from "../view/view_map.ts";
 
 /** Stamps that are remembered, for states that are seen again. */
 const STAMPS_MAX = 1024;
@@ -22,6 +22,9 @@ export interface State {
   /** The files it was made of, in order, less those of which no page is left; at least the last. */
   readonly files: readonly PlanFile[];
 }
+
+/** What a view is known to be before it is made. */
+type ViewShape = Pick<ViewInfo, "txid" | "commit" | "pageSize" | "timeMs">;
 
 /** Makes states of one replica and keeps the newest. */
 export class States {
@@ -113,24 +116,50 @@ export class States {
     return { ...made, files: [...state.files.filter(({ closed }) => !closed), ...files] };
   }
 
-  /** The same state with what `enter` enters into its page map: the same content at other places. */
-  async relocate(state: State, enter: (mapId: number) => Promise<void>): Promise<State> {
-    const { calls } = this.#native;
-    const { txid, commit, pageSize, timeMs, stamp } = viewInfo(this.#native, state.viewId)!;
+  /** Makes a state of a local copy alone; `enter` enters all its pages into a page map. */
+  async ofCopy(
+    { txid, commit, pageSize, timeMs }: ViewShape,
+    files: readonly PlanFile[],
+    enter: (mapId: number) => Promise<void>,
+  ): Promise<State> {
     const mapId = checkShim(
       this.#native,
-      calls.ls_map_new(state.viewId, pageSize),
+      this.#native.calls.ls_map_new(0, pageSize),
       "map pages of",
       this.#name,
     );
+    const stamp = this.stampOf(txid);
+    const viewId = await this.#viewOf(mapId, { txid, commit, timeMs, stamp }, enter);
+    return { viewId, txid, stamp, files };
+  }
+
+  async #viewOf(
+    mapId: number,
+    { txid, commit, timeMs, stamp }: Omit<ViewShape, "pageSize"> & { readonly stamp: number },
+    enter: (mapId: number) => Promise<void>,
+  ): Promise<number> {
+    const { calls } = this.#native;
     try {
       await enter(mapId);
       const viewId = calls.ls_map_view(mapId, this.#replicaId, txid, commit, stamp, BigInt(timeMs));
-      return { ...state, viewId: checkShim(this.#native, viewId, "make a view of", this.#name) };
+      return checkShim(this.#native, viewId, "make a view of", this.#name);
     } catch (error) {
       calls.ls_map_free(mapId); // answers LS_MISUSE when the view has used it up
       throw error;
     }
+  }
+
+  /** The same state with what `enter` enters into its page map: the same content at other places. */
+  async relocate(state: State, enter: (mapId: number) => Promise<void>): Promise<State> {
+    const { ls_map_new } = this.#native.calls;
+    const info = viewInfo(this.#native, state.viewId)!;
+    const mapId = checkShim(
+      this.#native,
+      ls_map_new(state.viewId, info.pageSize),
+      "map pages of",
+      this.#name,
+    );
+    return { ...state, viewId: await this.#viewOf(mapId, info, enter) };
   }
 
   async #state(files: readonly PlanFile[], stamp: number, base: number): Promise<State> {

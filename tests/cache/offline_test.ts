@@ -95,7 +95,7 @@ for (const state of ["shut", "silent"] as const satisfies GateState[]) {
       await place.gate.set(state);
       await assert.rejects(place.open(STALE), (error) => {
         return error instanceof ReplicaError &&
-          /it cannot be reached \(.*\), and of its last state, TXID 0{15}6, seen \d+ s ago, not all is in cacheDir: Cannot/
+          /it cannot be reached \(.*\), and of its last state, TXID 0{15}6, seen \d+ s ago, not all is on disk: Cannot/
             .test(error.message);
       });
       await place.gate.set("open");

@@ -77,6 +77,7 @@ export class Recoveries {
       syncIntervalMs: 0,
       unsyncedBytesMax: 2 ** 30,
       isUnconditional: false,
+      probing: undefined,
       isCompacting: false,
       isLeased: false,
       signal: new AbortController().signal,
