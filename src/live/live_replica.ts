@@ -73,6 +73,9 @@ const NEW_PAGE_SIZE = 4096;
 /** In place of a frame of the write log: the state is not of our making. */
 const FOREIGN = 0xffff_ffff;
 
+/** How long the end of an opening that failed waits for the probe's object to be removed, in ms. */
+const PROBE_GRACE_MS = 1_000;
+
 /** How often a plan is made anew because files of it were deleted meanwhile. */
 const PLAN_ATTEMPTS_MAX = 5;
 
@@ -192,7 +195,8 @@ export class LiveReplica implements Followed {
       if (hydrate) replica.#hydrate(hydrate); // it may wait, and whoever opens may not
       return replica;
     } catch (error) {
-      await probing?.then(({ leftover }) => leftover).catch(() => {});
+      const cleaned = probing?.then(({ leftover }) => leftover).catch(() => {});
+      await Promise.race([cleaned, sleep(PROBE_GRACE_MS)]);
       await replica.close();
       throw error;
     }
@@ -672,9 +676,10 @@ export class LiveReplica implements Followed {
   /** The reader has a place that is not in storage, or not open any more. */
   async #serveElsewhere({ objectId, viewId, pgno }: PageRequest): Promise<"moved"> {
     if (this.#source.native.calls.ls_object_local(objectId) !== 1) return "moved";
-    await this.#hydration?.lost();
     const view = viewInfo(this.#source.native, viewId);
-    if (view === undefined || view.stamp === this.#states.newest?.stamp) return "moved";
+    const isNewest = view?.stamp === this.#states.newest?.stamp;
+    if (isNewest) await this.#hydration?.lost(); // an older view may be in a file that was given up long ago
+    if (view === undefined || isNewest) return "moved";
     const found = `Cannot read page ${pgno} from the local copy`;
     await this.#replan(viewId, new ObjectGoneError(found, { key: "", status: 0, retryable: false }));
     return "moved";
