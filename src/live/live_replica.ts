@@ -185,13 +185,14 @@ export class LiveReplica implements Followed {
   ): Promise<LiveReplica> {
     const replica = new LiveReplica(source, options);
     const { write, hydrate } = options;
+    const listedMs = Date.now();
     const isProbed = write !== undefined && !write.isUnconditional;
     const probing = isProbed ? probeConditions(source.store, replica.#request()) : undefined;
     probing?.catch(() => {}); // the writer is told
     try {
       const { listing, stale } = await replica.#openReachable(request);
       replica.#follow(listing.files, stale);
-      if (write) await replica.#startWriting(write, probing);
+      if (write) await replica.#startWriting(write, { probing, listedMs });
       if (hydrate) replica.#hydrate(hydrate); // it may wait, and whoever opens may not
       return replica;
     } catch (error) {
@@ -576,7 +577,10 @@ export class LiveReplica implements Followed {
 
   // --------------------------------------------------------------------------------------------------- writing
 
-  async #startWriting(options: WriteOptions, probing: Promise<ConditionProbe> | undefined): Promise<void> {
+  async #startWriting(
+    options: WriteOptions,
+    opening: { readonly probing: Promise<ConditionProbe> | undefined; readonly listedMs: number },
+  ): Promise<void> {
     const { native, store, layout, textOf, onNotice } = this.#source;
     const replica: Written = {
       position: 0n,
@@ -599,7 +603,7 @@ export class LiveReplica implements Followed {
       store,
       layout,
       replica,
-      probing,
+      ...opening,
       signal: this.#pages.signal,
       onLocked: () => this.#logged = 0,
       onNotice,
@@ -677,9 +681,12 @@ export class LiveReplica implements Followed {
   async #serveElsewhere({ objectId, viewId, pgno }: PageRequest): Promise<"moved"> {
     if (this.#source.native.calls.ls_object_local(objectId) !== 1) return "moved";
     const view = viewInfo(this.#source.native, viewId);
-    const isNewest = view?.stamp === this.#states.newest?.stamp;
-    if (isNewest) await this.#hydration?.lost(); // an older view may be in a file that was given up long ago
-    if (view === undefined || isNewest) return "moved";
+    if (view === undefined) return "moved";
+    if (view.stamp === this.#states.newest?.stamp) {
+      await this.#hydration?.lost();
+      return "moved";
+    }
+    // Its file may have been given up long ago: that says nothing of the one that is kept.
     const found = `Cannot read page ${pgno} from the local copy`;
     await this.#replan(viewId, new ObjectGoneError(found, { key: "", status: 0, retryable: false }));
     return "moved";

@@ -54,6 +54,13 @@ export async function readBase(path: string): Promise<LogBase | undefined> {
   }
 }
 
+/** When something was stored last out of the log at `path`, by the file's time; -Infinity for never. */
+export async function lastStoredMs(path: string): Promise<number> {
+  return await stat(`${path}.base`).then(({ mtimeMs }) => mtimeMs, (error) => {
+    return error.code === "ENOENT" ? -Infinity : Infinity; // what cannot be known counts as just now
+  });
+}
+
 /** Writes the base, for good when this returns. */
 export async function writeBase(path: string, { txid, head, files }: LogBase): Promise<void> {
   const stored: Stored = {

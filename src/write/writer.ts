@@ -22,7 +22,7 @@ import type { ConditionProbe } from "../storage/condition_probe.ts";
 import type { LayoutName, PutOptions, WritableStore } from "../storage/object_store.ts";
 import type { ReplicaFile } from "../view/restore_plan.ts";
 import { Lease } from "./lease.ts";
-import { keepRoom, writeBase } from "./log_base.ts";
+import { keepRoom, lastStoredMs, writeBase } from "./log_base.ts";
 import {
   collectLogged,
   type DatabaseHead,
@@ -97,6 +97,8 @@ export interface WriterOptions {
   readonly unsyncedBytesMax: number;
   /** Writes even where another writer's transactions could be overwritten. */
   readonly isUnconditional: boolean;
+  /** When the listing began that the newest state is made of, by the wall clock. */
+  readonly listedMs: number;
   /** Whether the store makes an object only where there is none, as it is being found out; undefined where that is all the same. */
   readonly probing: Promise<ConditionProbe> | undefined;
   /** Whether the replica is compacted, too. */
@@ -110,6 +112,9 @@ export interface WriterOptions {
   /** Takes sentences for a person. */
   readonly onNotice: (text: string) => void;
 }
+
+/** Times of files and of the process may differ by so much, in ms. */
+const CLOCK_MS = 2_000;
 
 /** Of the bound on what waits to be stored: so much is much. */
 const MUCH_SHARE = 8;
@@ -190,6 +195,7 @@ export class Writer {
         onLost: (found) => void this.#fail(found),
       });
     }
+    const isUntouched = await this.#isUntouched();
     await recoverLog({
       path,
       name: store.name,
@@ -199,11 +205,19 @@ export class Writer {
       list: () => replica.list(),
       put: async (recovered) => (await this.#put(recovered)).file,
     });
-    await Promise.all([replica.refresh(), this.#probe()]);
+    await Promise.all([isUntouched ? undefined : replica.refresh(), this.#probe()]);
     await this.settle();
     for (const log of await listLogs(path)) await unlink(log);
     await keepRoom(path);
     this.#looked();
+  }
+
+  /** Whether nobody who had this log has stored anything since the replica was listed. */
+  async #isUntouched(): Promise<boolean> {
+    const { path, listedMs, isLeased } = this.#options;
+    if (isLeased || (await listLogs(path)).length > 0) return false;
+    const storedMs = await lastStoredMs(path);
+    return storedMs < listedMs - CLOCK_MS;
   }
 
   /** Without conditions nothing keeps two writers from overwriting each other's transactions. */

@@ -78,6 +78,7 @@ export class Recoveries {
       unsyncedBytesMax: 2 ** 30,
       isUnconditional: false,
       probing: undefined,
+      listedMs: Date.now(),
       isCompacting: false,
       isLeased: false,
       signal: new AbortController().signal,

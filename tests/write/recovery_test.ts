@@ -27,10 +27,12 @@ async function kill(folder: string, log: string, kept: string): Promise<void> {
   }
 }
 
-/** Refuses requests, from the n-th that changes something on. */
+/** Refuses requests, from the n-th that changes something on; not those of the probe. */
 class Refusing extends FaultSchedule {
   /** So many are let through yet; Infinity: all. */
   left = Infinity;
+  /** Whether reads are refused from then on, too. */
+  refusesReads = false;
   #isEffective = true;
 
   constructor() {
@@ -42,9 +44,11 @@ class Refusing extends FaultSchedule {
     this.#isEffective = is;
   }
 
-  override pick({ method }: FaultSubject): Fault | undefined {
-    if (method === "GET" || method === "HEAD" || this.left-- > 0) return undefined;
+  override pick({ method, key }: FaultSubject): Fault | undefined {
     const refusal: Fault = { kind: "status", status: 403, code: "AccessDenied" };
+    const isRead = method === "GET" || method === "HEAD";
+    if (isRead && this.refusesReads && this.left <= 0) return refusal;
+    if (isRead || key.includes("condition-probe") || this.left-- > 0) return undefined;
     return this.#isEffective && this.left === -1 ? { kind: "doneBut", then: refusal } : refusal;
   }
 }
@@ -126,6 +130,7 @@ test("a recovery that was interrupted is begun again although what it stored is 
   return withBucket(async (bucket) => {
     await leaveLog(bucket, faults);
     faults.left = 2; // so many TXIDs
+    faults.refusesReads = true;
     await assert.rejects(bucket.open("kept", { requestTimeoutMs: 400, log: () => {} }), {
       name: "StorageError",
     });
