@@ -11,6 +11,7 @@ import { LocalFileError, LtxFormatError, ObjectGoneError, ReplicaClosedError } f
 import { compareFiles } from "../follow/continuity.ts";
 import { readLagMs } from "../live/stale_watch.ts";
 import type { State } from "../live/states.ts";
+import { storedPageCount } from "../ltx/txid.ts";
 import { Pace } from "../pace.ts";
 import type { ByteRange, ObjectIdentity, ObjectStore } from "../storage/object_store.ts";
 import type { PlanFile } from "../view/plan_file.ts";
@@ -159,9 +160,11 @@ export class Hydration {
   async lost(): Promise<void> {
     const { replica, onNotice } = this.#source;
     if (this.#file === undefined) return;
-    onNotice(`Local copy "${this.#file.path}" cannot be read: it is made anew`);
-    this.#isStale = true;
-    this.#losses++;
+    if (!this.#isStale) { // several readers find it out at once
+      onNotice(`Local copy "${this.#file.path}" cannot be read: it is made anew`);
+      this.#isStale = true;
+      this.#losses++;
+    }
     await replica.exclusively(() => replica.leave());
     this.changed();
   }
@@ -202,7 +205,7 @@ export class Hydration {
   }
 
   async #run(): Promise<void> {
-    let waitMs: number = RETRY_MS.least;
+    let waitMs = 0;
     while (!this.#isClosed) {
       this.#isChanged = false;
       try {
@@ -478,7 +481,8 @@ export class Hydration {
   #progress(): { pages: number; pagesTotal: number } {
     const { native, replica: { newest } } = this.#source;
     if (newest === undefined) return { pages: 0, pagesTotal: 0 };
-    const pagesTotal = viewInfo(native, newest.viewId)?.commit ?? 0;
+    const info = viewInfo(native, newest.viewId);
+    const pagesTotal = info ? storedPageCount(info.commit, info.pageSize) : 0;
     return { pages: Math.max(0, native.calls.ls_view_local(newest.viewId)), pagesTotal };
   }
 

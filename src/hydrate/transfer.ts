@@ -79,7 +79,6 @@ export class Transfer {
   async run(files: readonly PlanFile[]): Promise<number> {
     const { read, after, isVain } = this.#options;
     let pages = 0;
-    for (const file of files) if (!file.closed) await this.#takePooled(file);
     const asked = inOrder(
       this.#wanted(files),
       ({ piece, range }) => read(piece.file.file, range),
@@ -130,7 +129,11 @@ export class Transfer {
   }
 
   async *#wanted(files: readonly PlanFile[]): AsyncGenerator<Wanted> {
-    for (const file of files) if (!file.closed) yield* this.#wantedOf(file);
+    for (const file of files) {
+      if (file.closed) continue;
+      await this.#takePooled(file); // right before it is looked what is lacking: what was published is in the way
+      yield* this.#wantedOf(file);
+    }
   }
 
   async *#wantedOf(file: PlanFile): AsyncGenerator<Wanted> {
