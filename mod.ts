@@ -83,4 +83,4 @@ export {
 } from "./src/errors.ts";
 export type { HydrationState } from "./src/hydration_state.ts";
 export type { RestoreProgress } from "./src/restore/progress.ts";
-export type { RestoredState } from "./src/restore/restore_call.ts";
+export type { RestoredState } from "./src/restore_call.ts";

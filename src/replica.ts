@@ -37,7 +37,7 @@ import { type ConnectionStats, COUNTER, readConnection, readCounters } from "./p
 import { type ReplicaStats, StatsMark, statsSince } from "./replica_stats.ts";
 import { findShim } from "./shim_path.ts";
 import type { RestoreProgress } from "./restore/progress.ts";
-import { callRestore, type RestoredState } from "./restore/restore_call.ts";
+import { callRestore, type RestoredState } from "./restore_call.ts";
 import { decodeViewInfo, VIEW_INFO_SIZE, type ViewInfo } from "./view/view_map.ts";
 
 /** The most that a database opened by `connect()` without a class is known to have; `bun:sqlite` and `node:sqlite` do. */

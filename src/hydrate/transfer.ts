@@ -129,6 +129,7 @@ export class Transfer {
     for await (const { range, lacking } of this.#wanted(files)) {
       all.bytes += range.size;
       all.pages += lacking;
+      await this.#options.pace.turn();
     }
     return all;
   }
@@ -147,8 +148,8 @@ export class Transfer {
     if (range.count === 0 || this.#lacking(file, range) === 0) return;
     await this.#begin();
     const bytes = this.#fetched(file, range);
-    if (bytes) local.put(file, range, viewId, bytes, new BigUint64Array(1));
-    else local.take(file, range, viewId);
+    if (bytes) return await this.#putParts(file, range, bytes, new BigUint64Array(1));
+    local.take(file, range, viewId);
     await pace.turn();
   }
 
@@ -212,20 +213,28 @@ export class Transfer {
   }
 
   async #put({ piece, range, check }: Wanted, bytes: Uint8Array): Promise<void> {
-    const { native, file: local, viewId, pace, isVain, onChecked } = this.#options;
+    const { isVain, onChecked } = this.#options;
     const { file } = piece;
-    const crc = check?.crc ?? new BigUint64Array(1);
     if (check && piece.first === 0) await onChecked?.(check.partUpTo(0));
     check?.add(bytes.subarray(0, piece.offset - range.offset));
-    for (const part of piecesOf(native, file, PUT_BYTES, piece)) {
-      if (file.closed || isVain()) return;
-      const at = part.offset - range.offset;
-      local.put(file, part, viewId, bytes.subarray(at, at + part.size), crc);
-      await pace.turn();
-    }
+    const stored = bytes.subarray(piece.offset - range.offset);
+    await this.#putParts(file, piece, stored, check?.crc ?? new BigUint64Array(1));
+    if (file.closed || isVain()) return;
     check?.add(bytes.subarray(piece.offset + piece.size - range.offset));
     if (check?.isLast(piece)) check.end();
     if (check) await onChecked?.(check.partUpTo(piece.first + piece.count));
+  }
+
+  /** Puts frames whose stored bytes are the first ones of `stored`. */
+  async #putParts(file: PlanFile, range: FrameRange, stored: Uint8Array, crc: BigUint64Array): Promise<void> {
+    const { native, file: local, viewId, pace, isVain } = this.#options;
+    let at = 0;
+    for (const part of piecesOf(native, file, PUT_BYTES, range)) {
+      if (file.closed || isVain()) return;
+      local.put(file, part, viewId, stored.subarray(at, at + part.size), crc);
+      at += part.size;
+      await pace.turn();
+    }
   }
 }
 

@@ -29,7 +29,7 @@ const REQUEST_BYTES = 2 * 1024 * 1024;
 
 /** How often a plan is made anew without anything coming in between: for deleted files, and for listings that are torn. */
 const VAIN_PLANS_MAX = 5;
-const TORN_LISTINGS_MAX = 2;
+const TORN_LISTINGS_MAX = 3;
 
 /** What is restored, and from where. */
 export interface RestoreSource {

@@ -3,10 +3,10 @@
  *
  * @module
  */
-import type { CoreClient } from "../bridge/core_client.ts";
-import type { CallOf } from "../bridge/protocol.ts";
-import { toStderr } from "../log.ts";
-import type { RestoreProgress } from "./progress.ts";
+import type { CoreClient } from "./bridge/core_client.ts";
+import type { CallOf } from "./bridge/protocol.ts";
+import { toStderr } from "./log.ts";
+import type { RestoreProgress } from "./restore/progress.ts";
 
 /** What was restored. */
 export interface RestoredState {
