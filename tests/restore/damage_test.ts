@@ -1,6 +1,6 @@
 /** Files that are damaged or go while they are restored: an error and no file, never a wrong one. */
 import assert from "node:assert/strict";
-import { existsSync } from "node:fs";
+import { existsSync, rmSync, truncateSync } from "node:fs";
 import process from "node:process";
 import { test } from "node:test";
 import { openReplica } from "../../mod.ts";
@@ -33,6 +33,44 @@ test("it is refused, too, by a restore that goes on behind the damage", async ()
   await using replica = await bucket.open();
   await assert.rejects(replica.restore(bucket.target.path), mismatch);
   assert.deepEqual(bucket.target.names(), []);
+});
+
+test("it is refused, too, when nothing tells any more how far it was checked", async () => {
+  await using bucket = await Bucket.make();
+  forge(bucket, 300);
+  await bucket.interrupt({ share: 0.8 });
+  truncateSync(`${bucket.target.path}.partial-check`, 5);
+  await using replica = await bucket.open();
+  await assert.rejects(replica.restore(bucket.target.path), mismatch);
+  assert.deepEqual(bucket.target.names(), []);
+});
+
+/** Leaves a sound snapshot of the next transaction in the place of the forged one. */
+function mend(bucket: Bucket): void {
+  bucket.put(9, 1, 2);
+  bucket.remove(9, 1, 1);
+  bucket.remove(0, 2, 2);
+}
+
+test("nothing is kept of a file that was deleted before all of it was checked", async () => {
+  await using bucket = await Bucket.make();
+  forge(bucket, 300);
+  {
+    await using replica = await bucket.open();
+    bucket.onRead(8, () => mend(bucket));
+    await replica.restore(bucket.target.path);
+    bucket.target.assertIs(3);
+  }
+  rmSync(bucket.target.path);
+  bucket.put(9, 1, 1);
+  bucket.put(0, 2, 2);
+  bucket.remove(9, 1, 2);
+  forge(bucket, 300);
+  await bucket.interrupt({ share: 0.8 });
+  mend(bucket);
+  await using replica = await bucket.open();
+  await replica.restore(bucket.target.path);
+  bucket.target.assertIs(3);
 });
 
 test(`a flipped bit is refused wherever it is (seed ${SEED})`, () =>

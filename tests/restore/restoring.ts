@@ -158,16 +158,16 @@ export class Bucket {
     }
   }
 
-  /** Ends a restore when about half of the large snapshot was put; it has the rest still to ask for. */
-  async interrupt(asOf: bigint = 3n): Promise<void> {
+  /** Ends a restore when about a share of the large snapshot was put; it has the rest still to ask for. */
+  async interrupt({ asOf = 3n, share = 0.5 }: { asOf?: bigint; share?: number } = {}): Promise<void> {
     const { path } = this.target;
     await using replica = await this.open();
-    const held = this.holdReads(0.5);
+    const held = this.holdReads(share);
     const abort = new AbortController();
     const reason = new Error("enough");
     const restoring = assert.rejects(replica.restore(path, { asOf, signal: abort.signal }), reason);
     await held;
-    while (this.checkedShare() < 0.4) await new Promise((resolve) => setTimeout(resolve, 5));
+    while (this.checkedShare() < share - 0.1) await new Promise((resolve) => setTimeout(resolve, 5));
     abort.abort(reason);
     await restoring;
     this.release();

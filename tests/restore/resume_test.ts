@@ -30,7 +30,7 @@ test("a restore that had all pages and could not take its place asks for none", 
 
 test("a restore of another state begins anew", async () => {
   await using bucket = await Bucket.make();
-  await bucket.interrupt(2n);
+  await bucket.interrupt({ asOf: 2n });
   assert.ok(await bucket.resume() > 0.95);
 });
 
@@ -42,6 +42,19 @@ test("a restore of a replica that was made anew in the same place begins anew", 
   await using replica = await bucket.open();
   await replica.restore(bucket.target.path);
   assert.equal(Buffer.compare(readFileSync(bucket.target.path), other.folder.bytesAt(3)), 0);
+});
+
+test("a whole database that waits for its place is not taken for that of another replica", async () => {
+  await using bucket = await Bucket.make();
+  await using other = await Bucket.make();
+  const { path } = bucket.target;
+  await using replica = await bucket.open();
+  bucket.onRead(5, () => writeFileSync(path, "mine"));
+  await assert.rejects(replica.restore(path), { name: "LocalFileError", message: /there is a file/ });
+  for (const key of bucket.s3.keys()) bucket.s3.put(key, other.s3.get(key)!);
+  await using again = await bucket.open();
+  await again.restore(path, { force: true });
+  assert.equal(Buffer.compare(readFileSync(path), other.folder.bytesAt(3)), 0);
 });
 
 test("torn pages and lost helpers are no harm", async () => {
