@@ -10,6 +10,7 @@ import type { RestoreProgress } from "./restore/progress.ts";
 
 /** What was restored. */
 export interface RestoredState {
+  /** The last transaction that the file has. */
   readonly txid: bigint;
   /** Size of the database in pages. */
   readonly commit: number;

@@ -41,6 +41,8 @@ export class PartialFile {
   #local: LocalFile | undefined;
   #mark: CheckedMark | undefined;
   #isResumed = false;
+  /** Pages may be there, and a record of whose they are. */
+  #isKept = false;
 
   /**
    * Opens it, with what was left of it where `isOurs` knows that by its record.
@@ -56,7 +58,7 @@ export class PartialFile {
     try {
       const record = await readRecord(partial.#path);
       if (record && isOurs(record)) partial.#mark = await CheckedMark.resume(partial.#path);
-      if (partial.#mark) partial.#isResumed = true;
+      if (partial.#mark) partial.#isResumed = partial.#isKept = true;
       else await partial.begin();
       return partial;
     } catch (error) {
@@ -86,6 +88,11 @@ export class PartialFile {
     return this.#isResumed;
   }
 
+  /** Whether there is something to go on with for who comes next. */
+  get isKept(): boolean {
+    return this.#isKept;
+  }
+
   /** How far the file that was put last has been checked. */
   get checked(): CheckedPart | undefined {
     return this.#mark?.part;
@@ -98,7 +105,7 @@ export class PartialFile {
 
   /** Begins anew: nothing is there. */
   async begin(): Promise<void> {
-    this.#isResumed = false;
+    this.#isResumed = this.#isKept = false;
     await this.#mark?.close();
     this.#mark = undefined;
     await removeRecord(this.#path);
@@ -110,6 +117,7 @@ export class PartialFile {
 
   /** Keeps whose pages they are. */
   async record(record: HydrationRecord): Promise<void> {
+    this.#isKept = true;
     await writeRecord(this.#path, record);
   }
 
@@ -121,7 +129,9 @@ export class PartialFile {
   async finish(commit: number): Promise<void> {
     const { path, force } = this.#options;
     this.local.putFirst();
-    if (!this.local.truncate(commit)) throw new Error(`Cannot restore to "${path}": a view reads its pages`);
+    if (!this.local.truncate(commit)) {
+      throw new LocalFileError(`Cannot restore to "${path}": a view reads its pages, expected none`);
+    }
     await syncPath(this.#path);
     if (force) { for (const ending of SQLITE_ENDINGS) await remove(`${path}${ending}`); }
     await assertFree(this.#options);
@@ -130,16 +140,21 @@ export class PartialFile {
     await this.discard();
   }
 
-  /** Removes all there is beside the place. */
+  /** Removes all there is beside the place, and gives it up; nothing where it was given up before. */
   async discard(): Promise<void> {
+    if (this.#local === undefined) return; // what is there may be another process's
+    this.#isKept = true;
     await removeRecord(this.#path);
     for (const part of [this.#path, markPath(this.#path), sumsPath(this.#path)]) await remove(part);
+    await this.close();
   }
 
-  /** Gives it up; what is there is kept. */
+  /** Gives it up; what is there is kept, if it is of use. */
   async close(): Promise<void> {
-    await this.#mark?.close();
+    const mark = this.#mark;
     this.#mark = undefined;
+    await mark?.close();
+    if (this.#local && !this.#isKept) return await this.discard();
     this.#local?.close();
     this.#local = undefined;
   }

@@ -87,22 +87,20 @@ export class Restore {
   async run(): Promise<void> {
     const { native, replicaId, state: { pageSize, commit } } = this.#source;
     const { path, force } = this.#request;
+    let partial: PartialFile | undefined;
     try {
       const options = { native, replicaId, path, force, pageSize };
-      const partial = await PartialFile.open(options, (record) => this.#isOurs(record));
-      try {
-        await this.#bringAll(partial);
-        this.#request.signal.throwIfAborted();
-        await partial.finish(commit);
-      } catch (error) {
-        if (error instanceof LtxFormatError) await partial.discard(); // what came may be damaged
-        throw error;
-      } finally {
-        this.#ending.abort(new Error("Cannot read: nobody waits for it"));
-        await partial.close();
-      }
+      partial = await PartialFile.open(options, (record) => this.#isOurs(record));
+      await this.#bringAll(partial);
+      this.#request.signal.throwIfAborted();
+      await partial.finish(commit);
     } catch (error) {
-      throw restoreError(path, error);
+      const isKept = partial?.isKept && !(error instanceof LtxFormatError); // then what came may be damaged
+      if (!isKept) await partial?.discard();
+      throw restoreError(path, error, isKept);
+    } finally {
+      this.#ending.abort(new Error("Cannot read: nobody waits for it"));
+      await partial?.close();
     }
     this.#progress.end();
   }
@@ -198,8 +196,8 @@ function isSameReplica(known: readonly ReplicaFile[], listed: readonly ReplicaFi
   return isSame && changed.length === 0;
 }
 
-/** What the system refuses, with the place; the next call goes on with what is there. */
-function restoreError(path: string, error: unknown): unknown {
+/** What the system refuses, with the place. */
+function restoreError(path: string, error: unknown, isKept = false): unknown {
   if (error instanceof LocalFileError && error.isTaken) {
     const found = "another process or call restores to it";
     return new LocalFileError(`Cannot restore to "${path}": ${found}`, { isTaken: true, cause: error });
@@ -208,9 +206,8 @@ function restoreError(path: string, error: unknown): unknown {
   if (!(error instanceof LocalFileError) && typeof (error as { syscall?: unknown }).syscall !== "string") {
     return error;
   }
-  const { message } = error as Error;
-  return new LocalFileError(
-    `Cannot restore to "${path}": ${message}; what is there of it is kept for the next try`,
-    { cause: error },
-  );
+  const kept = isKept ? "; what has come is kept for the next try" : "";
+  return new LocalFileError(`Cannot restore to "${path}": ${(error as Error).message}${kept}`, {
+    cause: error,
+  });
 }

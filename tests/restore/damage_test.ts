@@ -130,6 +130,15 @@ test("a state whose files are deleted is told of; what came of it is gone on wit
   );
 });
 
+test("a state whose files are deleted before anything came leaves nothing", async () => {
+  await using bucket = await Bucket.make();
+  await using replica = await bucket.open();
+  bucket.onRead(1, () => bucket.remove(9, 1, 1));
+  const gone = { name: "StateGoneError", message: /^Cannot restore TXID 0000000000000001 of / };
+  await assert.rejects(replica.restore(bucket.target.path, { asOf: 1n }), gone);
+  assert.deepEqual(bucket.target.names(), []);
+});
+
 test("a database that takes the replica's place meanwhile is not mixed with it", async () => {
   await using bucket = await Bucket.make();
   await using other = await Bucket.make();

@@ -49,7 +49,7 @@ test(
       const full = {
         name: "LocalFileError",
         isTaken: false,
-        message: /^Cannot restore to ".*out\.db": .*no space left on device.*; what is there of it is kept/i,
+        message: /^Cannot restore to ".*out\.db": .*no space left on device.*; what has come is kept/i,
       };
       for (let i = 0; i < 2; i++) await assert.rejects(replica.restore(target.path), full);
       assert.ok(!existsSync(target.path));
