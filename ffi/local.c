@@ -547,9 +547,8 @@ static int enterHeld(int iMap, LsLocal *p, uint32_t iPgno){
 */
 int ls_local_enter(int iMap, int iLocal, int nMax){
   LsLocal *p = localById(iLocal);
-  uint32_t nPage;
   int rc;
-  if( p==NULL || nMax<1 || lsMapPages(iMap, &nPage)!=0 ) return LS_MISUSE;
+  if( p==NULL || nMax<1 || !lsMapIs(iMap) ) return LS_MISUSE;
   rc = enterHeld(iMap, p, 1);
   for(; rc==0 && p->nPending>0 && nMax>0; nMax--) rc = enterHeld(iMap, p, p->aPending[--p->nPending]);
   return rc ? rc : p->nPending>0;
@@ -564,7 +563,7 @@ int ls_local_copy(int iMap, int iLocal, int iView, uint32_t iPgno, int nMax){
   LsView *pView;
   uint32_t nPage;
   int n, rc = 0;
-  if( p==NULL || iPgno<1 || nMax<1 || lsMapPages(iMap, &nPage)!=0 ) return LS_MISUSE;
+  if( p==NULL || iPgno<1 || nMax<1 || !lsMapIs(iMap) ) return LS_MISUSE;
   pView = lsViewById((uint32_t)iView);
   if( pView==NULL ) return LS_MISUSE;
   nPage = pView->iCommit<PGNO_MAX ? pView->iCommit : PGNO_MAX;

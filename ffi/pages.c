@@ -1007,12 +1007,7 @@ uint32_t lsMapFrame(int iMap, uint32_t iPgno){
   return p->apChunk[i>>LS_CHUNK_BITS]->aFrame[i & (LS_CHUNK_SIZE-1)];
 }
 
-int lsMapPages(int iMap, uint32_t *pnPage){
-  LsMap *p = mapById(iMap);
-  if( p==NULL ) return LS_MISUSE;
-  *pnPage = p->nChunk>UINT32_MAX>>LS_CHUNK_BITS ? UINT32_MAX : p->nChunk<<LS_CHUNK_BITS;
-  return 0;
-}
+int lsMapIs(int iMap){ return mapById(iMap)!=NULL; }
 
 /* Enters frame k of an object as a page's place. */
 int lsMapSet(int iMap, uint32_t iPgno, LsObject *pObject, uint32_t k){

@@ -119,7 +119,7 @@ void lsObjectUnref(LsObject *p);
 int lsViewsOf(int iReplica, LsView ***pap);/* all live views of a replica, each with a reference; -1: no memory */
 LsView *lsViewFollow(int iView);           /* a view, or where its content lies now, with a reference; NULL: none */
 uint32_t lsMapFrame(int iMap, uint32_t iPgno);
-int lsMapPages(int iMap, uint32_t *pnPage);/* pages that its chunks cover */
+int lsMapIs(int iMap);                     /* whether there is such a map */
 int lsMapSet(int iMap, uint32_t iPgno, LsObject *pObject, uint32_t k);
 void lsFaultSet(const char *zFormat, ...) __attribute__((format(printf,1,2)));
 void lsPagesCensus(uint32_t *aOut);

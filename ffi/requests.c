@@ -326,6 +326,20 @@ int ls_replica_polled(int iReplica, const char *zWhy){
   return 0;
 }
 
+/*
+** The replica was last seen msAgo ms ago, by somebody else: before this machine was started, perhaps, so that
+** the time may be below 0; it is never 0, which is "not yet".
+*/
+int ls_replica_seen(int iReplica, uint64_t msAgo){
+  LsReplica *p = lsReplicaUse(iReplica);
+  int64_t msSeen;
+  if( p==NULL ) return LS_MISUSE;
+  msSeen = lsClock() - (int64_t)(msAgo>INT64_MAX/2 ? INT64_MAX/2 : msAgo);
+  atomic_store(&p->msPolled, msSeen ? msSeen : -1);
+  lsReplicaDone(p);
+  return 0;
+}
+
 /* Milliseconds since the follower last saw; LS_GONE before it ever has. */
 int ls_replica_lag(int iReplica, uint64_t *aOut){
   LsReplica *p = lsReplicaUse(iReplica);

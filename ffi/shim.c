@@ -661,7 +661,7 @@ static void fileTime(LsFile *p, const LsView *pView, char *zOut, size_t nOut){
 static const char *const azStat[LS_STAT_COUNT] = {
   "hits", "misses", "transactions", "bytesUsed", "aheadHits", "localReads", NULL, NULL,
   "listRequests", "getRequests", "bytes", "retries", "roundTrips", "pagesLoaded", "pagesEvicted",
-  "polls", "failedPolls", "views", "aheadPages", "aheadWasted", "hedges"
+  "polls", "failedPolls", "views", "aheadPages", "aheadWasted", "hedges", "diskReads", "diskBytes"
 };
 
 /* The counters of a connection, or of its transaction, as a JSON object under a name. */

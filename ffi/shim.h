@@ -113,6 +113,7 @@ LS_API int ls_replica_view(int iReplica, uint64_t *aOut);
 LS_API int ls_replica_ticket(int iReplica, int msTimeout, const char *zMoment);
 LS_API int ls_open_error(uint8_t *aOut, int nOut);
 LS_API int ls_replica_polled(int iReplica, const char *zWhy);
+LS_API int ls_replica_seen(int iReplica, uint64_t msAgo);
 LS_API int ls_replica_lag(int iReplica, uint64_t *aOut);
 LS_API int ls_replica_limit(int iReplica, int msStaleMax);
 LS_API int ls_replica_block(int iReplica, const char *zWhy);

@@ -70,6 +70,8 @@ export const symbols = {
   ls_open_error: { parameters: ["buffer", "i32"], result: "i32" },
   // int ls_replica_polled(int iReplica, const char *zWhy)
   ls_replica_polled: { parameters: ["i32", "buffer"], result: "i32" },
+  // int ls_replica_seen(int iReplica, uint64_t msAgo)
+  ls_replica_seen: { parameters: ["i32", "u64"], result: "i32" },
   // int ls_replica_lag(int iReplica, uint64_t *aOut)
   ls_replica_lag: { parameters: ["i32", "buffer"], result: "i32" },
   // int ls_replica_limit(int iReplica, int msStaleMax)

@@ -52,6 +52,22 @@ export interface OpenOptions {
   log?: LogSink;
   /** Bound on decoded pages in memory, in bytes. Default 64 MiB. */
   cacheBytesMax?: number;
+  /**
+   * Folder where what was fetched is kept, so that the next process fetches it no more; it is made if need
+   * be, and several processes and replicas may share it. None unless given.
+   */
+  cacheDir?: string;
+  /**
+   * Bound on what is kept in `cacheDir`, by all who share it together, in bytes. At least 1 MiB. Default 1
+   * GiB.
+   */
+  cacheDirBytesMax?: number;
+  /**
+   * What an opening does when the replica cannot be reached: `"serve-stale"` shows the last state that is in
+   * `cacheDir`, as old as `lagMs` and `litestream_lag` tell, and follows it again once it can be reached.
+   * Default `"error"`.
+   */
+  offline?: "error" | "serve-stale";
   /** Longest wait for the opening as a whole. Default 60 s. */
   openTimeoutMs?: number;
   /** Longest wait of one read of a query. Default 60 s; `connect({ timeoutMs })` sets another one. */
@@ -158,6 +174,10 @@ export interface ReplicaConfig {
     | undefined;
   readonly fetch: FetchModule | undefined;
   readonly cacheBytesMax: number;
+  /** Absolute. Undefined: nothing is kept on disk. */
+  readonly cacheDir: string | undefined;
+  readonly cacheDirBytesMax: number;
+  readonly offline: "error" | "serve-stale";
   readonly openTimeoutMs: number;
   readonly readTimeoutMs: number;
   readonly requestTimeoutMs: number;
@@ -190,6 +210,8 @@ export const OPEN_TIMEOUT_MS = 60_000;
 
 const DEFAULTS = {
   cacheBytesMax: 64 * 1024 * 1024,
+  cacheDirBytesMax: 1024 * 1024 * 1024,
+  offline: "error",
   openTimeoutMs: OPEN_TIMEOUT_MS,
   readTimeoutMs: 60_000,
   requestTimeoutMs: 9_000,
@@ -218,6 +240,9 @@ const POLL_INTERVAL_LEAST_MS = 10;
 
 /** Least buffer pool: one page of the largest size and what a query holds beside it. */
 const CACHE_BYTES_LEAST = 1024 * 1024;
+
+/** Least bound on what is kept on disk. */
+const CACHE_DIR_BYTES_LEAST = 1024 * 1024;
 
 /** The longest time in ms that timers and the shim can keep. */
 export const MS_MAX: number = 2 ** 31 - 1;
@@ -323,6 +348,7 @@ export function makeConfig(
       : plainCredentials(options.credentials),
     fetch: plainFetch(options.fetch),
     cacheBytesMax,
+    ...diskConfig(options),
     openTimeoutMs: wholeNumber("openTimeoutMs", options.openTimeoutMs, DEFAULTS.openTimeoutMs, 1),
     readTimeoutMs: wholeNumber("readTimeoutMs", options.readTimeoutMs, DEFAULTS.readTimeoutMs, 1),
     requestTimeoutMs: wholeNumber("requestTimeoutMs", options.requestTimeoutMs, DEFAULTS.requestTimeoutMs, 1),
@@ -350,6 +376,32 @@ export function makeConfig(
       : undefined,
     hydrate: hydrateConfig(options.hydrate, environment),
   });
+}
+
+function diskConfig(
+  options: OpenOptions,
+): Pick<ReplicaConfig, "cacheDir" | "cacheDirBytesMax" | "offline"> {
+  const { cacheDir } = options;
+  if (cacheDir !== undefined && (typeof cacheDir !== "string" || cacheDir === "")) {
+    throw new TypeError(`Cannot use option cacheDir: "${cacheDir}", expected the path of a folder`);
+  }
+  const offline = oneOf("offline", options.offline, ["error", "serve-stale"], DEFAULTS.offline);
+  if (offline === "serve-stale" && cacheDir === undefined) {
+    throw new TypeError(
+      `Cannot use option offline: "serve-stale" without a last state, expected option cacheDir`,
+    );
+  }
+  return {
+    cacheDir: cacheDir === undefined ? undefined : resolve(cacheDir),
+    cacheDirBytesMax: wholeNumber(
+      "cacheDirBytesMax",
+      options.cacheDirBytesMax,
+      DEFAULTS.cacheDirBytesMax,
+      CACHE_DIR_BYTES_LEAST,
+      Number.MAX_SAFE_INTEGER,
+    ),
+    offline,
+  };
 }
 
 function hydrateConfig(
@@ -515,7 +567,8 @@ function isOn(text: string | undefined): boolean {
 
 /**
  * The configuration that a database URI asks for: `replica_url`, `poll_interval`, `cache_size` (bytes), `write_enabled`,
- * `sync_interval`, `buffer_path`, `hydration_enabled` and `hydration_path`, named as upstream's.
+ * `sync_interval`, `buffer_path`, `hydration_enabled` and `hydration_path`, named as upstream's; and, which
+ * upstream has not, `cache_dir`, `cache_dir_bytes_max` and `offline`.
  *
  * @throws {TypeError} no URL, or one that cannot be understood
  * @throws {RangeError} a number out of its range
@@ -524,10 +577,12 @@ export function makeUriConfig(
   parameters: ReadonlyMap<string, string>,
   environment: Environment,
 ): ReplicaConfig {
-  const cacheSize = parameters.get("cache_size");
-  if (cacheSize !== undefined && !/^\d+$/.test(cacheSize)) {
-    throw new RangeError(`Cannot use URI parameter cache_size: "${cacheSize}", expected a number of bytes`);
-  }
+  const bytes = (name: string) => {
+    const text = parameters.get(name);
+    if (text === undefined || /^\d+$/.test(text)) return text === undefined ? undefined : Number(text);
+    throw new RangeError(`Cannot use URI parameter ${name}: "${text}", expected a number of bytes`);
+  };
+  const cacheSize = bytes("cache_size");
   const duration = (name: string) => {
     const text = parameters.get(name);
     return text === undefined ? undefined : parseDuration(`URI parameter ${name}`, text);
@@ -539,7 +594,10 @@ export function makeUriConfig(
     syncIntervalMs: duration("sync_interval"),
     bufferPath: parameters.get("buffer_path") || undefined,
     hydrate: uriHydrate(parameters),
-    cacheBytesMax: cacheSize === undefined ? undefined : Math.max(Number(cacheSize), CACHE_BYTES_LEAST),
+    cacheBytesMax: cacheSize === undefined ? undefined : Math.max(cacheSize, CACHE_BYTES_LEAST),
+    cacheDir: parameters.get("cache_dir") || undefined,
+    cacheDirBytesMax: bytes("cache_dir_bytes_max"),
+    offline: parameters.get("offline") as OpenOptions["offline"],
   }, environment);
 }
 

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { resolve } from "node:path";
 import { test } from "node:test";
 import {
   environmentWarnings,
@@ -32,6 +33,9 @@ test("makeConfig() fills in every default", () => {
       credentials: undefined,
       fetch: undefined,
       cacheBytesMax: 64 * MiB,
+      cacheDir: undefined,
+      cacheDirBytesMax: 1024 * MiB,
+      offline: "error",
       openTimeoutMs: 60_000,
       readTimeoutMs: 60_000,
       requestTimeoutMs: 9_000,
@@ -380,4 +384,46 @@ test("makeConfig() says where and how a writer keeps its log", () => {
   assert.throws(() => write({ bufferPath: "/x", unsyncedBytesMax: 5 }), { name: "RangeError" });
   const other = makeConfig("file:///var/replica2", { write: true }, { HOME: "/home/me" }).write!;
   assert.notEqual(other.path, write({}, { HOME: "/home/me" }).path);
+});
+
+test("makeConfig() takes a folder for what was fetched, and the last state from it where that is wanted", () => {
+  const { cacheDir, cacheDirBytesMax, offline } = makeConfig("s3://bucket/path", {
+    cacheDir: "cache/here",
+    cacheDirBytesMax: 5 * MiB,
+    offline: "serve-stale",
+  }, {});
+  assert.deepEqual([cacheDir, cacheDirBytesMax, offline], [resolve("cache/here"), 5 * MiB, "serve-stale"]);
+  const wrong: [OpenOptions, RegExp][] = [
+    [{ cacheDir: "" }, /option cacheDir: "", expected the path of a folder/],
+    [{ cacheDir: 5 as unknown as string }, /option cacheDir: "5"/],
+    [{ cacheDirBytesMax: MiB - 1 }, /option cacheDirBytesMax: 1048575, expected a whole number from 1048576/],
+    [
+      { offline: "serve-stale" },
+      /option offline: "serve-stale" without a last state, expected option cacheDir/,
+    ],
+    [
+      { cacheDir: "x", offline: "stale" as "error" },
+      /option offline: "stale", expected "error" or "serve-stale"/,
+    ],
+  ];
+  for (const [options, message] of wrong) {
+    assert.throws(() => makeConfig("s3://bucket/path", options, {}), message);
+  }
+});
+
+test("makeUriConfig() takes cache_dir, cache_dir_bytes_max and offline", () => {
+  const of = (more: Record<string, string>) =>
+    makeUriConfig(new Map(Object.entries({ replica_url: "s3://bucket/path", ...more })), {});
+  const { cacheDir, cacheDirBytesMax, offline } = of({
+    cache_dir: "/var/cache/db",
+    cache_dir_bytes_max: "2000000",
+    offline: "serve-stale",
+  });
+  assert.deepEqual([cacheDir, cacheDirBytesMax, offline], [
+    resolve("/var/cache/db"),
+    2_000_000,
+    "serve-stale",
+  ]);
+  assert.deepEqual([of({}).cacheDir, of({ cache_dir: "" }).cacheDir], [undefined, undefined]);
+  assert.throws(() => of({ cache_dir: "x", cache_dir_bytes_max: "2 MB" }), /cache_dir_bytes_max: "2 MB"/);
 });

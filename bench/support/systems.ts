@@ -25,6 +25,8 @@ export interface SystemArgument {
   readonly library?: string;
   /** Bound on decoded pages; our default unless given. */
   readonly cacheBytesMax?: number;
+  /** Where ours keeps a local copy; none unless given. */
+  readonly hydrate?: string;
   /** sqlite-vec is loaded into the connection. */
   readonly hasVectors?: boolean;
 }
@@ -38,11 +40,14 @@ export interface OpenSystem {
 }
 
 /** Opens ours. The environment's PREFETCH, where it is set, is given on as the option `prefetch`. */
-async function openOurs({ endpoint, cacheBytesMax }: SystemArgument): Promise<Omit<OpenSystem, "openMs">> {
+async function openOurs(
+  { endpoint, cacheBytesMax, hydrate }: SystemArgument,
+): Promise<Omit<OpenSystem, "openMs">> {
   const { PREFETCH: prefetch } = process.env;
   const more: object = {
     ...(prefetch === undefined ? {} : { prefetch }),
     ...(cacheBytesMax === undefined ? {} : { cacheBytesMax }),
+    ...(hydrate === undefined ? {} : { hydrate }),
   };
   const replica = await openReplica("s3://bucket/db", {
     ...more,

@@ -4,13 +4,19 @@
  * @module
  */
 import type { Native } from "../../ffi/native.ts";
+import { CacheFolder } from "../cache/cache_folder.ts";
+import { CachingStore } from "../cache/caching_store.ts";
+import { LastStates } from "../cache/last_states.ts";
+import { BRIEFLY, isOutage, lastStatesOf } from "../cache/offline.ts";
+import { RangeCache } from "../cache/range_cache.ts";
+import { shimChecksum } from "../cache/range_file.ts";
 import { StorageError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { Environment, ReplicaConfig } from "../options.ts";
 import { type Credentials, CredentialsSource } from "../storage/credentials.ts";
 import { loadFetch } from "../storage/fetch_function.ts";
 import { GENERATIONS_PREFIX, levelPrefix } from "../storage/layout.ts";
-import type { ObjectStore, WritableStore } from "../storage/object_store.ts";
+import type { ObjectStore, RequestOptions, WritableStore } from "../storage/object_store.ts";
 import { openStore, type OpenStoreOptions } from "../storage/open_store.ts";
 import type { ReplicaLocation } from "../storage/replica_url.ts";
 
@@ -44,16 +50,31 @@ function fetchInit(location: ReplicaLocation, native: Native): OpenStoreOptions[
 async function holdsFiles(
   store: ObjectStore,
   location: ReplicaLocation,
-  signal: AbortSignal,
+  options: RequestOptions,
 ): Promise<boolean> {
   const places = [levelPrefix(location.layout, 0), levelPrefix(location.layout, 9), GENERATIONS_PREFIX];
   const found = await Promise.all(places.map(async (place) => {
-    for await (const page of store.list(place, { signal })) {
+    for await (const page of store.list(place, options)) {
       if (page.length > 0) return true;
     }
     return false;
   }));
   return found.includes(true);
+}
+
+/** The same where a last state would do: in an outage, whether there is one. */
+async function heldFiles(
+  store: WritableStore,
+  { location, offline }: ReplicaConfig,
+  signal: AbortSignal,
+): Promise<boolean> {
+  if (offline === "error") return await holdsFiles(store, location, { signal });
+  try {
+    return await holdsFiles(store, location, { ...BRIEFLY, signal });
+  } catch (error) {
+    if (!isOutage(error)) throw error;
+    return await lastStatesOf(store)?.load() !== undefined;
+  }
 }
 
 /**
@@ -77,8 +98,8 @@ export async function openConfiguredStore(
     if (next !== undefined && next !== "anonymous") source?.push(toCredentials(next));
   });
   const fetch = config.fetch && await loadFetch(config.fetch, signal);
-  const open = (prefix: string | undefined) =>
-    openStore(location, {
+  const open = async (prefix: string | undefined) => {
+    const store = await openStore(location, {
       credentials: source ?? (credentials as "anonymous" | undefined),
       env: environment,
       prefix,
@@ -87,10 +108,29 @@ export async function openConfiguredStore(
       totalTimeoutMs: config.requestTimeoutMs,
       log: hooks.log,
     });
+    return withCache(store, config, prefix, native, hooks);
+  };
   for (const prefix of location.prefixes.length > 1 ? location.prefixes : []) {
     const store = await open(prefix);
-    if (await holdsFiles(store, location, signal)) return store;
+    if (await heldFiles(store, config, signal)) return store;
     await store.close();
   }
   return await open(location.prefixes[0]);
+}
+
+/** The store with a disk cache in front, where there is to be one. */
+function withCache(
+  store: WritableStore,
+  { cacheDir, cacheDirBytesMax: bytesMax, location }: ReplicaConfig,
+  prefix: string | undefined,
+  native: Native,
+  { log }: StoreHooks,
+): WritableStore {
+  if (cacheDir === undefined) return store;
+  const folder = new CacheFolder(cacheDir);
+  // Buckets of one name at two endpoints are two places.
+  const place = [store.name, location.scheme === "s3" ? location.endpoint : "", prefix ?? ""].join("\n");
+  const onNotice = (text: string) => log?.warn(text);
+  const cache = new RangeCache({ folder, place, bytesMax, checksum: shimChecksum(native), onNotice });
+  return new CachingStore(store, cache, new LastStates(folder, place, onNotice));
 }

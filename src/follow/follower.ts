@@ -91,6 +91,8 @@ export interface FollowerOptions {
   readonly onEvent: (event: FollowEvent) => void;
   /** Called after each look, with the reason of one that failed. */
   readonly onLooked: (error: Error | undefined) => void;
+  /** When the files that were listed were seen, in ms since the Unix epoch, where that was not just now. */
+  readonly seenMs?: number | undefined;
   /** In place of {@link LOOK_MS}. */
   readonly lookMs?: number | undefined;
 }
@@ -132,6 +134,9 @@ export class Follower {
   constructor(options: FollowerOptions) {
     this.#options = options;
     this.#lookout = new Lookout({ ...options, signal: this.#stopping.signal });
+    if (options.seenMs === undefined) return;
+    this.#sameDate = options.seenMs;
+    this.#wantsLook = this.#listsAll = true; // names tell nothing of what was compacted meanwhile
   }
 
   /** Looks from now on. */

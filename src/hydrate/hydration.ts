@@ -34,6 +34,12 @@ const SETTLED_LOOK_MS = 10;
 /** What was applied is written down at most this often, in ms. */
 const RECORD_MS = 5_000;
 
+/** How long each request waits for readers that wait, in ms. */
+const QUIET_MS = 50;
+
+/** Files of a level that a copy's replica is known by. */
+const RECORDED_FILES = 64;
+
 /** Share of the pages after which those that came are read from the file. */
 const PUBLISH_SHARE = 1 / 10;
 
@@ -60,6 +66,8 @@ export interface Hydrated {
   leave(): Promise<void>;
   /** Opens files and has `act` make something of them. */
   use(files: readonly ReplicaFile[], act: (files: PlanFile[]) => Promise<void>): Promise<void>;
+  /** Resolves when no reader waits for a page, after `ms` at most. */
+  quiet(ms: number): Promise<void>;
   /** Looks where a view lies whose file is gone. */
   replan(viewId: number, cause: ObjectGoneError): Promise<void>;
 }
@@ -102,6 +110,10 @@ export class Hydration {
   /** Set once what is there may be newer than the record says. */
   #isRecordOpen = false;
   #recordedMs = -Infinity;
+  /** The record says that no page is newer; 0n: it is to be written before any page is put. */
+  #lastTxid = 0n;
+  /** Keys of files of which a process before may have put a part. */
+  #begun: ReadonlySet<string> = new Set();
   #record: HydrationRecord | undefined;
   /** Another database has taken the replica's place, or the file is of no use any more. */
   #isStale = false;
@@ -156,7 +168,7 @@ export class Hydration {
     this.#wake?.();
     await this.#done;
     try {
-      if (this.#isRecordOpen && this.isWhole) await this.#keepRecord(true);
+      if (this.#isRecordOpen && this.isWhole) await this.#keepRecord();
     } catch (error) {
       this.#source.onNotice(`What the local copy has is not written down: ${(error as Error).message}`);
     } finally {
@@ -261,6 +273,7 @@ export class Hydration {
         next = pages + step;
         await this.#publish();
       },
+      isBegun: ({ file }) => this.#begun.has(file.key),
       isVain: () => this.#isStale,
     });
     const blocked = await transfer.run(state.files);
@@ -276,7 +289,9 @@ export class Hydration {
     return { blocked: false };
   }
 
+  /** What readers wait for goes first. */
   async #read(store: Pick<ObjectStore, "read">, of: ObjectIdentity, range: ByteRange): Promise<Uint8Array> {
+    await this.#source.replica.quiet(QUIET_MS);
     const { bytes } = await store.read(of, range, { signal: this.#stopping.signal });
     return bytes;
   }
@@ -298,7 +313,7 @@ export class Hydration {
     this.#tell(PHASE.whole);
     if (isFirst) this.#report();
     const isDue = performance.now() - this.#recordedMs >= RECORD_MS;
-    if (this.#isRecordOpen && isDue) await this.#keepRecord(true);
+    if (this.#isRecordOpen && isDue) await this.#keepRecord();
   }
 
   // -------------------------------------------------------------------------------------------------- preparing
@@ -313,17 +328,23 @@ export class Hydration {
     if (this.#path !== undefined) await ownPath(path);
     const record = this.#path === undefined || this.#losses > 0 ? undefined : await readRecord(path);
     const keep = record !== undefined && this.#isOf(record, state, pageSize);
-    this.#file = new LocalFile(native, replicaId, {
+    const file = new LocalFile(native, replicaId, {
       path,
       pageSize,
       keep,
       isPlain: true,
       isPrivate: this.#path === undefined,
     });
-    if (this.#path === undefined) await rmdir(dirname(path));
+    try {
+      if (this.#path === undefined) await rmdir(dirname(path));
+      else if (!keep) await removeRecord(path);
+      if (keep) await this.#resume(file, record, state);
+    } catch (error) {
+      file.close();
+      throw error;
+    }
+    this.#file = file;
     this.#tell(PHASE.underWay);
-    if (keep) await this.#resume(record, state);
-    else if (this.#path !== undefined) await removeRecord(path);
   }
 
   #discard(): void {
@@ -333,56 +354,76 @@ export class Hydration {
     this.#record = undefined;
     this.#wholeTxid = 0n;
     this.#isRecordOpen = false;
+    this.#lastTxid = 0n;
+    this.#begun = new Set();
     if (this.#losses > 1) throw new LocalFileError("Cannot hydrate: the local copy was lost twice");
   }
 
   /** Whether a copy that was left is surely of this replica, and not ahead of it. */
   #isOf(record: HydrationRecord, { txid }: State, pageSize: number): boolean {
     const { name, replica } = this.#source;
-    if (record.name !== name || record.pageSize !== pageSize || record.txid > txid) return false;
+    if (record.name !== name || record.pageSize !== pageSize || record.lastTxid > txid) return false;
     const { isSame, changed } = compareFiles(record.files, [...replica.known()]);
     return isSame && changed.length === 0;
   }
 
   /** Of pages that a later transaction may have written nothing is taken over, nor of those that are torn. */
-  async #resume(record: HydrationRecord, state: State): Promise<void> {
+  async #resume(file: LocalFile, record: HydrationRecord, state: State): Promise<void> {
     const { replica } = this.#source;
-    const file = this.#file!;
+    const forget = async (files: readonly PlanFile[]) => {
+      for (const of of files) await file.forget(of);
+    };
+    const chain = catchUpPlan([...replica.known()], record.txid, state.txid);
+    const isThere = chain && await replica.use(chain, forget).then(() => true, (error) => {
+      if (error instanceof ObjectGoneError) return false; // it was compacted away since it was listed
+      throw error;
+    });
+    if (!isThere) await forget(state.files.filter((of) => !of.closed && of.file.maxTxid > record.txid));
+    if (await file.check(state.viewId) > 0) {
+      this.#begun = new Set(state.files.map(({ file: { key } }) => key));
+    }
     this.#record = record;
     this.#isRecordOpen = true;
-    const chain = catchUpPlan([...replica.known()], record.txid, state.txid);
-    const later = chain ?? state.files.map(({ file }) => file).filter(({ maxTxid }) => maxTxid > record.txid);
-    await replica.use(later, async (files) => {
-      for (const of of files) await file.forget(of);
-    });
-    await file.check(state.viewId);
+    this.#lastTxid = record.isWhole ? 0n : record.lastTxid;
   }
 
   // -------------------------------------------------------------------------------------------------- recording
 
-  /** What is there is about to be newer than the record says, or has none. */
+  /** Pages of a state are about to come that is newer than the record says, or has none. */
   async #openRecord(state: State, { commit, pageSize, timeMs }: HydrationInfo): Promise<void> {
-    if (this.#path === undefined || (this.#isRecordOpen && this.#record && !this.#record.isWhole)) return;
-    const { name, replica } = this.#source;
+    if (this.#path === undefined || state.txid <= this.#lastTxid) return;
+    const { name } = this.#source;
     const base = this.#record ?? { name, pageSize, commit, timeMs, txid: state.txid };
-    const files = uniqueFiles(replica.known());
-    await this.#write({ ...base, seenMs: Date.now(), isWhole: false, files });
+    const files = this.#filesOf(state);
+    await this.#write({ ...base, lastTxid: state.txid, seenMs: Date.now(), isWhole: false, files });
     this.#isRecordOpen = true;
+    this.#lastTxid = state.txid;
   }
 
-  async #keepRecord(isWhole: boolean): Promise<void> {
-    const { native, name, replica } = this.#source;
-    const newest = replica.newest;
-    if (this.#path === undefined || newest === undefined) return;
+  /** The newest state is there, and nothing else. */
+  async #keepRecord(): Promise<void> {
+    const { native, name, replica: { newest } } = this.#source;
+    if (this.#path === undefined || newest?.txid !== this.#wholeTxid) return;
     const { commit, pageSize, timeMs, txid } = viewInfo(native, newest.viewId)!;
-    if (isWhole && txid !== this.#wholeTxid) return;
-    const files = uniqueFiles(replica.known());
-    await this.#write({ name, pageSize, commit, timeMs, txid, seenMs: Date.now(), isWhole, files });
+    const files = this.#filesOf(newest);
+    const seenMs = Date.now();
+    await this.#write({ name, pageSize, commit, timeMs, txid, lastTxid: txid, seenMs, isWhole: true, files });
     this.#isRecordOpen = false;
+    this.#lastTxid = 0n;
+  }
+
+  /** What the replica is known by, all that a state is made of among it. */
+  #filesOf(state: State): ReplicaFile[] {
+    return newestFiles([...this.#source.replica.known(), ...state.files.map(({ file }) => file)]);
   }
 
   async #write(record: HydrationRecord): Promise<void> {
-    await writeRecord(this.#path!, record);
+    try {
+      await writeRecord(this.#path!, record);
+    } catch (cause) {
+      const found = (cause as Error).message;
+      throw new LocalFileError(`Cannot write down what "${this.#path}" has: ${found}`, { cause });
+    }
     this.#record = record;
     this.#recordedMs = performance.now();
   }
@@ -427,8 +468,14 @@ export class Hydration {
 
 type HydrationInfo = Pick<NonNullable<ReturnType<typeof viewInfo>>, "commit" | "pageSize" | "timeMs">;
 
-function uniqueFiles(files: Iterable<ReplicaFile>): ReplicaFile[] {
-  return [...new Map([...files].map((file) => [file.key, file])).values()];
+function newestFiles(files: Iterable<ReplicaFile>): ReplicaFile[] {
+  const levels = new Map<number, Map<string, ReplicaFile>>();
+  for (const file of files) {
+    const level = levels.get(file.level) ?? new Map();
+    levels.set(file.level, level.set(file.key, file));
+  }
+  const newest = (a: ReplicaFile, b: ReplicaFile) => a.maxTxid < b.maxTxid ? 1 : -1;
+  return [...levels.values()].flatMap((level) => [...level.values()].sort(newest).slice(0, RECORDED_FILES));
 }
 
 /**

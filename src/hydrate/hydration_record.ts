@@ -19,6 +19,8 @@ export interface HydrationRecord {
   readonly commit: number;
   /** What any page is at least as new as; of later transactions any number of pages may be there already. */
   readonly txid: bigint;
+  /** What no page is newer than. */
+  readonly lastTxid: bigint;
   /** When that transaction was written, in ms since the Unix epoch. */
   readonly timeMs: number;
   /** When the replica was last seen, by this machine's clock. */
@@ -37,9 +39,9 @@ export function recordPath(path: string): string {
 /** Reads the record beside a local copy; undefined where there is none, or a damaged one. */
 export async function readRecord(path: string): Promise<HydrationRecord | undefined> {
   try {
-    const { version, txid, files, ...rest } = JSON.parse(await readFile(recordPath(path), "utf8"));
+    const { version, txid, lastTxid, files, ...rest } = JSON.parse(await readFile(recordPath(path), "utf8"));
     if (version !== VERSION) return undefined;
-    return { ...rest, txid: BigInt(txid), files: files.map(fileOf) };
+    return { ...rest, txid: BigInt(txid), lastTxid: BigInt(lastTxid), files: files.map(fileOf) };
   } catch {
     return undefined; // what cannot be known is fetched anew
   }
@@ -51,11 +53,11 @@ function fileOf({ minTxid, maxTxid, ...rest }: any): ReplicaFile {
 }
 
 /**
- * Writes the record, for good when this returns, and before it what the copy has by now: a record must never be ahead of
- * its pages.
+ * Writes the record, for good when this returns; before one that is whole what the copy has by now: it must never be ahead
+ * of its pages.
  */
 export async function writeRecord(path: string, record: HydrationRecord): Promise<void> {
-  for (const part of [path, sumsPath(path)]) await syncPath(part);
+  if (record.isWhole) { for (const part of [path, sumsPath(path)]) await syncPath(part); }
   const text = JSON.stringify(
     { version: VERSION, ...record },
     (_, value) => typeof value === "bigint" ? String(value) : value,

@@ -10,7 +10,10 @@ export interface Answered<T, R> {
   readonly result: R;
 }
 
-/** Calls `ask` for items, at most so many ahead of the one that is taken; gives the answers in the items' order. */
+/**
+ * Calls `ask` for items, at most so many ahead of the one that is taken: two at first, one more with each that came. Gives the
+ * answers in the items' order.
+ */
 export async function* inOrder<T, R>(
   items: AsyncIterable<T>,
   ask: (item: T) => Promise<R>,
@@ -18,8 +21,8 @@ export async function* inOrder<T, R>(
 ): AsyncGenerator<Answered<T, R>, void, undefined> {
   const asked: { readonly item: T; readonly answer: Promise<R> }[] = [];
   const iterator = items[Symbol.asyncIterator]();
-  for (;;) {
-    while (asked.length < atOnce) {
+  for (let most = Math.min(2, atOnce);; most = Math.min(most + 1, atOnce)) {
+    while (asked.length < most) {
       const { done, value } = await iterator.next();
       if (done) break;
       const answer = ask(value);

@@ -18,6 +18,11 @@ export interface Piece extends FrameRange {
   readonly size: number;
 }
 
+/** A piece and the one right behind it. */
+export function join(a: Piece, b: Piece): Piece {
+  return { ...a, count: a.count + b.count, size: a.size + b.size };
+}
+
 /** How many frames a file has. */
 export function frameCount(native: Native, file: PlanFile): number {
   return checkShim(native, native.calls.ls_object_count(file.objectId), "look up frames of", file.file.key);

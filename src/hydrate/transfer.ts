@@ -12,7 +12,7 @@ import type { ByteRange, ObjectIdentity } from "../storage/object_store.ts";
 import { type PlanFile, WHOLE_FILE_SIZE_MAX } from "../view/plan_file.ts";
 import { inOrder } from "./in_order.ts";
 import type { Lacking, LocalFile } from "./local_file.ts";
-import { frameCount, type Piece, PIECE_BYTES, piecesOf } from "./pieces.ts";
+import { frameCount, join, type Piece, PIECE_BYTES, piecesOf } from "./pieces.ts";
 
 /** Requests under way at once unless said otherwise; readers need places, too. */
 const REQUESTS_AT_ONCE = 10;
@@ -22,6 +22,9 @@ const PUT_BYTES = 128 * 1024;
 
 /** Frames looked up before the loop may turn: about 1 ms. */
 const FRAMES_A_SLICE = 50_000;
+
+/** Bytes without a page that is lacking that are worth a request of their own behind them. */
+const PART_BYTES = 64 * 1024;
 
 /** Share of a file's pages from which on it is read as a whole, so that its checksum can be looked at. */
 const WHOLE_SHARE = 1 / 2;
@@ -61,6 +64,8 @@ export interface TransferOptions {
   readonly before: () => Promise<void>;
   /** Called with the number of pages, and of bytes, that were asked for and have come. */
   readonly after: (pages: number, bytes: number) => Promise<void>;
+  /** Part of a file may be there from before: only the rest is brought. */
+  readonly isBegun: (file: PlanFile) => boolean;
   /** Nobody wants the rest any more. */
   readonly isVain: () => boolean;
   /** Requests under way at once. */
@@ -184,20 +189,37 @@ export class Transfer {
   }
 
   async *#wantedOf(file: PlanFile): AsyncGenerator<Wanted> {
-    const { native, pieceBytes = PIECE_BYTES } = this.#options;
+    const { native, isBegun, pieceBytes = PIECE_BYTES } = this.#options;
     const count = frameCount(native, file);
     const all = await this.#lackingOf(file, count);
     this.#blocked += all.blocked;
     const left = await this.#leftOf(file);
     if (left === undefined && all.count === all.blocked) return;
-    const isWhole = left || (file.file.size > WHOLE_FILE_SIZE_MAX && all.count >= count * WHOLE_SHARE);
-    const check = isWhole ? new FileCheck(native, file, count, left?.crc) : undefined;
+    const isMost = all.count >= count * WHOLE_SHARE && !isBegun(file);
+    const isWhole = left !== undefined || (file.file.size > WHOLE_FILE_SIZE_MAX && isMost);
+    if (!isWhole) return yield* this.#lackingPieces(file, pieceBytes);
+    const check = new FileCheck(native, file, count, left?.crc);
     const first = left?.frames ?? 0;
     for (const piece of piecesOf(native, file, pieceBytes, { first, count: count - first })) {
-      const lacking = this.#lacking(file, piece);
-      if (check) yield { piece, range: check.rangeOf(piece), lacking, check };
-      else if (lacking > 0) yield { piece, range: piece, lacking, check };
+      yield { piece, range: check.rangeOf(piece), lacking: this.#lacking(file, piece), check };
     }
+  }
+
+  /** Parts of a file of which something is lacking; neighbours together, up to a piece. */
+  *#lackingPieces(file: PlanFile, bytesMax: number): Generator<Wanted> {
+    let joined: Piece | undefined;
+    let count = 0;
+    const taken = function* (): Generator<Wanted> {
+      if (joined) yield { piece: joined, range: joined, lacking: count, check: undefined };
+      [joined, count] = [undefined, 0];
+    };
+    for (const part of piecesOf(this.#options.native, file, PART_BYTES)) {
+      const lacking = this.#lacking(file, part);
+      if (lacking === 0 || (joined && joined.size + part.size > bytesMax)) yield* taken();
+      if (lacking > 0) joined = joined ? join(joined, part) : part;
+      count += lacking;
+    }
+    yield* taken();
   }
 
   /** Where a file is to be gone on with that was left in the middle; at its beginning where not all before is there. */

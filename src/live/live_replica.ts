@@ -16,6 +16,19 @@ import {
   StateGoneError,
   StorageError,
 } from "../errors.ts";
+import {
+  BRIEFLY,
+  fromDisk,
+  isOutage,
+  lastStatesOf,
+  staleError,
+  staleNotice,
+  type StaleOpening,
+  staleOpening,
+  unwritableError,
+} from "../cache/offline.ts";
+import { unkept } from "../cache/caching_store.ts";
+import type { LastStates } from "../cache/last_states.ts";
 import type { Change } from "../diff/change.ts";
 import { diffDatabases, type DiffOptions } from "../diff/diff.ts";
 import { compareFiles } from "../follow/continuity.ts";
@@ -24,6 +37,7 @@ import { type Followed, Follower } from "../follow/follower.ts";
 import { formatTxid } from "../ltx/txid.ts";
 import { addTo, RequestMeter } from "../pages/counters.ts";
 import { type PageRequest, Pages, PRELOAD_SHARE, type TakenPage } from "../pages/pages.ts";
+import { type ConditionProbe, probeConditions } from "../storage/condition_probe.ts";
 import type { LayoutName, RequestOptions, WritableStore } from "../storage/object_store.ts";
 import { explainEmpty, type Listing, listLevel, listReplica } from "../view/listing.ts";
 import { checkShim, type PlanFile } from "../view/plan_file.ts";
@@ -34,6 +48,7 @@ import { type Point, points, type PointsOptions } from "../time/points.ts";
 import { FileSet, identity } from "./file_set.ts";
 import { PastStates } from "./past_states.ts";
 import { PinWatch } from "./pin_watch.ts";
+import { Presence } from "./presence.ts";
 import { StaleWatch } from "./stale_watch.ts";
 import {
   type Hydrated,
@@ -82,6 +97,11 @@ export interface LiveReplicaOptions {
   readonly prefetch: "auto" | "off";
   /** Bound on pages loaded ahead for one reader, in bytes. */
   readonly prefetchBytesMax: number;
+  /**
+   * Whether the last state that was seen will do where the replica cannot be reached; it will not unless
+   * given.
+   */
+  readonly offline?: "error" | "serve-stale" | undefined;
   /** How it is written to; read only unless given. */
   readonly write?: WriteOptions | undefined;
   /** How it is brought to a local file; not at all unless given. */
@@ -136,8 +156,10 @@ export class LiveReplica implements Followed {
   readonly #past: PastStates;
   readonly #pins: PinWatch;
   readonly #stale: StaleWatch;
+  readonly #lastStates: LastStates | undefined;
   readonly #replans = new Map<number, Promise<void>>();
   readonly #gone = new Map<number, StateGoneError>();
+  readonly #readers = new Presence();
   #writer: Writer | undefined;
   #hydration: Hydration | undefined;
   /** Frames of the write log that the newest state has; undefined where the replica is read only. */
@@ -155,13 +177,18 @@ export class LiveReplica implements Followed {
     request: RequestOptions,
   ): Promise<LiveReplica> {
     const replica = new LiveReplica(source, options);
+    const { write, hydrate } = options;
+    const isProbed = write !== undefined && !write.isUnconditional;
+    const probing = isProbed ? probeConditions(source.store, replica.#request()) : undefined;
+    probing?.catch(() => {}); // the writer is told
     try {
-      const listing = await replica.#openFirst(request);
-      replica.#follow(listing.files);
-      if (options.hydrate) replica.#hydrate(options.hydrate);
-      if (options.write) await replica.#startWriting(options.write);
+      const { listing, stale } = await replica.#openReachable(request);
+      replica.#follow(listing.files, stale);
+      if (write) await replica.#startWriting(write, probing);
+      if (hydrate) replica.#hydrate(hydrate); // it may wait, and whoever opens may not
       return replica;
     } catch (error) {
+      await probing?.then(({ leftover }) => leftover).catch(() => {});
       await replica.close();
       throw error;
     }
@@ -188,6 +215,7 @@ export class LiveReplica implements Followed {
       onNotice: source.onNotice,
     });
     this.#meter = new RequestMeter(native, store.counts);
+    this.#lastStates = lastStatesOf(store);
     this.#files = new FileSet({
       native,
       store,
@@ -212,12 +240,44 @@ export class LiveReplica implements Followed {
 
   // -------------------------------------------------------------------------------------------------- opening
 
-  async #openFirst(request: RequestOptions): Promise<Listing> {
+  /**
+   * Opens the newest state, or the last one that was seen where storage cannot be reached and that will do.
+   */
+  async #openReachable(request: RequestOptions): Promise<{ listing: Listing; stale?: StaleOpening }> {
+    const last = this.#options.offline === "serve-stale" ? await this.#lastStates?.load() : undefined;
+    if (last === undefined) return { listing: await this.#openFirst(request) };
+    try {
+      return { listing: await this.#openFirst(request, BRIEFLY) };
+    } catch (error) {
+      if (!isOutage(error)) throw error;
+      if (this.#options.write) throw unwritableError(this.name, error);
+      return await this.#openLast(staleOpening(last, error), request);
+    }
+  }
+
+  async #openLast(
+    stale: StaleOpening,
+    request: RequestOptions,
+  ): Promise<{ listing: Listing; stale: StaleOpening }> {
+    const { plan, files } = stale.state;
+    try {
+      await this.#openPlan(plan, { files: [...files], depth: 0 }, fromDisk(request));
+    } catch (error) {
+      request.signal?.throwIfAborted();
+      throw staleError(this.name, stale, error as Error);
+    } finally {
+      this.#meter.carry(this.id);
+    }
+    this.#source.onNotice(staleNotice(this.name, stale));
+    return { listing: { files: [...files], depth: 0 }, stale };
+  }
+
+  async #openFirst(request: RequestOptions, listingOptions: RequestOptions = {}): Promise<Listing> {
     const { waitForReplicaMs } = this.#options;
     const deadline = performance.now() + waitForReplicaMs;
     for (;;) {
       try {
-        return await this.#openNewest(request);
+        return await this.#openNewest(request, listingOptions);
       } catch (error) {
         const isEmpty = error instanceof RestorePlanError && error.fault === "empty";
         if (isEmpty && this.#options.write) return this.#openEmpty();
@@ -242,19 +302,28 @@ export class LiveReplica implements Followed {
   }
 
   /** Plans, makes the newest state and publishes it; begins anew when files vanish in between. */
-  async #openNewest(request: RequestOptions): Promise<Listing> {
+  async #openNewest(request: RequestOptions, listingOptions: RequestOptions): Promise<Listing> {
     const { store, layout } = this.#source;
     return await this.#planning(async () => {
-      const listing = await listReplica(store, layout, request);
+      const listing = await listReplica(store, layout, { ...request, ...listingOptions });
       if (listing.files.length === 0) throw await explainEmpty(store, request);
-      const plan = makeRestorePlan(listing.files);
-      await this.#files.use(plan, request, async (files) => {
-        const state = await this.#states.make(files, this.#states.stampOf(plan.at(-1)!.maxTxid));
-        this.#pages.begin(state.viewId);
-        this.#publish(state);
-        this.#pages.opened(state.viewId, listing.depth + Math.max(...files.map(({ depth }) => depth)));
-      });
+      await this.#openPlan(makeRestorePlan(listing.files), listing, request);
       return listing;
+    });
+  }
+
+  async #openPlan(plan: readonly ReplicaFile[], { depth }: Listing, request: RequestOptions): Promise<void> {
+    const { counts } = this.#source.store;
+    const before = counts.get;
+    await this.#files.use(plan, request, async (files) => {
+      const state = await this.#states.make(files, this.#states.stampOf(plan.at(-1)!.maxTxid));
+      this.#pages.begin(state.viewId);
+      this.#publish(state);
+      const isFromDisk = counts.get === before;
+      this.#pages.opened(
+        state.viewId,
+        depth + (isFromDisk ? 0 : Math.max(...files.map(({ depth }) => depth))),
+      );
     });
   }
 
@@ -273,7 +342,7 @@ export class LiveReplica implements Followed {
 
   // ------------------------------------------------------------------------------------------------- following
 
-  #follow(listed: readonly ReplicaFile[]): void {
+  #follow(listed: readonly ReplicaFile[], stale?: StaleOpening): void {
     const { store, layout, onEvent, native } = this.#source;
     this.#follower = new Follower({
       store,
@@ -284,10 +353,21 @@ export class LiveReplica implements Followed {
       listed,
       onEvent,
       onLooked: (error) => this.#looked(error),
+      ...(stale && { seenMs: stale.state.seenMs }),
     });
     native.calls.ls_replica_polled(this.id, cString("")); // the opening has seen it
-    this.#stale.seen();
+    if (stale) this.#seenBefore(stale);
+    else this.#stale.seen();
+    this.#lastStates?.seen(stale?.state.seenMs);
     this.#follower.start();
+  }
+
+  /** Somebody else has seen it, a while ago. */
+  #seenBefore({ cause, ageMs }: StaleOpening): void {
+    const { native, textOf } = this.#source;
+    native.calls.ls_replica_seen(this.id, BigInt(Math.round(ageMs)));
+    native.calls.ls_replica_polled(this.id, cString(textOf(cause)));
+    this.#stale.seenBefore(ageMs);
   }
 
   #looked(error: Error | undefined): void {
@@ -303,6 +383,7 @@ export class LiveReplica implements Followed {
     this.#meter.carry(this.id);
     if (error) this.#stale.check();
     else this.#stale.seen();
+    if (!error) this.#lastStates?.seen();
     for (const pin of this.#pins.check(this.#states.newest?.stamp ?? 0)) {
       onEvent({ type: "stale-pin", ...pin });
     }
@@ -431,6 +512,11 @@ export class LiveReplica implements Followed {
     const before = this.#states.newest;
     this.#show(state, before?.stamp === state.stamp ? this.#logged : frame);
     this.#preload(state);
+    this.#lastStates?.changed(() => ({
+      txid: this.position,
+      plan: this.files.map(({ file }) => file),
+      files: [...this.#follower?.known() ?? []],
+    }));
     if (before === undefined || before.stamp === state.stamp) return;
     this.#hydration?.changed();
     if (this.#refused === undefined) native.calls.ls_replica_block(this.id, cString(""));
@@ -448,7 +534,7 @@ export class LiveReplica implements Followed {
 
   // --------------------------------------------------------------------------------------------------- writing
 
-  async #startWriting(options: WriteOptions): Promise<void> {
+  async #startWriting(options: WriteOptions, probing: Promise<ConditionProbe> | undefined): Promise<void> {
     const { native, store, layout, textOf, onNotice } = this.#source;
     const replica: Written = {
       position: 0n,
@@ -471,6 +557,7 @@ export class LiveReplica implements Followed {
       store,
       layout,
       replica,
+      probing,
       signal: this.#pages.signal,
       onLocked: () => this.#logged = 0,
       onNotice,
@@ -534,7 +621,7 @@ export class LiveReplica implements Followed {
     const file = this.#files.get(request.objectId);
     if (file === undefined) return await this.#serveElsewhere(request);
     try {
-      await this.#pages.load(file, request);
+      await this.#readers.during(this.#pages.load(file, request));
       return "loaded";
     } catch (error) {
       await this.#replan(request.viewId, await this.#goneOf(error, file));
@@ -657,14 +744,24 @@ export class LiveReplica implements Followed {
       relocate: async (enter) => {
         this.#publish(await this.#states.relocate(this.#states.newest!, enter));
         this.#files.sweep();
+        this.#meter.carry(this.id);
       },
+      quiet: (ms) => this.#readers.quiet(ms),
       leave: () => this.#leaveLocal(),
       use: (files, act) => this.#files.use(files, this.#request(), act),
       replan: (viewId, cause) => this.#replan(viewId, cause),
     };
     Object.defineProperty(replica, "newest", { get: () => this.#states.newest });
     const onProgress = (progress: HydrationProgress) => onEvent({ type: "hydration", ...progress });
-    const source = { native, replicaId: this.id, name: this.name, store, replica, onNotice, onProgress };
+    const source = {
+      native,
+      replicaId: this.id,
+      name: this.name,
+      store: unkept(store),
+      replica,
+      onNotice,
+      onProgress,
+    };
     this.#hydration = new Hydration(source, options);
   }
 
@@ -862,6 +959,7 @@ export class LiveReplica implements Followed {
     if (this.#closed) return;
     await this.#hydration?.close();
     this.#closed = true;
+    const kept = this.#lastStates?.close();
     this.#follower?.stop(this.#closedError());
     this.#stale.stop();
     this.#pages.close(this.#closedError());
@@ -870,6 +968,7 @@ export class LiveReplica implements Followed {
     this.#files.close();
     this.#states.close();
     this.#source.native.calls.ls_replica_close(this.id);
+    await kept;
     await this.#source.store.close();
   }
 }

@@ -8,6 +8,9 @@ import type { Native } from "../../ffi/native.ts";
 /** The longest time that a timer keeps. */
 const TIMER_MS_MAX = 2 ** 31 - 1;
 
+/** Whoever opens a replica that is stale by then has so long to listen, in ms. */
+const TOLD_AFTER_MS = 1_000;
+
 /** Time since a replica was last seen, in ms; undefined before it ever was, and once it is gone. */
 export function readLagMs(native: Native, replicaId: number): number | undefined {
   const bytes = new Uint8Array(8);
@@ -36,6 +39,12 @@ export class StaleWatch {
   seen(): void {
     this.#isTold = false;
     this.#wait(this.#boundMs);
+  }
+
+  /** The replica was seen so long ago, by somebody else; who listens from now on is told in a moment. */
+  seenBefore(lagMs: number): void {
+    this.#isTold = false;
+    this.#wait(Math.max(TOLD_AFTER_MS, this.#boundMs - lagMs));
   }
 
   /** Looks at the lag: it grows while a look hangs, and while the machine sleeps. */

@@ -5,6 +5,7 @@
  * @module
  */
 import type { Native } from "../../ffi/native.ts";
+import type { DiskCounts } from "../cache/caching_store.ts";
 import type { RequestCounts } from "../storage/object_store.ts";
 
 /**
@@ -31,6 +32,8 @@ export const COUNTER = {
   aheadPages: 18,
   aheadWasted: 19,
   hedges: 20,
+  diskReads: 21,
+  diskBytes: 22,
 } as const satisfies Record<keyof Counters, number>;
 
 /** What one read transaction of a connection took and cost. */
@@ -69,6 +72,10 @@ export interface Counters extends ConnectionCounters {
   readonly retries: number;
   /** Reads that were asked a second time because the first answer was late; the first to come was taken. */
   readonly hedges: number;
+  /** Byte ranges that were read from the disk cache; they count as requests nowhere. */
+  readonly diskReads: number;
+  /** Bytes of these ranges. */
+  readonly diskBytes: number;
   /** Pages decoded into memory, those read ahead included. */
   readonly pagesLoaded: number;
   /** Pages dropped from memory to make room. */
@@ -155,10 +162,10 @@ function named<K extends keyof Counters>(names: readonly K[], words: BigUint64Ar
 /** Carries what a store counted on to the shim: each call adds what came since the one before. */
 export class RequestMeter {
   readonly #native: Native;
-  readonly #counts: RequestCounts;
-  #seen: RequestCounts = { list: 0, get: 0, bytes: 0, retries: 0 };
+  readonly #counts: RequestCounts & Partial<DiskCounts>;
+  #seen: RequestCounts & Partial<DiskCounts> = { list: 0, get: 0, bytes: 0, retries: 0 };
 
-  constructor(native: Native, counts: RequestCounts) {
+  constructor(native: Native, counts: RequestCounts & Partial<DiskCounts>) {
     this.#native = native;
     this.#counts = counts;
   }
@@ -172,5 +179,7 @@ export class RequestMeter {
     addTo(this.#native, replica, "bytes", this.#seen.bytes - seen.bytes);
     addTo(this.#native, replica, "retries", this.#seen.retries - seen.retries);
     addTo(this.#native, replica, "hedges", (this.#seen.hedges ?? 0) - (seen.hedges ?? 0));
+    addTo(this.#native, replica, "diskReads", (this.#seen.diskReads ?? 0) - (seen.diskReads ?? 0));
+    addTo(this.#native, replica, "diskBytes", (this.#seen.diskBytes ?? 0) - (seen.diskBytes ?? 0));
   }
 }

@@ -32,6 +32,8 @@ export interface FlightOptions {
   readonly depth: number;
   /** The frame that a reader waits for; none where it is fetched ahead. */
   readonly wanted?: number;
+  /** It comes from this machine's disk: no request is made for it. */
+  readonly isLocal?: boolean;
   /** Frames of a group at most; {@link GROUP_FRAMES} unless given. */
   readonly groupMax?: number;
 }
@@ -51,12 +53,14 @@ export class Flight implements FrameRange {
   readonly connection: number;
   readonly depth: number;
   readonly wanted: number | undefined;
+  readonly isLocal: boolean;
   readonly groups: readonly FlightGroup[];
   isStarted = false;
   #landed = 0;
   #waiters: Waiter[] = [];
 
-  constructor({ file, first, frames, viewId, connection, depth, wanted, groupMax }: FlightOptions) {
+  constructor(options: FlightOptions) {
+    const { file, first, frames, viewId, connection, depth, wanted, isLocal, groupMax } = options;
     this.file = file;
     this.first = first;
     this.count = frames.length;
@@ -64,6 +68,7 @@ export class Flight implements FrameRange {
     this.connection = connection;
     this.depth = depth;
     this.wanted = wanted;
+    this.isLocal = isLocal ?? false;
     this.groups = groupsOf(first, frames, groupMax ?? GROUP_FRAMES);
   }
 

@@ -5,13 +5,16 @@
  */
 import type { Native } from "../../ffi/native.ts";
 import { LtxFormatError } from "../errors.ts";
-import type { ObjectStore } from "../storage/object_store.ts";
+import type { LocalRanges } from "../cache/caching_store.ts";
+import type { ByteRange, ObjectStore } from "../storage/object_store.ts";
 import { checkBudget, spareOf, type Spender } from "./budget.ts";
 import { addToConnection } from "./counters.ts";
 import type { PlanFile } from "../view/plan_file.ts";
 import { Places } from "../view/view_map.ts";
+import { Deferred } from "./deferred.ts";
 import { Flight, GROUP_FRAMES } from "./flight.ts";
 import { frameOffset, type FrameRange, type FrameState, frameStates } from "./frames.ts";
+import { type LocalPart, localPart } from "./local_part.ts";
 import { Locality } from "./locality.ts";
 import { neighbourhood } from "./neighbourhood.ts";
 import type { PageIntake } from "./page_intake.ts";
@@ -69,7 +72,7 @@ export type FileOf = (objectId: number) => PlanFile | undefined;
 /** What a {@link PageLoader} works with. */
 export interface PageLoaderOptions {
   readonly native: Native;
-  readonly store: ObjectStore;
+  readonly store: ObjectStore & LocalRanges;
   readonly replicaId: number;
   readonly intake: PageIntake;
   /** Bound on the pool, in bytes of pages; none unless given. */
@@ -79,16 +82,18 @@ export interface PageLoaderOptions {
 /** Loads pages of one replica's files into the buffer pool. */
 export class PageLoader {
   readonly #native: Native;
-  readonly #store: ObjectStore;
+  readonly #store: ObjectStore & LocalRanges;
   readonly #intake: PageIntake;
   readonly #replicaId: number;
   readonly #cacheBytesMax: number;
   readonly #locality = new Locality();
+  readonly #deferred = new Deferred();
   /** By the frames that have not landed yet. */
   readonly #flights = new Map<PlanFile, Map<number, Flight>>();
   readonly #queued: Flight[] = [];
   readonly #abort = new AbortController();
   #aheadCount = 0;
+  #hasFetched = false;
 
   constructor({ native, store, intake, replicaId, cacheBytesMax = Infinity }: PageLoaderOptions) {
     this.#replicaId = replicaId;
@@ -121,18 +126,24 @@ export class PageLoader {
   async load(file: PlanFile, frame: number, reader: PageReader): Promise<number> {
     const flying = this.#flightOf(file, frame);
     if (flying === undefined && this.#takeHeld(file, frame, reader.viewId)) return reader.depth;
-    if (flying && !flying.isStarted) this.#check(file, frame, reader);
+    if (flying && !flying.isStarted && !flying.isLocal) this.#check(file, frame, reader);
     const flight = flying ?? this.#fly(file, frame, reader);
     if (flight === undefined) return reader.depth;
     const landing = flight.wait(frame);
     this.#start(flight);
+    this.#fetchGuessed(reader, flight);
     try {
       await landing;
     } catch (error) {
       if (!(error instanceof LtxFormatError) || flight.count === 1) throw error;
       // A neighbour may be the damaged one, which is nothing to this reader.
       const alone = this.#flightOf(file, frame) ??
-        this.#depart(file, { first: frame, count: 1 }, { ...reader, depth: flight.depth }, frame);
+        this.#depart(
+          file,
+          this.#partOf(file, { first: frame, count: 1 }, reader),
+          { ...reader, depth: flight.depth },
+          frame,
+        );
       const landing = alone.wait(frame);
       this.#start(alone);
       await landing;
@@ -161,14 +172,42 @@ export class PageLoader {
       for (const range of planRanges(wanted, isBusy)) {
         if (ahead.isScattered && this.#isUnderWay(file, range)) continue; // it came with one before
         const dense = ahead.isScattered ? this.#dense(file, range.first, ahead) : undefined;
-        for (let rest = dense && dense.count > range.count ? dense : range; rest.count > 0;) {
-          const flight = this.#depart(file, rest, ahead);
-          this.#queued.push(flight);
-          rest = { first: rest.first + flight.count, count: rest.count - flight.count };
-        }
+        this.#queue(file, dense && dense.count > range.count ? dense : range, ahead);
       }
     }
     this.#startQueued();
+  }
+
+  /** Whether nothing was fetched from storage up to now, the files' indexes neither. */
+  get #isAllLocal(): boolean {
+    return !this.#hasFetched && this.#store.holds !== undefined && this.#store.counts.get === 0;
+  }
+
+  /** Has a range fetched in as many flights as it takes; gives the bytes that they move. */
+  #queue(file: PlanFile, range: FrameRange, reader: PageReader): number {
+    if (this.#isAllLocal) this.#deferred.serveLocally(reader.connection);
+    let bytes = 0;
+    for (let rest = range; rest.count > 0;) {
+      const next = this.#partOf(file, rest, reader);
+      rest = { first: next.first + next.count, count: rest.first + rest.count - next.first - next.count };
+      const isLater = !next.isLocal && this.#deferred.take(reader.connection, { file, range: next });
+      const flight = isLater ? undefined : this.#depart(file, next, reader);
+      if (flight) this.#queued.push(flight);
+      bytes += Math.max(flight?.size ?? 0, REQUEST_BYTES);
+    }
+    return bytes;
+  }
+
+  /** A reader has to wait for storage: so may what was guessed for it while it had not. */
+  #fetchGuessed(reader: PageReader, { isLocal, depth }: Flight): void {
+    for (const { file, range } of this.#deferred.wanted(reader.connection, isLocal)) {
+      if (file.closed) continue;
+      const states = frameStates(this.#native, file, range, reader.viewId);
+      const isMissing = ({ cached, current }: FrameState, i: number) =>
+        !cached && current && !this.#flightOf(file, range.first + i);
+      if (states.some(isMissing)) this.#queue(file, range, { ...reader, depth: depth - 1 });
+    }
+    if (!isLocal) this.#startQueued();
   }
 
   /**
@@ -188,9 +227,8 @@ export class PageLoader {
         isUseful: ({ pgno, cached, current }, frame) =>
           !cached && current && isUseful(pgno) && !this.#flightOf(file, frame),
       });
-      const flight = this.#depart(file, range, spread);
-      left -= Math.max(flight.size, REQUEST_BYTES);
-      this.#queued.push(flight);
+      const island = part(range, this.#pagesMax(file, FLIGHT_SHARE), places.frame(index));
+      left -= this.#queue(file, island, spread);
       this.#startQueued();
     }
     return pgnos.length;
@@ -269,11 +307,10 @@ export class PageLoader {
       reader.viewId,
     );
     if (frames[frame - first]?.cached) return undefined;
-    this.#check(file, frame, reader);
     const isBusy = (other: number) => this.#flightOf(file, other) !== undefined;
     const range = this.#dense(file, frame, reader) ??
       neighbourhood(frames, first, frame, NEIGHBOURHOOD_BYTES, isBusy);
-    return this.#depart(file, range, reader, frame);
+    return this.#departFor(file, range, reader, frame);
   }
 
   /** The range around a frame where its reader wanted others nearby; undefined where it did not. */
@@ -291,19 +328,40 @@ export class PageLoader {
     return Math.max(1, Math.floor(this.#cacheBytesMax * share / file.header.pageSize));
   }
 
-  /** Enters a flight, which has not started yet; of a range that is too long, the part around `wanted`, or the first. */
-  #depart(file: PlanFile, asked: FrameRange, reader: PageReader, wanted?: number): Flight {
+  /** Enters a flight for a frame that is waited for, with what of a range can come along. */
+  #departFor(file: PlanFile, asked: FrameRange, reader: PageReader, wanted: number): Flight {
+    const range = this.#partOf(file, asked, reader, wanted);
+    if (!range.isLocal) this.#check(file, wanted, reader);
+    return this.#depart(file, range, reader, wanted);
+  }
+
+  /**
+   * What of a range is fetched together: it is not too long, and all on disk or not; around `wanted`, or the
+   * first.
+   */
+  #partOf(file: PlanFile, asked: FrameRange, { viewId }: PageReader, wanted?: number): LocalPart {
     const range = part(asked, this.#pagesMax(file, FLIGHT_SHARE), wanted);
+    if (this.#store.holds === undefined) return { ...range, isLocal: false };
+    const { first } = range;
+    const frames = frameStates(this.#native, file, range, viewId);
+    const offset = frameOffset(this.#native, file, first);
+    const holds = (bytes: ByteRange) => this.#store.holds!(file.file, bytes);
+    return localPart({ first, frames, offset, holds }, wanted ?? first);
+  }
+
+  /** Enters a flight, which has not started yet. */
+  #depart(file: PlanFile, range: LocalPart, reader: PageReader, wanted?: number): Flight {
     const { viewId, connection, depth } = reader;
     const frames: FrameState[] = frameStates(this.#native, file, range, viewId);
-    const { first } = range;
+    const { first, isLocal } = range;
     const flight = new Flight({
       file,
       first,
       frames,
       viewId,
       connection,
-      depth: depth + 1,
+      depth: isLocal ? depth : depth + 1,
+      isLocal,
       groupMax: Math.min(GROUP_FRAMES, this.#pagesMax(file, GROUP_SHARE)),
       ...(wanted === undefined ? {} : { wanted }),
     });
@@ -329,7 +387,7 @@ export class PageLoader {
       const flight = this.#queued.shift();
       if (flight === undefined) return;
       const { requests, bytes } = spareOf(this.#spender(flight));
-      if (!flight.isStarted && (requests < 1 || bytes < flight.size)) {
+      if (!flight.isStarted && !flight.isLocal && (requests < 1 || bytes < flight.size)) {
         this.#end(flight);
         continue;
       }
@@ -342,10 +400,11 @@ export class PageLoader {
     flight.isStarted = true;
     const isAhead = flight.wanted === undefined;
     if (isAhead) this.#aheadCount++;
+    if (!flight.isLocal) this.#hasFetched = true;
     const count = (counter: "getRequests" | "bytes" | "aheadPages", amount: number) =>
       addToConnection(this.#native, this.#replicaId, flight.connection, counter, amount);
-    count("getRequests", 1);
-    count("bytes", flight.size);
+    count("getRequests", flight.isLocal ? 0 : 1);
+    count("bytes", flight.isLocal ? 0 : flight.size);
     if (isAhead) count("aheadPages", flight.count);
     this.#fetch(flight).then(
       () => this.#end(flight),

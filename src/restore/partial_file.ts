@@ -112,6 +112,7 @@ export class PartialFile {
     this.#local?.close();
     this.#local = undefined; // until it is open again, which another process may prevent
     this.#local = this.#open(false);
+    await syncPath(sumsPath(this.#path)); // or those of other pages could be there again after a crash
     this.#mark = await CheckedMark.begin(this.#path);
   }
 

@@ -175,6 +175,7 @@ export class Restore {
         this.#progress.came(pages, bytes);
         return Promise.resolve();
       },
+      isBegun: () => false, // of a file that was begun it is known how far it was checked
       isVain: () => false,
       atOnce: REQUESTS_AT_ONCE,
       pieceBytes: REQUEST_BYTES,
@@ -186,7 +187,18 @@ export class Restore {
 
   #record(): HydrationRecord {
     const { name, state: { txid, commit, pageSize, timeMs } } = this.#source;
-    return { name, txid, commit, pageSize, timeMs, seenMs: Date.now(), isWhole: false, files: this.#listed };
+    const files = this.#listed;
+    return {
+      name,
+      txid,
+      lastTxid: txid,
+      commit,
+      pageSize,
+      timeMs,
+      seenMs: Date.now(),
+      isWhole: false,
+      files,
+    };
   }
 }
 

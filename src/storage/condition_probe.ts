@@ -12,16 +12,17 @@ const NAME_PREFIX = "condition-probe-";
 
 /** What a probe found. */
 export interface ConditionProbe {
-  /** Whether an object is made only where there is none, also when it is put in parts. */
-  readonly isHonored: boolean;
-  /** What the store does instead, for a message; empty where it does as asked. */
+  /** What the store does in place of making an object only where there is none; empty where it does as asked. */
   readonly found: string;
-  /** Why the probe's own object is still there, where it could not be removed. */
-  readonly leftover: ReplicaError | undefined;
+  /** The same of objects that are put in parts, which takes longer to find out. */
+  readonly foundOfParts: Promise<string>;
+  /** Once the probe's own object is removed: why it is still there, where that could not be done. */
+  readonly leftover: Promise<ReplicaError | undefined>;
 }
 
 /**
- * Puts a few bytes under a name of their own, then others under the same name, whole and in parts. Removes them.
+ * Puts a few bytes under a name of their own, then others under the same name; others again in parts, at the same time. Of all
+ * these one may succeed. Removes what it has put, after it has told what it found.
  *
  * @throws {StorageError} the store cannot be written to at all
  */
@@ -30,34 +31,43 @@ export async function probeConditions(
   options: RequestOptions = {},
 ): Promise<ConditionProbe> {
   const key = NAME_PREFIX + crypto.randomUUID();
-  let found: string;
-  let leftover: ReplicaError | undefined;
+  const first = isMade(store, key, options);
+  const second = first.then(() => isMade(store, key, options, "second"));
+  const third = isMade(store, key, { ...options, inParts: true }, "third");
+  const leftover = Promise.allSettled([second, third]).then(() => removed(store, key, options));
+  const foundOfParts = explained(async () =>
+    await first && await third ? "it overwrites an object by one that is put in parts" : ""
+  );
+  // Whoever waits for them is told.
+  for (const promise of [second, third, leftover, foundOfParts]) promise.catch(() => {});
   try {
-    found = await faultOf(store, key, options);
-  } finally {
-    leftover = await removed(store, key, options);
+    const found = await explained(async () => await second ? "it overwrites an object" : "");
+    return { found, foundOfParts, leftover };
+  } catch (error) {
+    await leftover;
+    throw error;
   }
-  return { isHonored: found === "", found, leftover };
 }
 
-async function faultOf(store: WritableStore, key: string, options: RequestOptions): Promise<string> {
+/** Some services know no such condition and say so. */
+async function explained(find: () => Promise<string>): Promise<string> {
   try {
-    await store.put(key, contentOf("first"), options);
-    if (await isOverwritten(store, key, options)) return "it overwrites an object";
-    if (await isOverwritten(store, key, { ...options, inParts: true })) {
-      return "it overwrites an object by one that is put in parts";
-    }
-    return "";
+    return await find();
   } catch (error) {
-    // Some services know no such condition and say so.
     if (error instanceof StorageError && error.code === "NotImplemented") return error.message;
     throw error;
   }
 }
 
-async function isOverwritten(store: WritableStore, key: string, options: PutOptions): Promise<boolean> {
+/** Whether an object was made, because there was none, or in its place. */
+async function isMade(
+  store: WritableStore,
+  key: string,
+  options: PutOptions,
+  which = "first",
+): Promise<boolean> {
   try {
-    await store.put(key, contentOf(options.inParts ? "third" : "second"), options);
+    await store.put(key, contentOf(which), options);
     return true;
   } catch (error) {
     if (error instanceof ObjectExistsError) return false;

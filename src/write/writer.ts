@@ -18,7 +18,7 @@ import { compareFiles } from "../follow/continuity.ts";
 import type { Lz4 } from "../ltx/lz4.ts";
 import { formatLtxFileName, formatTxid } from "../ltx/txid.ts";
 import { ltxKey } from "../storage/layout.ts";
-import { probeConditions } from "../storage/condition_probe.ts";
+import type { ConditionProbe } from "../storage/condition_probe.ts";
 import type { LayoutName, PutOptions, WritableStore } from "../storage/object_store.ts";
 import type { ReplicaFile } from "../view/restore_plan.ts";
 import { Lease } from "./lease.ts";
@@ -97,6 +97,8 @@ export interface WriterOptions {
   readonly unsyncedBytesMax: number;
   /** Writes even where another writer's transactions could be overwritten. */
   readonly isUnconditional: boolean;
+  /** Whether the store makes an object only where there is none, as it is being found out; undefined where that is all the same. */
+  readonly probing: Promise<ConditionProbe> | undefined;
   /** Whether the replica is compacted, too. */
   readonly isCompacting: boolean;
   /** Whether a lease is taken first. */
@@ -144,6 +146,8 @@ export class Writer {
   #lease: Lease | undefined;
   #lookedMs = 0;
   #activeMs = 0;
+  #partsProbe = Promise.resolve("");
+  #cleaning: Promise<unknown> = Promise.resolve();
   #closed = false;
 
   private constructor(options: WriterOptions) {
@@ -195,8 +199,7 @@ export class Writer {
       list: () => replica.list(),
       put: async (recovered) => (await this.#put(recovered)).file,
     });
-    await replica.refresh();
-    await this.#probe();
+    await Promise.all([replica.refresh(), this.#probe()]);
     await this.settle();
     for (const log of await listLogs(path)) await unlink(log);
     await keepRoom(path);
@@ -205,15 +208,30 @@ export class Writer {
 
   /** Without conditions nothing keeps two writers from overwriting each other's transactions. */
   async #probe(): Promise<void> {
-    const { store, signal, isUnconditional, onNotice } = this.#options;
-    if (isUnconditional) return;
-    const { isHonored, found, leftover } = await probeConditions(store, { signal });
-    if (leftover) onNotice(leftover.message);
-    if (isHonored) return;
-    throw new ReplicaError(
-      `Cannot write to ${store.name}: it does not keep to If-None-Match (${found}), so another writer's transactions ` +
-        "could be overwritten; the option allowUnconditional writes all the same",
+    const { onNotice, probing } = this.#options;
+    if (probing === undefined) return;
+    const { found, foundOfParts, leftover } = await probing;
+    this.#partsProbe = foundOfParts;
+    this.#cleaning = leftover.then((error) => error && onNotice(error.message));
+    if (found === "") return;
+    await this.#cleaning;
+    throw this.#unconditional(found);
+  }
+
+  #unconditional(found: string): ReplicaError {
+    return new ReplicaError(
+      `Cannot write to ${this.#options.store.name}: it does not keep to If-None-Match (${found}), so another writer's ` +
+        "transactions could be overwritten; the option allowUnconditional writes all the same",
     );
+  }
+
+  /** What was found out since the opening, before anything is stored. */
+  async #checkParts(): Promise<void> {
+    const found = await this.#partsProbe;
+    if (found === "") return;
+    const error = this.#unconditional(found);
+    this.#end(error);
+    throw error;
   }
 
   /**
@@ -361,6 +379,7 @@ export class Writer {
   async #put(of: Pick<LoggedFile, "log" | "logged" | "head">) {
     const { store, layout, signal, isUnconditional } = this.#options;
     const { txid, timeMs } = of.logged;
+    await this.#checkParts();
     await this.#lease?.hold();
     await syncLog(of.log.path);
     const range = { minTxid: txid, maxTxid: txid };
@@ -501,6 +520,7 @@ export class Writer {
 
   async #unlock(): Promise<void> {
     const { onNotice } = this.#options;
+    await this.#cleaning.catch(() => {}); // what is left there is seen by its name
     await this.#lease?.release().catch((error) => onNotice(`The lease is left to expire: ${error.message}`));
     await this.#shim.close();
   }

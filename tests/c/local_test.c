@@ -1,8 +1,9 @@
 /*
-** Local files: what is put into them, what may be put, what is read from them, and what is made of one that was there.
+** Local files: what is put into them, what is read from them, what is made of one that was there.
 **
-** A page's content tells its version and its number. A state is a view and the version of each of its pages. The first
-** half has no reader but pins; then come files without SQLite around them, and SQLite. ROUNDS: states of the last test.
+** A page's content tells its version and its number. A state is a view and the version of each of its pages.
+** First there is no reader but pins; then files without SQLite around them, and SQLite. ROUNDS: states of
+** the last test.
 */
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +16,7 @@
 static TestCore core;
 static char zFolder[128];
 
-/* ------------------------------------------------------------------------------------------------ a replica */
+/* ---------------------------------------------------------------------------------------------- a replica */
 
 enum { FILES_MAX = 400 };
 
@@ -107,7 +108,8 @@ static void worldBegin(World *p, uint32_t szPage){
 }
 
 /* A file of these pages, for a database of nPage pages; returns its place. */
-static int fileAdd(World *p, uint32_t nPage, const uint32_t *aPgno, uint32_t n, PageFill xFill, void *pArg, int eEncoding){
+static int fileAdd(World *p, uint32_t nPage, const uint32_t *aPgno, uint32_t n, PageFill xFill, void *pArg,
+                   int eEncoding){
   int i = p->nObject++;
   NEED(i<FILES_MAX);
   p->apFile[i] = ltxBuild(p->szPage, nPage, 0, aPgno, n, xFill, pArg, eEncoding);
@@ -170,7 +172,8 @@ static int putSome(World *p, int i, int iFrame, int nFrame, uint64_t *pCrc){
   uint64_t iStart, iEnd;
   uint8_t *a;
   int rc;
-  NEED(ls_object_offset(p->aObject[i], iFrame, &iStart)==0 && ls_object_offset(p->aObject[i], iFrame+nFrame, &iEnd)==0);
+  NEED(ls_object_offset(p->aObject[i], iFrame, &iStart)==0);
+  NEED(ls_object_offset(p->aObject[i], iFrame+nFrame, &iEnd)==0);
   a = malloc((size_t)(iEnd-iStart));
   NEED(a!=NULL);
   memcpy(a, p->apFile[i]->aByte+iStart, (size_t)(iEnd-iStart));
@@ -285,7 +288,7 @@ static void worldEnd(World *p, const char *zName){
   CHECK_EMPTY();
 }
 
-/* ------------------------------------------------------------------------------------------------- putting */
+/* ------------------------------------------------------------------------------------------------ putting */
 
 /* Every byte of both files, page by page, is what the newest state says; but page 1 where it is held back. */
 static void wholeFile(const World *p, const char *zName, int bFirst, int bHead){
@@ -308,7 +311,7 @@ static void wholeFile(const World *p, const char *zName, int bFirst, int bHead){
   free(aWant);
 }
 
-static void puts_(void){
+static void putting(void){
   World w;
   int iBase, iOver;
   uint8_t a[512], aSum[8];
@@ -348,6 +351,8 @@ static void puts_(void){
   CHECK_INT(put(&w, iBase), 0);              /* nothing of it is wanted any more */
   CHECK_INT(put(&w, iOver), 0);
   CHECK_INT(word(&w, PUT), 300);
+  CHECK_INT(put(&w, change(&w, 300, 1, 1, 5)), 0);
+  wholeFile(&w, "f", 1, 1);                  /* page 1 written straight to its place */
   worldEnd(&w, "f");
 }
 
@@ -374,7 +379,7 @@ static void firstPage(void){
   CHECK_INT(newestLocal(&w), 9);
   CHECK_INT(ls_local_first(w.iLocal), 0);    /* there is none: nothing happens */
   CHECK_INT(newestLocal(&w), 9);
-  iNext = change(&w, 9, 1, 1, 4);            /* held back, and then its state goes by: what is put is not entered */
+  iNext = change(&w, 9, 1, 1, 4);            /* held back, and then its state goes by: it is not entered */
   CHECK_INT(ls_local_close(w.iLocal), 0);
   CHECK_INT(localOpen(&w, "f", 0), LS_BUSY); /* the newest view has pages in it */
   w.iLocal = localOpen(&w, "g", 0);
@@ -387,7 +392,7 @@ static void firstPage(void){
   gone("g");
 }
 
-/* The lock page, past which a frame's number is not its page's, of a file of a gigabyte that takes next to none. */
+/* The lock page, past which a frame's number is not its page's; the file's gigabyte takes next to none. */
 static void lockPage(void){
   World w;
   uint32_t iLock = lsLockPage(65536), i, *a = malloc(sizeof(uint32_t)*iLock);
@@ -501,7 +506,7 @@ static void pinned(void){
   CHECK_INT(newestLocal(&w), 210);
   CHECK_INT(stateLocal(&old), 200);
   newer = stateTake(&w);
-  iAgain = change(&w, 230, 26, 40, 3);                     /* 26 … 30 over what never was put, 31 … 40 over what is */
+  iAgain = change(&w, 230, 26, 40, 3);                     /* 26 … 30 are not put yet, 31 … 40 are */
   CHECK_INT(put(&w, iOver), 15);
   CHECK_INT(put(&w, iAgain), 15);
   stateDrop(&old);
@@ -666,7 +671,7 @@ static void rebase(void){
   CHECK_INT(newestLocal(&w), 2900);
   CHECK_INT(stateLocal(&old), 2900);
   stateDrop(&old);
-  CHECK_INT(ls_object_refs(w.aObject[i]), 1);              /* of the new file, as of the old one, nothing is needed */
+  CHECK_INT(ls_object_refs(w.aObject[i]), 1);              /* nothing of the new file is needed */
   CHECK_INT(ls_object_refs(w.aObject[iBase]), 1);
   CHECK_INT(put(&w, i), 0);
   CHECK_INT(put(&w, 1), 0);
@@ -674,4 +679,965 @@ static void rebase(void){
   CHECK_INT(newestLocal(&w), 3000);
   wholeFile(&w, "f", 1, 0);
   worldEnd(&w, "f");
+}
+
+/* ----------------------------------------------------------------------------------------- the other ways */
+
+/* The checksum goes over the frames of a whole file, in slices, whether their pages are wanted or not. */
+static void checksums(void){
+  static const uint32_t aSize[] = {512, 4096, 65536};
+  int i, iVersion;
+  for(i=0; i<3; i++){
+    World w;
+    State old;
+    worldBegin(&w, aSize[i]);
+    w.iLocal = localOpen(&w, "f", LS_LOCAL_HEAD);
+    CHECK_INT(put(&w, change(&w, 25, 1, 25, 9)), 0);
+    enter(&w);
+    old = stateTake(&w);
+    change(&w, 25, 7, 8, 4);
+    for(iVersion=5; iVersion<7; iVersion++){               /* a block, a frame */
+      int iFile = fileOf(&w, 25, 3, 25, (uint8_t)iVersion), k, n;
+      const LtxFile *p = w.apFile[iFile];
+      uint64_t crc = ~0ull, iEnd, iSeed = 77;
+      uint8_t *a = p->aByte;
+      if( iVersion==6 ) commit(&w, iFile, 25);
+      CHECK_INT(ls_file_verify(a, (int)p->nByte), 0);
+      CHECK_INT(ls_crc_add(a, 100, &crc), 0);
+      for(k=0; k<23; k+=n){
+        n = 1+(int)randomBelow(&iSeed, 5);
+        if( n>23-k ) n = 23-k;
+        CHECK_INT(putSome(&w, iFile, k, n, &crc), iVersion==5 ? 0 : n);
+      }
+      CHECK_INT(ls_object_offset(w.aObject[iFile], 23, &iEnd), 0);
+      CHECK_INT(ls_crc_add(a+iEnd, (int)(p->nByte-8-iEnd), &crc), 0);
+      crc = ~crc | 0x8000000000000000ull;
+      for(k=0; k<8; k++) CHECK_INT(a[p->nByte-8+(uint64_t)k], (uint8_t)(crc>>(56-8*k)));
+    }
+    CHECK_INT(stateLocal(&old), 24);
+    stateDrop(&old);
+    worldEnd(&w, "f");
+  }
+}
+
+static void damagedFrame(void){
+  World w;
+  uint64_t iAt = 0;
+  int iBase;
+  worldBegin(&w, 512);
+  iBase = change(&w, 30, 1, 30, 1);
+  w.iLocal = localOpen(&w, "f", 0);
+  NEED(ls_object_offset(w.aObject[iBase], 20, &iAt)==0);
+  w.apFile[iBase]->aByte[iAt+3] ^= 1;                      /* names another page */
+  CHECK_INT(put(&w, iBase), LS_FORMAT);
+  CHECK_TEXT(fault(), "frame names page");
+  w.apFile[iBase]->aByte[iAt+3] ^= 1;
+  CHECK_INT(word(&w, PUT), 0);                             /* the whole batch is left */
+  CHECK_INT(put(&w, iBase), 0);
+  CHECK_INT(ls_local_first(w.iLocal), 0);
+  enter(&w);
+  CHECK_INT(newestLocal(&w), 30);
+  worldEnd(&w, "f");
+}
+
+/* What the pool has needs no bytes. */
+static void taking(void){
+  World w;
+  State old;
+  uint64_t aNeed[2] = {0,0};
+  int iBase, iOver, aRun[3];
+  worldBegin(&w, 512);
+  iBase = change(&w, 40, 1, 40, 1);
+  w.iLocal = localOpen(&w, "f", LS_LOCAL_HEAD);
+  CHECK_INT(ls_local_needs(w.iLocal, w.iView, w.aObject[iBase], 0, 40, aNeed), 0);
+  CHECK(aNeed[0]==40 && aNeed[1]==0);
+  CHECK_INT(ls_local_take(w.iLocal, w.iView, w.aObject[iBase], 0, 40), 40);
+  aRun[0] = ltxLoad(w.apFile[iBase], w.aObject[iBase], 0, 3);
+  aRun[1] = ltxLoad(w.apFile[iBase], w.aObject[iBase], 10, 20);
+  CHECK_INT(ls_local_take(w.iLocal, w.iView, w.aObject[iBase], 0, 15), 15-3-5);
+  CHECK_INT(ls_local_take(w.iLocal, w.iView, w.aObject[iBase], 15, 25), 10);
+  CHECK_INT(ls_local_needs(w.iLocal, w.iView, w.aObject[iBase], 0, 40, aNeed), 0);
+  CHECK(aNeed[0]==40+17 && aNeed[1]==0);
+  CHECK_INT(word(&w, PUT), 22);
+  enter(&w);
+  CHECK_INT(newestLocal(&w), 22);
+  old = stateTake(&w);
+  iOver = change(&w, 40, 5, 15, 2);
+  aRun[2] = ltxLoad(w.apFile[iOver], w.aObject[iOver], 0, 11);
+  CHECK_INT(ls_local_take(w.iLocal, w.iView, w.aObject[iOver], 0, 11), 5);   /* 11 … 15 are seen */
+  CHECK_INT(put(&w, iBase), 0);
+  CHECK_INT(ls_local_first(w.iLocal), 0);
+  enter(&w);
+  CHECK_INT(stateLocal(&old), 22);
+  stateDrop(&old);
+  CHECK_INT(ls_local_take(w.iLocal, w.iView, w.aObject[iOver], 0, 11), 0);
+  enter(&w);
+  {
+    LsView *pView = lsViewById((uint32_t)w.iView);
+    CHECK_INT(localPages(pView, w.nPage, w.aVersion, 1), 40);
+    lsViewUnref(pView);
+  }
+  CHECK_INT(ls_run_free(aRun[0]), 0);
+  CHECK_INT(ls_run_free(aRun[1]), 0);
+  CHECK_INT(ls_run_free(aRun[2]), 0);
+  worldEnd(&w, "f");
+}
+
+static void misuse(void){
+  World w, other;
+  uint64_t crc = 0, a[3];
+  char z[200];
+  int iBase, iView, iSpan, iMap;
+  uint32_t aPlace[3];
+  worldBegin(&w, 512);
+  worldBegin(&other, 512);
+  iBase = change(&w, 10, 1, 10, 1);
+  change(&other, 10, 1, 10, 1);
+  pathOf(z, "f");
+  CHECK_INT(ls_local_open(w.iReplica, z, 256, 0), LS_MISUSE);
+  CHECK_INT(ls_local_open(w.iReplica, z, 131072, 0), LS_MISUSE);
+  CHECK_INT(ls_local_open(w.iReplica, z, 1000, 0), LS_MISUSE);
+  CHECK_INT(sizeOf("f"), -1);
+  pathOf(z, "none/f");
+  CHECK_INT(ls_local_open(w.iReplica, z, 512, 0), LS_REFUSED);
+  CHECK_TEXT(fault(), "No such file");
+  w.iLocal = localOpen(&w, "f", 0);
+  iView = w.iView;
+  w.iView = other.iView;
+  CHECK_INT(put(&w, iBase), LS_MISUSE);                    /* whose readers would not be asked */
+  w.iView = 9999;
+  CHECK_INT(put(&w, iBase), LS_MISUSE);
+  w.iView = iView;
+  CHECK_INT(putSome(&w, iBase, 0, 5, &crc), 0);
+  enter(&w);
+  CHECK_INT(ls_view_locate(w.iView, 3, aPlace), 0);
+  iSpan = (int)aPlace[0];
+  CHECK_INT(ls_object_local(iSpan), 1);
+  CHECK_INT(ls_object_local(w.aObject[iBase]), 0);
+  CHECK_INT(ls_local_needs(w.iLocal, w.iView, iSpan, 0, 1, a), LS_MISUSE);
+  CHECK_INT(ls_local_take(w.iLocal, w.iView, iSpan, 0, 1), LS_MISUSE);
+  CHECK_INT(ls_local_forget(w.iLocal, iSpan, 0, 1), LS_MISUSE);
+  CHECK_INT(ls_run_load(iSpan, 0, 1, (const uint8_t*)z, 512), LS_MISUSE);
+  CHECK_INT(ls_local_take(w.iLocal, w.iView, w.aObject[iBase], 0, 11), LS_MISUSE);
+  CHECK_INT(ls_local_take(w.iLocal, w.iView, w.aObject[iBase], -1, 2), LS_MISUSE);
+  CHECK_INT(ls_local_take(w.iLocal, w.iView, w.aObject[iBase], 10, 1), LS_MISUSE);
+  CHECK_INT(ls_local_take(w.iLocal, w.iView, w.aObject[iBase], 0x7fffffff, 0x7fffffff), LS_MISUSE);
+  CHECK_INT(ls_local_put(w.iLocal, w.iView, w.aObject[iBase], 0, 5, (const uint8_t*)z, 5, &crc), LS_MISUSE);
+  iMap = ls_map_new(0, 1024);
+  CHECK_INT(ls_local_map(iMap, w.iLocal, 10, 1, 10), LS_MISUSE);     /* another page size */
+  CHECK_INT(ls_local_enter(iMap+1, w.iLocal, 1), LS_MISUSE);
+  CHECK_INT(ls_local_enter(iMap, w.iLocal, 0), LS_MISUSE);
+  CHECK_INT(ls_map_free(iMap), 0);
+  CHECK_INT(ls_local_close(w.iLocal), 0);
+  CHECK_INT(ls_local_close(w.iLocal), LS_MISUSE);
+  CHECK_INT(ls_local_close(0), LS_MISUSE);
+  CHECK_INT(ls_local_close(256), LS_MISUSE);
+  CHECK_INT(ls_local_close(-1), LS_MISUSE);
+  CHECK_INT(ls_local_first(w.iLocal), LS_MISUSE);
+  CHECK_INT(ls_local_state(w.iLocal, a), LS_MISUSE);
+  CHECK_INT(ls_local_truncate(w.iLocal, 1), LS_MISUSE);
+  CHECK_INT(ls_local_check(w.iLocal, 0, 1, 1, a), LS_MISUSE);
+  CHECK_INT(put(&w, iBase), LS_MISUSE);
+  CHECK_INT(newestLocal(&w), 4);                           /* read all the same */
+  w.iLocal = 0;
+  ls_view_release(other.iView);
+  ls_replica_close(other.iReplica);
+  fileDrop(&other, 0);
+  ltxFree(other.apFile[0]);
+  free(other.aVersion);
+  worldEnd(&w, "f");
+}
+
+/* Page numbers near the ends of 31 and 32 bits. */
+static void bounds(void){
+  static const uint32_t aPgno[] = {0x7ffffffeu, 0x7fffffffu, 0x80000000u, 0xfffffffeu};
+  World w;
+  LtxFile *p;
+  uint64_t n = 0, aNeed[2] = {0,0};
+  uint8_t a[300];
+  uint64_t crc = 0;
+  int iObject, iMap, i;
+  worldBegin(&w, 512);
+  change(&w, 4, 1, 4, 1);
+  w.iLocal = localOpen(&w, "f", 0);
+  CHECK_INT(put(&w, 0), 0);
+  CHECK_INT(ls_local_first(w.iLocal), 0);
+  p = ltxIndexOnly(512, 0xfffffffeu, 0, aPgno, 4, 40);
+  iObject = ltxObject(p, w.iReplica, 10);
+  iMap = ls_map_new(w.iView, 512);
+  CHECK_INT(ls_map_apply(iMap, iObject, 0, 10), 0);
+  CHECK_INT(ls_local_enter(iMap, w.iLocal, 100), 0);       /* a map as long as there can be one */
+  for(i=1; i<=4; i++) CHECK(lsFrameObject(lsMapFrame(iMap, (uint32_t)i))->pLocal!=NULL);
+  CHECK_INT(lsFrameObject(lsMapFrame(iMap, aPgno[3]))->iId, iObject);
+  CHECK_INT(ls_local_map(iMap, w.iLocal, 0xfffffffeu, 1, 10), LS_LIMIT);
+  CHECK_INT(ls_local_map(iMap, w.iLocal, 0x7fffffffu, 1, 10), LS_LIMIT);
+  CHECK_INT(ls_local_map(iMap, w.iLocal, 4, 5, 10), 0);
+  CHECK_INT(ls_local_map(iMap, w.iLocal, 4, 0, 10), LS_MISUSE);
+  CHECK_INT(ls_local_map(iMap, w.iLocal, 4, UINT32_MAX, 0x7fffffff), 0);
+  CHECK_INT(ls_local_copy(iMap, w.iLocal, w.iView, UINT32_MAX, 0x7fffffff), 0);
+  CHECK_INT(ls_local_copy(iMap, w.iLocal, w.iView, 0, 10), LS_MISUSE);
+  CHECK_INT(ls_local_check(w.iLocal, 0, UINT32_MAX, 0x7fffffff, &n), 0);
+  CHECK_INT(ls_local_check(w.iLocal, 0, 0x7fffffffu, 1, &n), 0);
+  CHECK_INT(ls_local_check(w.iLocal, 0, 5, 1, &n), 0);
+  CHECK_INT(n, 0);
+  CHECK_INT(ls_local_check(w.iLocal, 0, 4, 1, &n), 5);
+  CHECK_INT(n, 1);
+  CHECK_INT(ls_local_needs(w.iLocal, w.iView, iObject, 0, 4, aNeed), 0);
+  CHECK(aNeed[0]==0 && aNeed[1]==0);
+  memset(a, 0, sizeof(a));
+  CHECK(ls_local_put(w.iLocal, w.iView, iObject, 1, 1, a, 40, &crc)<0);
+  CHECK_INT(ls_local_truncate(w.iLocal, UINT32_MAX), 0);
+  CHECK_INT(ls_local_check(w.iLocal, 0, 0x7ffffffdu, 1, &n), 0x7ffffffe);  /* zeros, and no checksum */
+  CHECK_INT(ls_local_check(w.iLocal, 0, 0x7fffffffu, 1, &n), 0);
+  CHECK_INT(n, 1);
+  CHECK_INT(ls_map_free(iMap), 0);
+  CHECK_INT(ls_local_truncate(w.iLocal, 4), 0);
+  enter(&w);                                               /* what the map above had nobody has any more */
+  CHECK_INT(newestLocal(&w), 0);
+  iMap = ls_map_new(0, 512);                               /* a database that is not there yet */
+  CHECK_INT(ls_local_enter(iMap, w.iLocal, 10), 0);
+  CHECK_INT(ls_map_free(iMap), 0);
+  ls_object_free(iObject);
+  ltxFree(p);
+  worldEnd(&w, "f");
+}
+
+/* ------------------------------------------------------------------------------------------------ opening */
+
+/* Pages that a reopened file has, as bits: page 1 is bit 0. Each must be what it was. */
+static uint32_t reopened(World *p){
+  uint64_t nWhole = 0, nPut = 0;
+  uint32_t bits = 0, iPgno;
+  int iMap, n = 0;
+  p->iLocal = localOpen(p, "f", LS_LOCAL_KEEP);
+  NEED(p->iLocal>0);
+  CHECK_INT(ls_local_check(p->iLocal, 0, 1, 1000, &nWhole), 0);
+  CHECK_INT(ls_local_check(p->iLocal, p->iView, 1, 1000, &nPut), 0);
+  CHECK_INT(nPut, nWhole);
+  CHECK_INT(word(p, HELD), nPut);
+  iMap = entered(p);
+  for(iPgno=1; iPgno<=p->nPage; iPgno++){
+    uint32_t iFrame = lsMapFrame(iMap, iPgno);
+    LsObject *pObject = lsFrameObject(iFrame);
+    uint8_t a[512], aWant[512], iVersion = p->aVersion[iPgno];
+    if( pObject->pLocal==NULL ) continue;
+    fill(&iVersion, iPgno, aWant, 512);
+    CHECK_INT(lsLocalRead(pObject, iFrame-pObject->iFirst, 0, 512, a), 0);
+    CHECK(memcmp(a, aWant, 512)==0);
+    bits |= 1u<<(iPgno-1);
+    n++;
+  }
+  CHECK_INT(n, nPut);
+  CHECK_INT(word(p, FIRST), (bits & 1)==0);
+  CHECK_INT(ls_map_free(iMap), 0);
+  CHECK_INT(ls_local_close(p->iLocal), 0);
+  p->iLocal = 0;
+  return bits;
+}
+
+#define KEPT 6u   /* pages */
+
+static void writeWhole(const char *zName, const uint8_t *a, size_t n){
+  char z[200];
+  FILE *f;
+  pathOf(z, zName);
+  f = fopen(z, "wb");
+  NEED(f!=NULL && fwrite(a, 1, n, f)==n && fclose(f)==0);
+}
+
+static void keptBegin(World *p){
+  worldBegin(p, 512);
+  change(p, KEPT, 1, KEPT, 1);
+  p->iLocal = localOpen(p, "f", 0);
+  CHECK_INT(put(p, 0), 0);
+  CHECK_INT(ls_local_first(p->iLocal), 0);
+  CHECK_INT(ls_local_close(p->iLocal), 0);
+}
+
+/* Each byte of both files is flipped, each length is cut. */
+static void damaged(void){
+  World w;
+  uint8_t aPage[KEPT*512], aSum[KEPT*8];
+  uint32_t i;
+  keptBegin(&w);
+  CHECK_INT(reopened(&w), 0x3f);
+  bytesOf("f", 0, aPage, sizeof(aPage));
+  bytesOf("f-sums", 0, aSum, sizeof(aSum));
+  for(i=0; i<sizeof(aPage); i++){
+    byteFlip("f", i);
+    CHECK_INT(reopened(&w), 0x3f & ~(1u<<i/512));
+    byteFlip("f", i);
+  }
+  for(i=0; i<sizeof(aSum); i++){
+    byteFlip("f-sums", i);
+    CHECK_INT(reopened(&w), 0x3f & ~(1u<<i/8));
+    byteFlip("f-sums", i);
+  }
+  for(i=0; i<sizeof(aPage); i+=7){
+    cut("f", i);
+    CHECK_INT(reopened(&w), (1u<<i/512)-1);
+    writeWhole("f", aPage, sizeof(aPage));
+  }
+  for(i=0; i<sizeof(aSum); i++){
+    cut("f-sums", i);
+    CHECK_INT(reopened(&w), (1u<<i/8)-1);
+    writeWhole("f-sums", aSum, sizeof(aSum));
+  }
+  CHECK_INT(reopened(&w), 0x3f);
+  cut("f", 0);
+  cut("f", sizeof(aPage));                                 /* a hole */
+  CHECK_INT(reopened(&w), 0);
+  worldEnd(&w, "f");
+}
+
+static void forgetting(void){
+  World w;
+  uint64_t nWhole = 0;
+  uint8_t aSum[KEPT*8];
+  int iOver, iMap;
+  keptBegin(&w);
+  iOver = fileOf(&w, KEPT, 2, 4, 2);                       /* whether it was put is not known */
+  w.iLocal = localOpen(&w, "f", LS_LOCAL_KEEP);
+  CHECK_INT(ls_local_check(w.iLocal, w.iView, 1, 4, &nWhole), 5);
+  CHECK_INT(ls_local_check(w.iLocal, w.iView, 5, 4, &nWhole), 0);
+  CHECK_INT(nWhole, 6);
+  CHECK_INT(ls_local_forget(w.iLocal, w.aObject[iOver], 0, 2), 2);
+  CHECK_INT(word(&w, HELD), 4);
+  CHECK_INT(ls_local_forget(w.iLocal, w.aObject[iOver], 2, 2), 0);
+  CHECK_INT(word(&w, HELD), 3);
+  bytesOf("f-sums", 0, aSum, sizeof(aSum));
+  CHECK(get64le(aSum+8)==0 && get64le(aSum+16)==0 && get64le(aSum+24)==0);
+  CHECK(get64le(aSum)!=0 && get64le(aSum+32)!=0 && get64le(aSum+40)!=0);
+  enter(&w);
+  CHECK_INT(newestLocal(&w), 3);
+  CHECK_INT(put(&w, 0), 0);
+  enter(&w);
+  CHECK_INT(newestLocal(&w), 6);
+  nWhole = 0;
+  CHECK_INT(ls_local_check(w.iLocal, w.iView, 1, 100, &nWhole), 0);
+  CHECK_INT(nWhole, 0);                                    /* the view has them there already */
+  ls_view_release(w.iView);                                /* a start without any file but this one */
+  CHECK_INT(ls_local_close(w.iLocal), 0);
+  w.iView = 0;
+  w.iStamp = (uint32_t)ls_stamp();
+  CHECK_INT(localOpen(&w, "f", LS_LOCAL_KEEP), LS_BUSY);   /* as the newest view the replica has it still */
+  iMap = ls_map_new(0, 512);
+  NEED(ls_map_apply(iMap, w.aObject[0], 0, 100)==0);
+  publishMap(&w, iMap);
+  w.iLocal = localOpen(&w, "f", LS_LOCAL_KEEP);
+  CHECK_INT(ls_local_check(w.iLocal, 0, 1, 100, &nWhole), 0);
+  CHECK_INT(nWhole, 6);
+  CHECK_INT(word(&w, HELD), 0);
+  CHECK_INT(word(&w, FIRST), 0);
+  iMap = ls_map_new(0, 512);
+  CHECK_INT(ls_local_map(iMap, w.iLocal, KEPT, 1, 4), 5);
+  CHECK_INT(ls_local_map(iMap, w.iLocal, KEPT, 5, 4), 0);
+  publishMap(&w, iMap);
+  CHECK_INT(newestLocal(&w), 6);
+  worldEnd(&w, "f");
+}
+
+static void locked(void){
+  World w;
+  State old;
+  keptBegin(&w);
+  w.iLocal = localOpen(&w, "f", LS_LOCAL_KEEP);
+  CHECK_INT(localOpen(&w, "f", LS_LOCAL_KEEP), LS_BUSY);
+  CHECK_INT(localOpen(&w, "f", 0), LS_BUSY);
+  CHECK_INT(localOpen(&w, "f", LS_LOCAL_PRIVATE), LS_BUSY);
+  CHECK_INT(sizeOf("f"), KEPT*512);                        /* whoever comes too late changes nothing */
+  CHECK_INT(sizeOf("f-sums"), KEPT*8);
+  CHECK_INT(ls_local_close(w.iLocal), 0);
+  CHECK_INT(reopened(&w), 0x3f);
+  w.iLocal = localOpen(&w, "f", 0);                        /* anew */
+  CHECK(w.iLocal>0);
+  CHECK_INT(sizeOf("f"), 0);
+  CHECK_INT(sizeOf("f-sums"), 0);
+  CHECK_INT(put(&w, 0), 0);
+  CHECK_INT(ls_local_first(w.iLocal), 0);
+  enter(&w);
+  old = stateTake(&w);
+  change(&w, KEPT, 1, KEPT, 2);
+  CHECK_INT(ls_local_close(w.iLocal), 0);
+  CHECK_INT(localOpen(&w, "f", LS_LOCAL_KEEP), LS_BUSY);   /* it could change what the old state has */
+  CHECK_INT(stateLocal(&old), KEPT);
+  stateDrop(&old);
+  w.iLocal = localOpen(&w, "f", LS_LOCAL_KEEP);
+  CHECK(w.iLocal>0);
+  CHECK_INT(put(&w, 1), 0);
+  CHECK_INT(ls_local_first(w.iLocal), 0);
+  enter(&w);
+  CHECK_INT(newestLocal(&w), KEPT);
+  worldEnd(&w, "f");
+}
+
+static void unnamed(void){
+  World w;
+  State old;
+  int iOther;
+  worldBegin(&w, 512);
+  change(&w, 20, 1, 20, 1);
+  w.iLocal = localOpen(&w, "f", LS_LOCAL_PRIVATE);
+  CHECK_INT(sizeOf("f"), -1);
+  CHECK_INT(sizeOf("f-sums"), -1);
+  iOther = localOpen(&w, "f", LS_LOCAL_PRIVATE);           /* another one */
+  CHECK(iOther>0);
+  CHECK_INT(put(&w, 0), 0);
+  CHECK_INT(ls_local_first(w.iLocal), 0);
+  enter(&w);
+  CHECK_INT(ls_local_close(iOther), 0);
+  old = stateTake(&w);
+  CHECK_INT(ls_local_close(w.iLocal), 0);
+  CHECK_INT(stateLocal(&old), 20);
+  CHECK_INT(newestLocal(&w), 20);
+  w.iLocal = localOpen(&w, "f", 0);
+  change(&w, 20, 2, 20, 2);
+  CHECK_INT(put(&w, 1), 0);                                /* what the old state has is in another file */
+  enter(&w);
+  CHECK_INT(newestLocal(&w), 20);
+  CHECK_INT(stateLocal(&old), 20);
+  stateDrop(&old);
+  worldEnd(&w, "f");
+}
+
+/* -------------------------------------------------------------------------------------------- a full disk */
+
+static void sizeLimit(long long n){
+  struct rlimit r;
+  NEED(getrlimit(RLIMIT_FSIZE, &r)==0);
+  r.rlim_cur = n<0 ? r.rlim_max : (rlim_t)n;
+  NEED(setrlimit(RLIMIT_FSIZE, &r)==0);
+}
+
+static void refusing(void){
+  World w;
+  int iBase, iOver, iMap;
+  LsView *pOld;
+  State old;
+  worldBegin(&w, 512);
+  iBase = change(&w, 1000, 1, 1000, 1);
+  w.iLocal = localOpen(&w, "f", 0);
+  fflush(stdout);
+  signal(SIGXFSZ, SIG_IGN);
+  sizeLimit(700*512+100);
+  CHECK_INT(put(&w, iBase), LS_REFUSED);
+  CHECK_TEXT(fault(), "File too large");
+  sizeLimit(-1);
+  CHECK_INT(word(&w, PUT), 512);                           /* a batch; page 1 is held back */
+  enter(&w);
+  CHECK_INT(newestLocal(&w), 512);
+  sizeLimit(100);
+  CHECK_INT(ls_local_first(w.iLocal), LS_REFUSED);
+  CHECK_INT(ls_local_truncate(w.iLocal, 2000), LS_REFUSED);
+  CHECK_INT(ls_local_forget(w.iLocal, w.aObject[iBase], 900, 1), LS_REFUSED);
+  sizeLimit(-1);
+  CHECK_INT(word(&w, FIRST), 1);
+  CHECK_INT(put(&w, iBase), 0);
+  CHECK_INT(word(&w, PUT), 999);
+  /* 700 … 900 are in the file for the state before; they are written over, to the middle of page 800. */
+  old = stateTake(&w);
+  iOver = change(&w, 1000, 700, 900, 2);
+  fflush(stdout);
+  sizeLimit(800*512-100);
+  CHECK_INT(put(&w, iOver), LS_REFUSED);
+  sizeLimit(-1);
+  iMap = ls_map_new((int)old.pView->iId, 512);
+  while( ls_local_enter(iMap, w.iLocal, 100)>0 ){}
+  pOld = lsViewById((uint32_t)ls_map_view(iMap, w.iReplica, 1, 1000, old.pView->iStamp, 0));
+  CHECK_INT(localPages(pOld, 1000, old.aVersion, 0), 999-201);
+  CHECK_INT(put(&w, iOver), 0);
+  CHECK_INT(ls_local_first(w.iLocal), 0);
+  enter(&w);
+  CHECK_INT(newestLocal(&w), 1000-(999-201-512));          /* the old state's map took the rest */
+  ls_view_release((int)pOld->iId);
+  lsViewUnref(pOld);
+  stateDrop(&old);
+  worldEnd(&w, "f");
+}
+
+/* ------------------------------------------------------------------------- readers, without SQLite around */
+
+static World served;                       /* guarded by core.mu */
+static void (*xMoved)(World*);             /* what the core does before it tells a reader to look again */
+static int nMoved;                         /* how often; guarded by core.mu */
+
+/* Answers what the core has taken: a page of a replica's file is loaded; for any other the content moves. */
+static void serve(TestCore *p){
+  int i;
+  for(i=0; i<p->nHeld; i++){
+    const uint32_t *a = &p->aHeld[i*REQUEST_WORDS];
+    int bLocal = ls_object_local((int)a[6])==1;
+    if( xMoved && (bLocal || nMoved==0) ){
+      nMoved++;
+      xMoved(&served);
+      CHECK_INT(ls_answer((int)a[1], (int)a[2], 0, 1, ""), 0);
+    }else{
+      corePage(p, a);
+    }
+  }
+  p->nHeld = 0;
+}
+
+/* The newest state in the files of the replica alone. */
+static void moveAway(World *p){
+  int iMap = ls_map_new(0, (int)p->szPage), i;
+  for(i=0; i<p->nObject; i++) NEED(ls_map_apply(iMap, p->aObject[i], 0, 1<<30)==0);
+  publishMap(p, iMap);
+}
+
+/* The same as it is, under another handle. */
+static void moveNowhere(World *p){ publishMap(p, ls_map_new(p->iView, (int)p->szPage)); }
+
+/* All of it in the local file. */
+static void moveHere(World *p){
+  int i;
+  for(i=0; i<p->nObject; i++) CHECK_INT(put(p, i), 0);
+  CHECK_INT(ls_local_first(p->iLocal), 0);
+  enter(p);
+}
+
+/* A state of 60 pages, of which some lie in a second file. */
+static void servedBegin(int bHere, void (*x)(World*)){
+  pthread_mutex_lock(&core.mu);
+  worldBegin(&served, 512);
+  change(&served, 60, 1, 60, 1);
+  change(&served, 60, 40, 50, 2);
+  served.iLocal = localOpen(&served, "f", 0);
+  if( bHere ) moveHere(&served);
+  xMoved = x;
+  nMoved = 0;
+  pthread_mutex_unlock(&core.mu);
+}
+static void servedEnd(void){
+  pthread_mutex_lock(&core.mu);
+  worldEnd(&served, "f");
+  pthread_mutex_unlock(&core.mu);
+}
+
+static int movedCount(void){
+  int n;
+  pthread_mutex_lock(&core.mu);
+  n = nMoved;
+  pthread_mutex_unlock(&core.mu);
+  return n;
+}
+
+static uint64_t statOf(int i){
+  uint64_t a[LS_STAT_COUNT];
+  CHECK_INT(ls_replica_stats(served.iReplica, a, LS_STAT_COUNT), LS_STAT_COUNT);
+  return a[i];
+}
+
+/* A page as a reader gets it; of page 1 what is not stamped. */
+static int reads(ReplicaFile *p, uint32_t iPgno, uint8_t iVersion){
+  uint8_t a[512], aWant[512];
+  int rc = filePage(p, iPgno, a, 512), iFrom = iPgno==1 ? LS_HEAD_SIZE : 0;
+  fill(&iVersion, iPgno, aWant, 512);
+  if( rc==SQLITE_OK ) CHECK(memcmp(a+iFrom, aWant+iFrom, (size_t)(512-iFrom))==0);
+  if( rc==SQLITE_OK && iPgno==1 ){
+    uint8_t aStamp[16];
+    CHECK_INT(p->pFile->pMethods->xRead(p->pFile, aStamp, 16, 24), SQLITE_OK);
+    CHECK(memcmp(a, aWant, 18)==0 && a[18]==1 && a[19]==1 && a[31]==60);
+    CHECK(memcmp(a+24, aStamp, 8)==0 && memcmp(a+92, aStamp, 4)==0);
+  }
+  return rc;
+}
+
+static void readsLocal(void){
+  ReplicaFile f;
+  uint32_t i;
+  servedBegin(1, NULL);
+  fileOpen(&f, served.iReplica);
+  CHECK_INT(statOf(LS_STAT_LOCAL), 1);                     /* the head */
+  fileShare(&f);
+  for(i=1; i<=60; i++) CHECK_INT(reads(&f, i, i>=40 && i<=50 ? 2 : 1), SQLITE_OK);
+  fileLeave(&f);
+  CHECK_INT(statOf(LS_STAT_LOCAL), 61);
+  CHECK_INT(statOf(LS_STAT_HIT)+statOf(LS_STAT_MISS), 0);
+  fileEnd(&f);
+  servedEnd();
+}
+
+/* A file that somebody cuts short: what it lacks is read where it was. */
+static void cutShort(void){
+  ReplicaFile f, other;
+  uint8_t a[512];
+  servedBegin(1, moveAway);
+  fileOpen(&f, served.iReplica);
+  fileOpen(&other, served.iReplica);
+  fileShare(&f);
+  fileShare(&other);
+  CHECK_INT(reads(&f, 30, 1), SQLITE_OK);
+  cut("f", 9*512+300);
+  CHECK_INT(reads(&f, 9, 1), SQLITE_OK);
+  CHECK_INT(movedCount(), 0);
+  CHECK_INT(reads(&f, 10, 1), SQLITE_OK);                  /* its first half is there */
+  CHECK_INT(movedCount(), 1);
+  CHECK_INT(reads(&f, 45, 2), SQLITE_OK);
+  CHECK_INT(reads(&f, 1, 1), SQLITE_OK);
+  CHECK_INT(reads(&other, 9, 1), SQLITE_OK);               /* its own view has it in the file still */
+  CHECK_INT(reads(&other, 60, 1), SQLITE_OK);
+  CHECK_INT(movedCount(), 1);                              /* it has moved already */
+  fileLeave(&f);
+  fileLeave(&other);
+  fileEnd(&f);
+  fileEnd(&other);
+  pthread_mutex_lock(&core.mu);
+  enter(&served);
+  CHECK_INT(newestLocal(&served), 0);                      /* the core has to put it all anew */
+  pthread_mutex_unlock(&core.mu);
+  servedEnd();
+  servedBegin(1, NULL);
+  cut("f", 512);
+  pthread_mutex_lock(&core.mu);
+  CHECK_INT(ls_view_page(served.iView, 2, a, 512), LS_GONE);
+  CHECK_INT(ls_view_page(served.iView, 1, a, 512), 0);
+  pthread_mutex_unlock(&core.mu);
+  servedEnd();
+}
+
+/* The same while a connection is being opened, which asks for page 1's head. */
+static void cutTicket(void){
+  ReplicaFile f;
+  uint8_t aHead[LS_HEAD_SIZE], aWant[512], iVersion = 1;
+  servedBegin(1, moveAway);
+  cut("f", 50);
+  fileOpen(&f, served.iReplica);
+  CHECK_INT(movedCount(), 1);
+  CHECK_INT(f.pFile->pMethods->xRead(f.pFile, aHead, LS_HEAD_SIZE, 0), SQLITE_OK);
+  fill(&iVersion, 1, aWant, 512);
+  CHECK(memcmp(aHead, aWant, 18)==0);
+  fileShare(&f);
+  CHECK_INT(reads(&f, 1, 1), SQLITE_OK);
+  CHECK_INT(reads(&f, 50, 2), SQLITE_OK);
+  CHECK_INT(movedCount(), 1);
+  fileLeave(&f);
+  fileEnd(&f);
+  servedEnd();
+}
+
+/* The other way: while a reader waits for a page, all of it comes into the file. */
+static void comesHere(void){
+  ReplicaFile f;
+  servedBegin(0, moveHere);
+  fileOpen(&f, served.iReplica);                           /* the head is waited for */
+  CHECK_INT(movedCount(), 1);
+  CHECK_INT(statOf(LS_STAT_LOCAL), 1);
+  fileShare(&f);
+  CHECK_INT(reads(&f, 41, 2), SQLITE_OK);
+  fileLeave(&f);
+  fileEnd(&f);
+  servedEnd();
+  servedBegin(0, NULL);
+  fileOpen(&f, served.iReplica);
+  pthread_mutex_lock(&core.mu);
+  xMoved = moveHere;
+  pthread_mutex_unlock(&core.mu);
+  fileShare(&f);
+  CHECK_INT(reads(&f, 30, 1), SQLITE_OK);
+  CHECK_INT(movedCount(), 1);
+  CHECK_INT(reads(&f, 42, 2), SQLITE_OK);
+  CHECK_INT(reads(&f, 1, 1), SQLITE_OK);
+  fileLeave(&f);
+  CHECK_INT(statOf(LS_STAT_LOCAL), 4);                     /* page 1 was asked for twice */
+  fileEnd(&f);
+  servedEnd();
+}
+
+/* A core that leads readers back to what cannot be read, for ever: they end with words. */
+static void ledBack(void){
+  ReplicaFile f;
+  char z[LS_ERROR_SIZE+1];
+  int n;
+  servedBegin(1, moveNowhere);
+  fileOpen(&f, served.iReplica);
+  fileShare(&f);
+  cut("f", 0);
+  CHECK_INT(reads(&f, 30, 1), SQLITE_IOERR_READ);
+  n = ls_replica_error(served.iReplica, (uint8_t*)z, LS_ERROR_SIZE);
+  z[n>0 ? n : 0] = 0;
+  CHECK_TEXT(z, "Cannot read page: its place keeps changing");
+  fileLeave(&f);
+  fileEnd(&f);
+  CHECK_INT(ls_replica_ticket(served.iReplica, 20000, ""), LS_REFUSED);
+  n = ls_open_error((uint8_t*)z, LS_ERROR_SIZE);
+  z[n>0 ? n : 0] = 0;
+  CHECK_TEXT(z, "Cannot read page: its place keeps changing");
+  servedEnd();
+}
+
+/* -------------------------------------------------------------------------------------- readers in SQLite */
+
+static atomic_int bDone;
+static sqlite3 *dbSource;
+static uint8_t *aLast;                     /* the newest state, of served.nPage pages */
+
+static void sql(sqlite3 *db, const char *zSql){
+  char *zErr = NULL;
+  int rc = sqlite3_exec(db, zSql, NULL, NULL, &zErr);
+  if( rc!=SQLITE_OK ) checkFailed(__FILE__, __LINE__, "%s: %s", zSql, zErr ? zErr : sqlite3_errmsg(db));
+  sqlite3_free(zErr);
+}
+
+static void sqlF(sqlite3 *db, const char *zFormat, int i){
+  char z[500];
+  snprintf(z, sizeof(z), zFormat, i, i, i);
+  sql(db, z);
+}
+
+/* Up to four numbers of the first row. */
+static void numbers(sqlite3 *db, const char *zSql, sqlite3_int64 *a){
+  sqlite3_stmt *pStmt = NULL;
+  int i, rc = sqlite3_prepare_v2(db, zSql, -1, &pStmt, NULL);
+  if( rc==SQLITE_OK ) rc = sqlite3_step(pStmt);
+  if( rc!=SQLITE_ROW ) checkFailed(__FILE__, __LINE__, "%s: %s", zSql, sqlite3_errmsg(db));
+  for(i=0; i<4; i++) a[i] = rc==SQLITE_ROW ? sqlite3_column_int64(pStmt, i) : -1;
+  sqlite3_finalize(pStmt);
+}
+
+/* All rows have one number, and are as many and as much as is said of them: so all pages are of one state. */
+#define ONE_STATE "SELECT min(n)=max(n) AND max(n)=(SELECT n FROM said), count(*)=(SELECT rows FROM said), " \
+  "sum(length(x))=(SELECT bytes FROM said), max(n) FROM t"
+
+static sqlite3_int64 oneState(sqlite3 *db){
+  sqlite3_int64 a[4];
+  numbers(db, ONE_STATE, a);
+  if( a[0]!=1 || a[1]!=1 || a[2]!=1 ){
+    checkFailed(__FILE__, __LINE__, "a transaction sees several states, around %lld", (long long)a[3]);
+  }
+  return a[3];
+}
+
+static void copyPage(void *pArg, uint32_t iPgno, uint8_t *aPage, uint32_t szPage){
+  memcpy(aPage, (uint8_t*)pArg+(size_t)(iPgno-1)*szPage, szPage);
+}
+
+static sqlite3 *connectTo(int iReplica){
+  sqlite3 *db = NULL;
+  char z[64];
+  int iTicket = ls_replica_ticket(iReplica, 20000, "");
+  NEED(iTicket>0);
+  snprintf(z, sizeof(z), "/sentinel/%d.db", iTicket);
+  if( sqlite3_open_v2(z, &db, SQLITE_OPEN_READONLY, "litestream")!=SQLITE_OK ){
+    checkFailed(__FILE__, __LINE__, "open: %s", sqlite3_errmsg(db));
+  }
+  sql(db, "PRAGMA cache_size=10");
+  return db;
+}
+
+/* What the source has changed, as the next state. */
+static void follow(World *p){
+  sqlite3_int64 nByte = 0;
+  uint8_t *a = sqlite3_serialize(dbSource, "main", &nByte, 0);
+  uint32_t nPage = (uint32_t)(nByte/p->szPage), *aPgno = malloc(sizeof(uint32_t)*(nPage+1)), n = 0, i;
+  int iFile, iMap;
+  NEED(a!=NULL && aPgno!=NULL);
+  for(i=0; i<nPage; i++){
+    size_t iAt = (size_t)i*p->szPage;
+    if( i==0 || i>=p->nPage || memcmp(a+iAt, aLast+iAt, p->szPage)!=0 ) aPgno[n++] = i+1;
+  }
+  iFile = fileAdd(p, nPage, aPgno, n, copyPage, a, ENCODE_BLOCK);
+  iMap = ls_map_new(p->iView, (int)p->szPage);
+  NEED(iMap>0 && ls_map_apply(iMap, p->aObject[iFile], 0, 1<<30)==0 && ls_map_truncate(iMap, nPage)==0);
+  p->nPage = nPage;
+  p->iTxid++;
+  p->iStamp = (uint32_t)ls_stamp();
+  publishMap(p, iMap);
+  sqlite3_free(aLast);
+  aLast = a;
+  free(aPgno);
+}
+
+/* The same content in one new file; what of it is in the local file stays there. */
+static void compact(World *p){
+  uint32_t *aPgno = malloc(sizeof(uint32_t)*p->nPage), i;
+  int iFile, iMap, iNext = 1;
+  NEED(aPgno!=NULL);
+  for(i=0; i<p->nPage; i++) aPgno[i] = i+1;
+  iFile = fileAdd(p, p->nPage, aPgno, p->nPage, copyPage, aLast, ENCODE_FRAME);
+  iMap = ls_map_new(0, (int)p->szPage);
+  NEED(iMap>0 && ls_map_apply(iMap, p->aObject[iFile], 0, 1<<30)==0);
+  do iNext = ls_local_copy(iMap, p->iLocal, p->iView, (uint32_t)iNext, 50); while( iNext>0 );
+  CHECK_INT(iNext, 0);
+  publishMap(p, iMap);
+  free(aPgno);
+}
+
+/* Every page that the newest state has in the local file is as it should be; returns how many they are. */
+static uint32_t localAsSource(const World *p){
+  LsView *pView = lsViewById((uint32_t)p->iView);
+  uint8_t a[512];
+  uint32_t iPgno, k, n = 0;
+  for(iPgno=2; iPgno<=p->nPage; iPgno++){
+    LsObject *pObject = placeOf(pView, iPgno, &k);
+    if( pObject->pLocal==NULL ) continue;
+    CHECK_INT(lsLocalRead(pObject, k, 0, 512, a), 0);
+    CHECK(memcmp(a, aLast+(size_t)(iPgno-1)*512, 512)==0);
+    n++;
+  }
+  lsViewUnref(pView);
+  return n;
+}
+
+/* One turn of the core: a state, what goes into the file, what is let go. Gives how many pages it left. */
+static int turn(World *p, int i){
+  uint64_t iSeed = (uint64_t)i*7919+1, crc = 0;
+  int k, nBusy = 0;
+  follow(p);
+  for(k=0; k<p->nObject; k++){
+    int n = p->aObject[k] ? ls_object_count(p->aObject[k]) : 0, iFrom, nSome, rc;
+    if( n==0 ) continue;
+    iFrom = i%3==0 ? 0 : (int)randomBelow(&iSeed, (uint32_t)n);
+    nSome = i%3==0 ? n : 1+(int)randomBelow(&iSeed, (uint32_t)(n-iFrom));
+    if( i%4==3 ) rc = ls_local_take(p->iLocal, p->iView, p->aObject[k], iFrom, nSome);
+    else rc = putSome(p, k, iFrom, nSome, &crc);
+    CHECK(rc>=0);
+    if( i%4!=3 ) nBusy += rc;
+  }
+  if( i==5 ) CHECK_INT(ls_local_first(p->iLocal), 0);
+  if( i%2 ) enter(p);
+  if( i%11==10 ) compact(p);
+  if( i%5==4 ){
+    k = ls_local_truncate(p->iLocal, p->nPage);
+    CHECK(k==0 || k==LS_BUSY);
+  }
+  for(k=0; k<p->nObject; k++) if( p->aObject[k] && ls_object_refs(p->aObject[k])<=1 ) fileDrop(p, k);
+  localAsSource(p);
+  return nBusy;
+}
+
+static void *readLoop(void *pArg){
+  sqlite3 *db = connectTo(served.iReplica);
+  int nInside = (int)(intptr_t)pArg;       /* how often it looks in one transaction */
+  sqlite3_int64 iState = 0;
+  do{
+    sqlite3_int64 iFound;
+    int i;
+    sql(db, "BEGIN");
+    iFound = oneState(db);
+    CHECK(iFound>=iState);
+    iState = iFound;
+    for(i=1; i<nInside; i++) CHECK_INT(oneState(db), iState);
+    sql(db, "COMMIT");
+  }while( !atomic_load(&bDone) );
+  sqlite3_close(db);
+  return NULL;
+}
+
+#define SAY "UPDATE said SET n=%d, rows=(SELECT count(*) FROM t), bytes=(SELECT sum(length(x)) FROM t)"
+
+static void readsWhilePut(void){
+  int nRound = setting("ROUNDS", 120), i, nBusy = 0;
+  pthread_t aThread[3];
+  sqlite3 *dbHeld;
+  sqlite3_int64 iHeld = 0, a[4];
+  uint64_t aStat[LS_STAT_COUNT];
+  NEED(nRound<FILES_MAX*10/11-2);
+  NEED(sqlite3_open(":memory:", &dbSource)==SQLITE_OK);
+  sql(dbSource, "PRAGMA page_size=512; PRAGMA auto_vacuum=FULL;"
+    "CREATE TABLE said(n INT, rows INT, bytes INT);"
+    "INSERT INTO said VALUES(0, 0, 0); CREATE TABLE t(id INTEGER PRIMARY KEY, n INT, x BLOB);"
+    "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM c WHERE i<200) "
+    "INSERT INTO t SELECT i, 0, randomblob(150) FROM c");
+  sqlF(dbSource, SAY, 0);
+  pthread_mutex_lock(&core.mu);
+  worldBegin(&served, 512);
+  xMoved = NULL;
+  nMoved = 0;
+  follow(&served);
+  served.iLocal = localOpen(&served, "f", LS_LOCAL_HEAD);
+  NEED(served.iLocal>0);
+  pthread_mutex_unlock(&core.mu);
+  atomic_store(&bDone, 0);
+  for(i=0; i<3; i++) NEED(pthread_create(&aThread[i], NULL, readLoop, (void*)(intptr_t)(1+i*i*4))==0);
+  dbHeld = connectTo(served.iReplica);
+  for(i=1; i<=nRound; i++){
+    sql(dbSource, "BEGIN");
+    if( i%20==19 ) sql(dbSource, "DELETE FROM t WHERE id%3");
+    if( i%20==9 ) sql(dbSource, "INSERT INTO t SELECT NULL, 0, randomblob(200) FROM t WHERE id<=300");
+    if( i%2 ) sqlF(dbSource, "UPDATE t SET n=%d", i);
+    else sqlF(dbSource, "UPDATE t SET n=%d, x=zeroblob(length(x))", i);
+    sqlF(dbSource, SAY, i);
+    sql(dbSource, "COMMIT");
+    pthread_mutex_lock(&core.mu);
+    nBusy += turn(&served, i);
+    pthread_mutex_unlock(&core.mu);
+    if( i%6==1 ){                          /* one that stays for a few states */
+      sql(dbHeld, "BEGIN");
+      numbers(dbHeld, "SELECT n FROM said", a);
+      iHeld = a[0];
+      CHECK_INT(iHeld, i);
+    }
+    if( i%6==5 ){
+      CHECK_INT(oneState(dbHeld), iHeld);
+      sql(dbHeld, "COMMIT");
+    }
+  }
+  atomic_store(&bDone, 1);
+  for(i=0; i<3; i++) pthread_join(aThread[i], NULL);
+  sqlite3_close(dbHeld);
+  CHECK_INT(ls_replica_stats(served.iReplica, aStat, LS_STAT_COUNT), LS_STAT_COUNT);
+  CHECK(aStat[LS_STAT_LOCAL]>0 && aStat[LS_STAT_MISS]>0 && nBusy>0);
+  pthread_mutex_lock(&core.mu);
+  for(i=0; i<served.nObject; i++){
+    if( served.aObject[i] ) CHECK_INT(put(&served, i), 0);   /* nobody is in the way */
+  }
+  enter(&served);
+  CHECK_INT(localAsSource(&served), served.nPage-1);
+  CHECK_INT(ls_local_truncate(served.iLocal, served.nPage), 0);
+  sqlite3_free(aLast);
+  aLast = NULL;
+  pthread_mutex_unlock(&core.mu);
+  dbHeld = NULL;
+  {
+    char z[200];                           /* and the file is a database as it stands */
+    pathOf(z, "f");
+    NEED(sqlite3_open_v2(z, &dbHeld, SQLITE_OPEN_READONLY, NULL)==SQLITE_OK);
+    CHECK_INT(oneState(dbHeld), nRound);
+    numbers(dbHeld, "SELECT count(*)=1 AND max(integrity_check)='ok' FROM pragma_integrity_check", a);
+    CHECK_INT(a[0], 1);
+    sqlite3_close(dbHeld);
+  }
+  sqlite3_close(dbSource);
+  servedEnd();
+}
+
+int main(void){
+  const char *zTemp = getenv("TMPDIR");
+  core.iCore = ls_core_start();
+  snprintf(zFolder, sizeof(zFolder), "%s/local_test.XXXXXX", zTemp ? zTemp : "/tmp");
+  NEED(mkdtemp(zFolder)!=NULL);
+  RUN("ls_local_put() puts each page of the state at its place, page 1 last", putting);
+  RUN("ls_local_first() puts page 1 as it was put last", firstPage);
+  RUN("a local file leaves the lock page out", lockPage);
+  RUN("ls_local_enter() has a view read what was put, and the rest where it was", partial);
+  RUN("ls_local_put() never changes a page that a view has in the file", pinned);
+  RUN("a database shrinks and grows across spans beside views that are pinned", shrinkAndGrow);
+  RUN("ls_local_truncate() refuses to cut off what a view reads", truncating);
+  RUN("ls_local_enter() forgets what was put for another state", stale);
+  RUN("ls_local_enter() takes over what a view of the same content has", rebase);
+  RUN("ls_local_put() goes on with a file's checksum over all frames", checksums);
+  RUN("ls_local_put() refuses a damaged frame", damagedFrame);
+  RUN("ls_local_take() puts what the pool has", taking);
+  RUN("local files refuse what is not theirs", misuse);
+  RUN("local files end where page numbers do", bounds);
+  RUN("ls_local_check() takes no page that is not whole: each byte flipped, each length cut", damaged);
+  RUN("ls_local_forget() and ls_local_map(): a file that was there before", forgetting);
+  RUN("ls_local_open() locks until the last view has left", locked);
+  RUN("ls_local_open() makes a file that nobody finds", unnamed);
+  RUN("LS_REFUSED: what could not be written is entered nowhere", refusing);
+  ls_core_stop(core.iCore, "ReplicaClosedError: Cannot read page: the core has ended");
+  NEED(hostLoad()>0 && ls_sentinel("/sentinel/")==1);
+  core.bMute = 1;
+  core.xIdle = serve;
+  coreBegin(&core);
+  RUN("readers: a page of a local file is read without the core", readsLocal);
+  RUN("readers: what a local file lacks is asked of the core", cutShort);
+  RUN("readers: a ticket asks the core for a head that the local file lacks", cutTicket);
+  RUN("readers: what comes into the file while they wait for it is read there", comesHere);
+  RUN("readers: who is led back to a broken file for ever ends with words", ledBack);
+  RUN("threads: each transaction sees one state while others are put, published and cut", readsWhilePut);
+  coreEnd(&core);
+  rmdir(zFolder);
+  return finish();
 }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { LtxFormatError, ReplicaError, StorageError } from "../../src/errors.ts";
-import type { PageReader } from "../../src/pages/page_loader.ts";
+import type { PageReader, SpreadPages } from "../../src/pages/page_loader.ts";
 import { FRAME_SIZE, FRAMES_START, type LoadingPlace, loadingPlace, turn, VIEW_ID } from "./fake_pool.ts";
 
 /** Frames of a file that is read ahead widely. */
@@ -24,6 +24,19 @@ function ahead({ loader, fileOf }: LoadingPlace, pgnos: readonly number[], depth
 /** So many single pages, each too far from the others to come with them. */
 function scattered(count: number): number[] {
   return Array.from({ length: count }, (_, i) => 1 + i * 100);
+}
+
+/**
+ * Asks for a spread while the clock stands still: how far a slice comes on a busy machine is no matter here.
+ */
+function loadSpread({ loader, fileOf }: LoadingPlace, spread: SpreadPages): number {
+  const now = performance.now;
+  performance.now = () => 0;
+  try {
+    return loader.loadSpread(spread, fileOf);
+  } finally {
+    performance.now = now;
+  }
 }
 
 /** Whether a promise is settled once all that waits has gone on. */
@@ -190,20 +203,22 @@ test("PageLoader fetches what somebody waits for beside 48 ranges ahead", () => 
 });
 
 test("PageLoader.loadSpread() fetches islands of what is useful until the bytes are used up", () => {
-  const { held, loader, fileOf } = loadingPlace(MANY);
+  const place = loadingPlace(MANY);
+  const { held } = place;
   const isUseful = (pgno: number) => pgno % 1000 < 500;
   const spread = { viewId: VIEW_ID, connection: 1, depth: 0, isUseful };
   const pgnos = [2101, 2111, 5101, 8101, 9101];
-  assert.equal(loader.loadSpread({ ...spread, pgnos, bytesMax: 130_000 }, fileOf), 3);
+  assert.equal(loadSpread(place, { ...spread, pgnos, bytesMax: 130_000 }), 3);
   assert.deepEqual(held.frames, [[2068, 65], [5068, 65]]);
-  assert.equal(loader.loadSpread({ ...spread, pgnos, bytesMax: 1_000_000 }, fileOf), 5);
+  assert.equal(loadSpread(place, { ...spread, pgnos, bytesMax: 1_000_000 }), 5);
   assert.deepEqual(held.frames.slice(2), [[8068, 65], [9068, 65]]);
 });
 
 test("PageLoader.loadSpread() counts a small island for 16 KiB", () => {
-  const { held, loader, fileOf } = loadingPlace(MANY);
+  const place = loadingPlace(MANY);
+  const { held } = place;
   const spread = { viewId: VIEW_ID, connection: 1, depth: 0, isUseful: () => false };
-  assert.equal(loader.loadSpread({ ...spread, pgnos: scattered(60), bytesMax: 10 * 16 * 1024 }, fileOf), 10);
+  assert.equal(loadSpread(place, { ...spread, pgnos: scattered(60), bytesMax: 10 * 16 * 1024 }), 10);
   assert.deepEqual(held.frames, scattered(10).map((pgno) => [pgno - 1, 1]));
 });
 
@@ -327,4 +342,64 @@ test("PageLoader.close() ends what is under way and what is queued with its reas
   ahead(place, [9001]);
   await turn();
   assert.equal(held.reads.length, 49);
+});
+
+/** A file of which some frames are on disk, and a store that says so. */
+function placeWithDisk(
+  isLocal: (frame: number) => boolean,
+  frameCount = 200,
+): LoadingPlace & { gets: number } {
+  const place = { ...loadingPlace(frameCount), gets: 1 };
+  const holds = (_of: unknown, { offset, size }: { offset: number; size: number }) => {
+    const first = (offset - FRAMES_START) / FRAME_SIZE;
+    return Array.from({ length: size / FRAME_SIZE }, (_, i) => isLocal(first + i)).every(Boolean);
+  };
+  const counts = {
+    get get() {
+      return place.gets;
+    },
+  };
+  Object.assign(place.held.store, { holds, counts });
+  return place;
+}
+
+test("PageLoader: a flight is all from disk or all from storage, and from disk it is no round trip", async () => {
+  const { held, loader, file } = placeWithDisk((frame) => frame >= 55 && frame < 65);
+  const loads = [50, 57].map((frame) => loader.load(file, frame, reader(3)));
+  assert.deepEqual(held.frames, [[50, 5], [57, 8]]);
+  held.reads.forEach(({ answer }) => answer());
+  assert.deepEqual(await Promise.all(loads), [4, 3]);
+});
+
+test("PageLoader.loadAhead() splits what is partly on disk", () => {
+  const place = placeWithDisk((frame) => frame >= 20 && frame < 40);
+  ahead(place, pagesOf(0, 64));
+  assert.deepEqual(place.held.frames, [[0, 20], [20, 20], [40, 24]]);
+});
+
+test("PageLoader: a reader served from disk has no guesses fetched until it needs storage itself", async () => {
+  const place = placeWithDisk((frame) => frame < 100);
+  const { held, loader, file, fileOf } = place;
+  const local = reader();
+  const load = loader.load(file, 10, local);
+  held.reads[0]!.answer();
+  assert.equal(await load, 0);
+  const pgnos = pagesOf(95, 30);
+  loader.loadAhead({ ...local, viewId: VIEW_ID, pgnos }, fileOf);
+  assert.deepEqual(held.frames.slice(1), [[95, 5]]);
+  const far = loader.load(file, 180, local);
+  assert.deepEqual(held.frames.slice(2), [[180, 16], [100, 25]]);
+  held.reads.forEach(({ answer }) => answer());
+  assert.equal(await far, 1);
+});
+
+test("PageLoader: while nothing was fetched at all, what is guessed for nobody waits for the first who needs storage", () => {
+  const place = placeWithDisk((frame) => frame < 100);
+  place.gets = 0;
+  const { held, loader, file, fileOf } = place;
+  loader.loadAhead({ viewId: VIEW_ID, connection: 0, depth: 0, pgnos: [1, 151] }, fileOf);
+  assert.deepEqual(held.frames, [[0, 1]]);
+  void loader.load(file, 120, reader()).catch(() => {});
+  assert.deepEqual(held.frames.slice(1), [[120, 16], [150, 1]]);
+  loader.close(new Error("the test has ended"));
 });

@@ -116,6 +116,19 @@ test("a server that ignores If-None-Match is refused, unless that is allowed", (
     assert.equal(await replica.sync(), 1n);
   }));
 
+test("a server that ignores it for objects in parts is refused before anything is stored", () =>
+  inBucket([{ fault: { kind: "ignoreIfNoneMatch" }, method: "POST" }], async (open, server) => {
+    const replica = await open({ syncIntervalMs: 0 });
+    insert(replica, 0, 3);
+    await assert.rejects(replica.sync(), {
+      name: "ReplicaError",
+      message: /put in parts.*allowUnconditional/s,
+    });
+    assert.throws(() => insert(replica, 3, 3));
+    await assert.rejects(replica.close());
+    assert.ok(!server.log.some(({ key }) => LTX.test(key)));
+  }));
+
 test("nothing is stored while nothing is committed, and one file an interval at most", () =>
   inBucket([], async (open, server) => {
     await using replica = await open({ syncIntervalMs: 50 });

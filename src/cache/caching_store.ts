@@ -1,0 +1,130 @@
+/**
+ * CachingStore: a store whose ranges are kept on disk, and read from there.
+ *
+ * @module
+ */
+import type {
+  ByteRange,
+  ListedObject,
+  ListOptions,
+  ObjectIdentity,
+  ObjectStore,
+  PutOptions,
+  ReadResult,
+  RequestCounts,
+  RequestOptions,
+  WritableStore,
+} from "../storage/object_store.ts";
+import type { LastStates } from "./last_states.ts";
+import type { RangeCache } from "./range_cache.ts";
+
+/** Counts of what was read from disk; these are no requests. */
+export interface DiskCounts {
+  /** Ranges. */
+  diskReads: number;
+  /** Bytes of them. */
+  diskBytes: number;
+}
+
+/** A store that may have ranges at hand. */
+export interface LocalRanges {
+  /** Whether a range will be read without a request, as far as is known. */
+  holds?(of: ObjectIdentity, range: ByteRange): boolean;
+}
+
+/** Only these have names that tell what they hold. */
+const EXTENSION = ".ltx";
+
+/** A store with a disk cache in front. */
+export class CachingStore implements WritableStore, LocalRanges {
+  readonly name: string;
+  readonly counts: RequestCounts & DiskCounts;
+  /** The same without keeping what it reads. */
+  readonly unkept: Pick<ObjectStore, "read"> = {
+    read: async (of, range, options = {}) =>
+      await this.#readLocal(of, range, options) ?? await this.#inner.read(of, range, options),
+  };
+  /** The states of the replica that were seen. */
+  readonly lastStates: LastStates;
+  readonly #inner: WritableStore;
+  readonly #cache: RangeCache;
+
+  constructor(inner: WritableStore, cache: RangeCache, lastStates: LastStates) {
+    this.name = inner.name;
+    this.#inner = inner;
+    this.lastStates = lastStates;
+    this.counts = Object.assign(inner.counts, { diskReads: 0, diskBytes: 0 });
+    this.#cache = cache;
+  }
+
+  holds(of: ObjectIdentity, range: ByteRange): boolean {
+    return isKnown(of) && this.#cache.holds(of, range);
+  }
+
+  list(prefix: string, options?: ListOptions): AsyncIterable<ListedObject[]> {
+    return this.#inner.list(prefix, options);
+  }
+
+  /** Reads that are tried just once ask whether the object is there: they are never answered from disk. */
+  async read(of: ObjectIdentity, range: ByteRange, options: RequestOptions = {}): Promise<ReadResult> {
+    if (isKnown(of) && options.attemptsMax === 1) return await this.#inner.read(of, range, options);
+    const local = await this.#readLocal(of, range, options);
+    if (local) return local;
+    const result = await this.#inner.read(of, range, options);
+    const found = { key: of.key, etag: result.etag, size: result.objectSize };
+    if (isKnown(found)) this.#cache.keep(found, range.offset, result.bytes);
+    return result;
+  }
+
+  async #readLocal(
+    of: ObjectIdentity,
+    range: ByteRange,
+    { signal, onProgress }: RequestOptions,
+  ): Promise<ReadResult | undefined> {
+    if (!isKnown(of)) return undefined;
+    signal?.throwIfAborted();
+    const bytes = await this.#cache.read(of, range);
+    signal?.throwIfAborted();
+    if (bytes === undefined) return undefined;
+    this.counts.diskReads++;
+    this.counts.diskBytes += bytes.length;
+    onProgress?.(bytes);
+    return { bytes, etag: of.etag, objectSize: of.size };
+  }
+
+  async put(key: string, bytes: Uint8Array, options?: PutOptions): Promise<ListedObject> {
+    const stored = await this.#inner.put(key, bytes, options);
+    if (isKnown(stored)) this.#cache.keep(stored, 0, bytes);
+    return stored;
+  }
+
+  putChunks(
+    key: string,
+    chunks: () => AsyncIterable<Uint8Array>,
+    options?: PutOptions,
+  ): Promise<ListedObject> {
+    return this.#inner.putChunks(key, chunks, options);
+  }
+
+  remove(keys: readonly string[], options?: RequestOptions): Promise<void> {
+    return this.#inner.remove(keys, options);
+  }
+
+  async close(): Promise<void> {
+    await this.#inner.close();
+    await this.#cache.close();
+  }
+}
+
+/** Whether an identity names content; without an ETag it is whatever has the key. */
+function isKnown({ key, etag, size }: ObjectIdentity): boolean {
+  return etag !== "" && size > 0 && key.endsWith(EXTENSION);
+}
+
+/**
+ * What reads from a store's disk cache where it can and keeps nothing there: for those who read all of it,
+ * once.
+ */
+export function unkept(store: ObjectStore): Pick<ObjectStore, "read"> {
+  return store instanceof CachingStore ? store.unkept : store;
+}
