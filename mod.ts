@@ -27,6 +27,7 @@ export {
   type Replica,
   type ReplicaDatabase,
   type ReplicaStatement,
+  type RestoreOptions,
   type SharedReplica,
   type WaitOptions,
 } from "./src/replica.ts";
@@ -81,3 +82,5 @@ export {
   WriteLogError,
 } from "./src/errors.ts";
 export type { HydrationState } from "./src/hydration_state.ts";
+export type { RestoreProgress } from "./src/restore/progress.ts";
+export type { RestoredState } from "./src/restore_call.ts";

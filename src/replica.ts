@@ -4,6 +4,7 @@
  * @module
  */
 import { tmpdir } from "node:os";
+import { resolve } from "node:path";
 import process from "node:process";
 import { cString, type Native, readText } from "../ffi/native.ts";
 import { LS } from "../ffi/symbols.ts";
@@ -35,6 +36,8 @@ import type { Point } from "./time/points.ts";
 import { type ConnectionStats, COUNTER, readConnection, readCounters } from "./pages/counters.ts";
 import { type ReplicaStats, StatsMark, statsSince } from "./replica_stats.ts";
 import { findShim } from "./shim_path.ts";
+import type { RestoreProgress } from "./restore/progress.ts";
+import { callRestore, type RestoredState } from "./restore_call.ts";
 import { decodeViewInfo, VIEW_INFO_SIZE, type ViewInfo } from "./view/view_map.ts";
 
 /** The most that a database opened by `connect()` without a class is known to have; `bun:sqlite` and `node:sqlite` do. */
@@ -106,6 +109,18 @@ export interface CompareOptions {
   tables?: readonly string[];
   /** Ends it. */
   signal?: AbortSignal;
+}
+
+/** What is restored, and how. */
+export interface RestoreOptions {
+  /** The moment; the newest state that is stored unless given. */
+  asOf?: AsOf;
+  /** Replaces a file that is there, once the new one is whole, and removes SQLite's own files beside it. Default false. */
+  force?: boolean;
+  /** Ends it; what has come is kept for the next call. */
+  signal?: AbortSignal;
+  /** Hears how far it is, some ten times a second at most, and at the end. */
+  onProgress?: (progress: RestoreProgress) => void;
 }
 
 /** How a replica is closed. */
@@ -433,6 +448,32 @@ export class Replica implements AsyncDisposable {
     } finally {
       core.call({ kind: "diff-end", of }).catch(() => {}); // the core is gone, and the comparison with it
     }
+  }
+
+  /**
+   * Makes a plain SQLite file of a state, byte for byte as `litestream restore` does; gives which it is.
+   *
+   * It is written to `<path>.partial`, with helpers beside it, and takes its place when it is whole and on the disk. Every
+   * page is checked, and every file of the replica of which at least half is needed by its checksum. Where a call ended
+   * early, even by a kill, the next one for the same state goes on with what is there.
+   *
+   * @throws {LocalFileError} there is a file already, the disk refuses, or another process restores to the same path
+   *   (`isTaken`)
+   * @throws {RestorePlanError} the replica does not reach back to the moment, or nothing is stored yet
+   * @throws {LtxFormatError} a file of the replica is damaged; nothing is left
+   * @throws {StateGoneError} the state's files were deleted meanwhile, and no others make it up
+   * @throws {StorageError} the replica cannot be read
+   * @throws {TypeError} the path or the moment cannot be understood
+   * @throws the signal's reason
+   */
+  async restore(path: string, options: RestoreOptions = {}): Promise<RestoredState> {
+    const { asOf = "latest", force = false, signal, onProgress } = options;
+    if (typeof path !== "string" || path === "" || path.includes("\0")) {
+      throw new TypeError(`Cannot restore to "${String(path).slice(0, 100)}": expected a file's path`);
+    }
+    const { replicaId } = this.#shared;
+    const call = { kind: "restore", replicaId, asOf: momentText(asOf), path: resolve(path), force } as const;
+    return await callRestore(this.#ours("restore"), call, { signal, onProgress });
   }
 
   #ours(act: string): CoreClient {

@@ -14,6 +14,7 @@ import { followEvent } from "./event_data.ts";
 import { type LogSink, tellSafely, toStderr } from "../log.ts";
 import type { FollowEvent } from "../follow/follow_event.ts";
 import { type Answer, type CallOf, type Notice, NOTICE_ID } from "./protocol.ts";
+import type { RestoreProgress } from "../restore/progress.ts";
 
 /** How long a core without replicas is kept, for the next opening. */
 const LINGER_MS = 2_000;
@@ -21,7 +22,7 @@ const LINGER_MS = 2_000;
 /** How long a worker may take to be ready. */
 const START_MS = 30_000;
 
-/** Whom the core's notices about one replica are for. */
+/** Whom the core's notices about one replica, or one restore, are for. */
 export interface NoticeListener {
   /** Takes log entries. */
   readonly log: LogSink;
@@ -29,6 +30,8 @@ export interface NoticeListener {
   onExpired?(): void;
   /** Hears what the replica's follower tells. */
   onEvent?(event: FollowEvent): void;
+  /** Hears how far a restore is. */
+  onProgress?(progress: RestoreProgress): void;
 }
 
 interface Waiting {
@@ -123,6 +126,7 @@ export class CoreClient {
   #hear(notice: Notice): void {
     const listener = this.#listeners.get(notice.of);
     if (notice.kind === "expired") listener?.onExpired?.();
+    if (notice.kind === "progress") listener?.onProgress?.(notice.progress);
     if (notice.kind === "event") listener?.onEvent?.(followEvent(notice.event));
     if (notice.kind === "log" && (listener || notice.of === 0)) {
       tellSafely(listener?.log ?? toStderr, notice.entry);
@@ -148,7 +152,7 @@ export class CoreClient {
     return this.#nextId++;
   }
 
-  /** Hears what the core notices about the replica that call `id` opens, until {@link unlisten}. */
+  /** Hears what the core notices about the replica that call `id` opens, or about what it restores, until {@link unlisten}. */
   listen(id: number, listener: NoticeListener): void {
     this.#listeners.set(id, listener);
   }

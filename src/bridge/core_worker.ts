@@ -14,6 +14,7 @@ import { Core, type ReplicaHooks } from "./core.ts";
 import { encodeError } from "./error_text.ts";
 import { plainEvent } from "./event_data.ts";
 import { type Answer, type Call, type CoreStart, type Notice, NOTICE_ID } from "./protocol.ts";
+import type { RestoreProgress } from "../restore/progress.ts";
 
 const port = parentPort!;
 const { shimPath } = workerData as CoreStart;
@@ -118,6 +119,14 @@ async function perform(core: Core, call: Call): Promise<unknown> {
           ...(toMs !== undefined && { to: toMs }),
         };
         return core.replica(call.replicaId).points({ exact: exact ?? false, range, signal });
+      });
+    case "restore":
+      return await cancellable(call.id, (signal) => {
+        const { asOf, path, force } = call;
+        const onProgress = (progress: RestoreProgress) => {
+          post({ id: NOTICE_ID, of: call.id, kind: "progress", progress });
+        };
+        return core.replica(call.replicaId).restore(asOf, { path, force, signal, onProgress });
       });
     case "diff": {
       const abort = new AbortController();

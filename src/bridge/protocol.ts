@@ -6,6 +6,7 @@
 import type { ErrorEvent, FollowEvent, HydrationEvent } from "../follow/follow_event.ts";
 import type { LogEntry } from "../log.ts";
 import type { Environment, ReplicaConfig } from "../options.ts";
+import type { RestoreProgress } from "../restore/progress.ts";
 
 /** What a core worker is started with. */
 export interface CoreStart {
@@ -46,6 +47,15 @@ export type Call =
       readonly to: string;
       readonly tables: readonly string[] | undefined;
     }
+    /** Tells its progress, too. */
+    | {
+      readonly kind: "restore";
+      readonly replicaId: number;
+      readonly asOf: string;
+      /** Absolute. */
+      readonly path: string;
+      readonly force: boolean;
+    }
     /** The next changes of the "diff" call `of`; `null` when there are no more. */
     | { readonly kind: "diff-next" | "diff-end"; readonly of: number }
     | { readonly kind: "register" | "unregister" }
@@ -68,7 +78,7 @@ export interface Answer {
 export type Notice =
   & {
     readonly id: typeof NOTICE_ID;
-    /** The call that opened, or is still opening, the replica it is about; 0 where it is about none of them. */
+    /** The call it is about: one that opened, or is still opening, a replica, or one that restores; 0 where it is about none. */
     readonly of: number;
   }
   & (
@@ -76,6 +86,7 @@ export type Notice =
     /** The keys that were pushed have expired, or the server refuses them. */
     | { readonly kind: "expired" }
     | { readonly kind: "event"; readonly event: PlainFollowEvent }
+    | { readonly kind: "progress"; readonly progress: RestoreProgress }
   );
 
 /** A {@link FollowEvent} as data: an error is text. */

@@ -7,13 +7,14 @@
 import type { Native } from "../../ffi/native.ts";
 import { LtxFormatError } from "../errors.ts";
 import type { Pace } from "../pace.ts";
+import { frameOffset, type FrameRange } from "../pages/frames.ts";
 import type { ByteRange, ObjectIdentity } from "../storage/object_store.ts";
 import { type PlanFile, WHOLE_FILE_SIZE_MAX } from "../view/plan_file.ts";
 import { inOrder } from "./in_order.ts";
 import type { Lacking, LocalFile } from "./local_file.ts";
 import { frameCount, join, type Piece, PIECE_BYTES, piecesOf } from "./pieces.ts";
 
-/** Requests under way at once; readers need places, too. */
+/** Requests under way at once unless said otherwise; readers need places, too. */
 const REQUESTS_AT_ONCE = 10;
 
 /** Bytes of a piece that are put before the loop may turn: about 1 ms. */
@@ -31,6 +32,26 @@ const WHOLE_SHARE = 1 / 2;
 /** The last field of a file, and not of what it covers. */
 const CHECKSUM_SIZE = 8;
 
+/** What a checksum over nothing is. */
+const CRC_BEGIN = 0xffff_ffff_ffff_ffffn;
+
+/** A file that is read as a whole, as far as that has come. */
+export interface CheckedPart {
+  readonly file: ObjectIdentity;
+  /** Its frames, and those of them that were put. */
+  readonly count: number;
+  readonly frames: number;
+  /** Over its bytes up to there. */
+  readonly crc: bigint;
+}
+
+/** What is going to be asked for. */
+export interface Amount {
+  readonly bytes: number;
+  /** Pages that are lacking. */
+  readonly pages: number;
+}
+
 /** What a transfer works with. */
 export interface TransferOptions {
   readonly native: Native;
@@ -41,12 +62,22 @@ export interface TransferOptions {
   readonly pace: Pace;
   /** Called before the first page is put. */
   readonly before: () => Promise<void>;
-  /** Called with the number of pages that were asked for and have come. */
-  readonly after: (pages: number) => Promise<void>;
+  /** Called with the number of pages, and of bytes, that were asked for and have come. */
+  readonly after: (pages: number, bytes: number) => Promise<void>;
   /** Part of a file may be there from before: only the rest is brought. */
   readonly isBegun: (file: PlanFile) => boolean;
   /** Nobody wants the rest any more. */
   readonly isVain: () => boolean;
+  /** Requests under way at once. */
+  readonly atOnce?: number;
+  /** Bytes of a request at most, where that is more than one frame. */
+  readonly pieceBytes?: number;
+  /** A file that was left in the middle: it is gone on with there, if all before is there. */
+  readonly checked?: CheckedPart | undefined;
+  /** Called before the first page of a file that is read as a whole is put, and with what has come of it. */
+  readonly onChecked?: (part: CheckedPart) => Promise<void>;
+  /** Called once with what is going to be asked for. */
+  readonly onPlan?: (wanted: Amount) => void;
 }
 
 /** A piece, what is asked for with it, and what it is checked by. */
@@ -77,21 +108,34 @@ export class Transfer {
    * @throws {LocalFileError} the local file cannot be written
    */
   async run(files: readonly PlanFile[]): Promise<number> {
-    const { read, after, isVain } = this.#options;
-    let pages = 0;
+    const { read, after, isVain, onPlan, atOnce = REQUESTS_AT_ONCE } = this.#options;
+    let [pages, bytes] = [0, 0];
+    onPlan?.(await this.#amount(files));
+    this.#blocked = 0;
     const asked = inOrder(
       this.#wanted(files),
       ({ piece, range }) => read(piece.file.file, range),
-      REQUESTS_AT_ONCE,
+      atOnce,
     );
     for await (const { item, result } of asked) {
       if (isVain()) break;
       await this.#begin();
       await this.#put(item, result);
       pages += item.lacking;
-      await after(pages);
+      bytes += item.range.size;
+      await after(pages, bytes);
     }
     return this.#blocked;
+  }
+
+  async #amount(files: readonly PlanFile[]): Promise<Amount> {
+    const all = { bytes: 0, pages: 0 };
+    for await (const { range, lacking } of this.#wanted(files)) {
+      all.bytes += range.size;
+      all.pages += lacking;
+      await this.#options.pace.turn();
+    }
+    return all;
   }
 
   async #begin(): Promise<void> {
@@ -101,14 +145,25 @@ export class Transfer {
   }
 
   /** What came with a file's index, or was read, need not come again. */
-  async #takePooled(file: PlanFile): Promise<void> {
+  async #takeHeld(file: PlanFile): Promise<void> {
     const { native, file: local, viewId, pace } = this.#options;
     if (file.file.size > WHOLE_FILE_SIZE_MAX) return;
     const range = { first: 0, count: frameCount(native, file) };
     if (range.count === 0 || this.#lacking(file, range) === 0) return;
     await this.#begin();
+    const bytes = this.#fetched(file, range);
+    if (bytes) return await this.#putParts(file, range, bytes, new BigUint64Array(1));
     local.take(file, range, viewId);
     await pace.turn();
+  }
+
+  /** Frames of a file that came with its index; undefined where not all of them are held. */
+  #fetched(file: PlanFile, { first, count }: FrameRange): Uint8Array | undefined {
+    const { native } = this.#options;
+    const { offset, bytes } = file.fetched;
+    const [start, end] = [frameOffset(native, file, first), frameOffset(native, file, first + count)];
+    if (offset > start || offset + bytes.length < end) return undefined;
+    return bytes.subarray(start - offset, end - offset);
   }
 
   async #lackingOf(file: PlanFile, count: number): Promise<Lacking> {
@@ -131,28 +186,30 @@ export class Transfer {
   async *#wanted(files: readonly PlanFile[]): AsyncGenerator<Wanted> {
     for (const file of files) {
       if (file.closed) continue;
-      await this.#takePooled(file); // right before it is looked what is lacking: what was published is in the way
+      await this.#takeHeld(file); // right before it is looked what is lacking: what was published is in the way
       yield* this.#wantedOf(file);
     }
   }
 
   async *#wantedOf(file: PlanFile): AsyncGenerator<Wanted> {
-    const { native, isBegun } = this.#options;
+    const { native, isBegun, pieceBytes = PIECE_BYTES } = this.#options;
     const count = frameCount(native, file);
     const all = await this.#lackingOf(file, count);
     this.#blocked += all.blocked;
-    if (all.count === all.blocked) return;
+    const left = await this.#leftOf(file);
+    if (left === undefined && all.count === all.blocked) return;
     const isMost = all.count >= count * WHOLE_SHARE && !isBegun(file);
-    const isWhole = file.file.size > WHOLE_FILE_SIZE_MAX && isMost;
-    const check = isWhole ? new FileCheck(native, file, count) : undefined;
-    if (check === undefined) return yield* this.#lackingPieces(file);
-    for (const piece of piecesOf(native, file)) {
+    const isWhole = left !== undefined || (file.file.size > WHOLE_FILE_SIZE_MAX && isMost);
+    if (!isWhole) return yield* this.#lackingPieces(file, pieceBytes);
+    const check = new FileCheck(native, file, count, left?.crc);
+    const first = left?.frames ?? 0;
+    for (const piece of piecesOf(native, file, pieceBytes, { first, count: count - first })) {
       yield { piece, range: check.rangeOf(piece), lacking: this.#lacking(file, piece), check };
     }
   }
 
   /** Parts of a file of which something is lacking; neighbours together, up to a piece. */
-  *#lackingPieces(file: PlanFile): Generator<Wanted> {
+  *#lackingPieces(file: PlanFile, bytesMax: number): Generator<Wanted> {
     let joined: Piece | undefined;
     let count = 0;
     const taken = function* (): Generator<Wanted> {
@@ -161,40 +218,69 @@ export class Transfer {
     };
     for (const part of piecesOf(this.#options.native, file, PART_BYTES)) {
       const lacking = this.#lacking(file, part);
-      if (lacking === 0 || (joined && joined.size + part.size > PIECE_BYTES)) yield* taken();
+      if (lacking === 0 || (joined && joined.size + part.size > bytesMax)) yield* taken();
       if (lacking > 0) joined = joined ? join(joined, part) : part;
       count += lacking;
     }
     yield* taken();
   }
 
-  async #put({ piece, range, check }: Wanted, bytes: Uint8Array): Promise<void> {
-    const { native, file: local, viewId, pace, isVain } = this.#options;
-    const { file } = piece;
-    const crc = check?.crc ?? new BigUint64Array(1);
-    check?.add(bytes.subarray(0, piece.offset - range.offset));
-    for (const part of piecesOf(native, file, PUT_BYTES, piece)) {
-      if (file.closed || isVain()) return;
-      const at = part.offset - range.offset;
-      local.put(file, part, viewId, bytes.subarray(at, at + part.size), crc);
-      await pace.turn();
+  /** Where a file is to be gone on with that was left in the middle; at its beginning where not all before is there. */
+  async #leftOf(file: PlanFile): Promise<CheckedPart | undefined> {
+    const { checked } = this.#options;
+    if (checked === undefined || checked.frames === checked.count) return undefined;
+    const { key, etag, size } = file.file;
+    if (checked.file.key !== key || checked.file.etag !== etag || checked.file.size !== size) {
+      return undefined;
     }
+    const { count } = await this.#lackingOf(file, checked.frames);
+    return count === 0 ? checked : { ...checked, frames: 0, crc: CRC_BEGIN };
+  }
+
+  async #put({ piece, range, check }: Wanted, bytes: Uint8Array): Promise<void> {
+    const { isVain, onChecked } = this.#options;
+    const { file } = piece;
+    if (check && piece.first === 0) await onChecked?.(check.partUpTo(0));
+    check?.add(bytes.subarray(0, piece.offset - range.offset));
+    const stored = bytes.subarray(piece.offset - range.offset);
+    await this.#putParts(file, piece, stored, check?.crc ?? new BigUint64Array(1));
+    if (file.closed || isVain()) return;
     check?.add(bytes.subarray(piece.offset + piece.size - range.offset));
     if (check?.isLast(piece)) check.end();
+    if (check) await onChecked?.(check.partUpTo(piece.first + piece.count));
+  }
+
+  /** Puts frames whose stored bytes are the first ones of `stored`. */
+  async #putParts(file: PlanFile, range: FrameRange, stored: Uint8Array, crc: BigUint64Array): Promise<void> {
+    const { native, file: local, viewId, pace, isVain } = this.#options;
+    let at = 0;
+    for (const part of piecesOf(native, file, PUT_BYTES, range)) {
+      if (file.closed || isVain()) return;
+      local.put(file, part, viewId, stored.subarray(at, at + part.size), crc);
+      at += part.size;
+      await pace.turn();
+    }
   }
 }
 
 /** A file's checksum, computed over its pieces as they come. */
 class FileCheck {
-  readonly crc: BigUint64Array = new BigUint64Array([~0n]);
+  readonly crc: BigUint64Array;
   readonly #native: Native;
   readonly #file: PlanFile;
   readonly #count: number;
 
-  constructor(native: Native, file: PlanFile, count: number) {
+  constructor(native: Native, file: PlanFile, count: number, crc: bigint = CRC_BEGIN) {
+    this.crc = BigUint64Array.of(crc);
     this.#native = native;
     this.#file = file;
     this.#count = count;
+  }
+
+  /** How far it has come, the frames before `frames` put. */
+  partUpTo(frames: number): CheckedPart {
+    const { key, etag, size } = this.#file.file;
+    return { file: { key, etag, size }, count: this.#count, frames, crc: this.crc[0]! };
   }
 
   isLast({ first, count }: Piece): boolean {
@@ -215,7 +301,7 @@ class FileCheck {
   }
 
   end(): void {
-    const found = ~this.crc[0]! & 0xffff_ffff_ffff_ffffn | 1n << 63n;
+    const found = ~this.crc[0]! & CRC_BEGIN | 1n << 63n;
     const { file, checksum } = this.#file;
     if (found === checksum) return;
     throw new LtxFormatError(

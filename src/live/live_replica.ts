@@ -43,6 +43,7 @@ import { explainEmpty, type Listing, listLevel, listReplica } from "../view/list
 import { checkShim, type PlanFile } from "../view/plan_file.ts";
 import { makeRestorePlan, type ReplicaFile } from "../view/restore_plan.ts";
 import { type ViewInfo, viewInfo } from "../view/view_map.ts";
+import { Restore, type RestoreRequest } from "../restore/restore.ts";
 import { type Point, points, type PointsOptions } from "../time/points.ts";
 import { FileSet, identity } from "./file_set.ts";
 import { PastStates } from "./past_states.ts";
@@ -149,6 +150,9 @@ export interface LiveReplicaSource {
   readonly textOf: (error: Error) => string;
 }
 
+/** What was made a plain file of. */
+export type RestoredView = Pick<ViewInfo, "txid" | "commit" | "pageSize">;
+
 /** One open replica in the core. */
 export class LiveReplica implements Followed {
   /** The shim's handle. */
@@ -175,6 +179,7 @@ export class LiveReplica implements Followed {
   #refused: Error | undefined;
   #follower: Follower | undefined;
   #publishing: Promise<unknown> = Promise.resolve();
+  readonly #restores = new Set<Promise<unknown>>();
   #closed = false;
 
   /** Opens a replica: lists it, plans, reads the plan's indexes, publishes the first state, follows it from there. */
@@ -928,6 +933,67 @@ export class LiveReplica implements Followed {
     });
   }
 
+  /**
+   * Makes a plain file of the state of a moment; gives what it is.
+   *
+   * @throws {RestorePlanError} the replica does not reach back to the moment, or nothing is stored yet
+   * @throws {LocalFileError} the file cannot be written
+   */
+  async restore(moment: string, request: RestoreRequest): Promise<RestoredView> {
+    const restoring = this.#restore(moment, request);
+    this.#restores.add(restoring);
+    try {
+      return await restoring;
+    } finally {
+      this.#restores.delete(restoring);
+      this.#meter.carry(this.id);
+    }
+  }
+
+  async #restore(moment: string, request: RestoreRequest): Promise<RestoredView> {
+    const { native, store } = this.#source;
+    const isNewest = moment === "latest"; // all of its files are known
+    const known = isNewest ? this.#follower!.known() : await this.#past.list(this.#request());
+    const files = [...new Map([...known].map((file) => [file.key, file])).values()];
+    const state = await this.moment(moment, (viewId) => {
+      return viewInfo(native, viewId || this.#states.newest!.viewId)!;
+    });
+    const { txid, commit, pageSize } = state;
+    if (txid === 0n) {
+      throw new RestorePlanError(`Cannot restore ${this.name}: nothing is stored yet`, "empty");
+    }
+    const signal = AbortSignal.any([request.signal, this.#pages.signal]);
+    await new Restore({
+      native,
+      replicaId: this.id,
+      name: this.name,
+      store,
+      state,
+      known: files,
+      list: () => {
+        this.#past.forget();
+        return this.#past.list(this.#request());
+      },
+      open: (plan, act) => this.#openApart(plan, act),
+    }, { ...request, signal }).run();
+    return { txid, commit, pageSize };
+  }
+
+  /** Opens a plan's files, and has `act` use them with a view that nobody else sees. */
+  async #openApart(
+    plan: readonly ReplicaFile[],
+    act: (viewId: number, files: PlanFile[]) => Promise<void>,
+  ): Promise<void> {
+    await this.#files.use(plan, this.#request(), async (files) => {
+      const state = await this.#states.make(files, this.#states.newStamp());
+      try {
+        await act(state.viewId, files);
+      } finally {
+        this.#states.release(state);
+      }
+    });
+  }
+
   // --------------------------------------------------------------------------------------------------- closing
 
   #closedError(): ReplicaClosedError {
@@ -952,6 +1018,7 @@ export class LiveReplica implements Followed {
     this.#follower?.stop(this.#closedError());
     this.#stale.stop();
     this.#pages.close(this.#closedError());
+    await Promise.allSettled(this.#restores); // they end with the pages' signal
     this.#past.close();
     this.#files.close();
     this.#states.close();

@@ -1,0 +1,48 @@
+/**
+ * A restore as the user's thread asks its core for it.
+ *
+ * @module
+ */
+import type { CoreClient } from "./bridge/core_client.ts";
+import type { CallOf } from "./bridge/protocol.ts";
+import { toStderr } from "./log.ts";
+import type { RestoreProgress } from "./restore/progress.ts";
+
+/** What was restored. */
+export interface RestoredState {
+  /** The last transaction that the file has. */
+  readonly txid: bigint;
+  /** Size of the database in pages. */
+  readonly commit: number;
+  /** Bytes of a page. */
+  readonly pageSize: number;
+}
+
+/** How a restore ends early, and who hears of it. */
+export interface RestoreWatch {
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((progress: RestoreProgress) => void) | undefined;
+}
+
+/** Has the core restore; when it was aborted, this settles once the core has let go of the file. */
+export async function callRestore(
+  core: CoreClient,
+  call: CallOf & { readonly kind: "restore" },
+  { signal, onProgress }: RestoreWatch,
+): Promise<RestoredState> {
+  signal?.throwIfAborted();
+  const id = core.newId();
+  const onAbort = () => {
+    core.call({ kind: "cancel", of: id, reason: String(signal!.reason) }).catch(() => {}); // it is gone, and with it the call
+  };
+  if (onProgress) core.listen(id, { log: toStderr, onProgress });
+  signal?.addEventListener("abort", onAbort, { once: true });
+  try {
+    return await core.call<RestoredState>(call, undefined, id);
+  } catch (error) {
+    throw signal?.aborted ? signal.reason : error;
+  } finally {
+    signal?.removeEventListener("abort", onAbort);
+    core.unlisten(id);
+  }
+}
