@@ -33,7 +33,7 @@ export interface HydrationRecord {
   /** Files of the replica that were known then: by them it is known again. */
   readonly files: readonly ReplicaFile[];
   /** The file that ends at {@link txid}, where that was known: what follows goes on from there. */
-  readonly last: Pick<PlanFile, "file" | "header" | "checksum"> | undefined;
+  readonly last?: Pick<PlanFile, "file" | "header" | "checksum"> | undefined;
 }
 
 /** Path of the record beside a local copy. */
