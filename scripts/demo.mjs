@@ -2,7 +2,7 @@
  * Shows what the package does: `npm run demo`.
  *
  * Makes a small replica in a temporary folder; then, in Deno and in Bun, queries it, follows a writer, lets that do
- * damage, looks back to before, and checks every result against the database itself; then writes to a replica, kills the
+ * damage, looks back to before, and checks every result against the database itself; brings it to a local file; then writes to a replica, kills the
  * writer, and reads what it wrote in the other runtime. Needs node, npm and a C compiler; scripts/setup.mjs gets the rest.
  *
  * @module
@@ -39,6 +39,8 @@ async function main(folder) {
   try {
     show(DENO, "run", "-A", "scripts/demo.ts", folder);
     show(BUN, "scripts/demo.ts", copy);
+    show(DENO, "run", "-A", "scripts/demo_local.ts", folder);
+    show(BUN, "scripts/demo_local.ts", copy);
     show(DENO, "run", "-A", "scripts/demo_write.ts", "show", folder);
     show(BUN, "scripts/demo_write.ts", "read", folder);
     show(BUN, "scripts/demo_write.ts", "show", copy);
