@@ -34,7 +34,7 @@ export class OverTimeError extends Error {
 }
 
 /**
- * Runs a script in a fresh process of a runtime; it prints one line of JSON last.
+ * Runs a script in a fresh process of a runtime; the last line of JSON that it prints has its figures.
  *
  * @throws {OverTimeError} it had not ended after `timeoutMs`, where that is not 0, and was killed
  */
@@ -68,8 +68,9 @@ export function measure(
     child.on("close", (code) => {
       clearTimeout(timer);
       if (late) return reject(new OverTimeError(`${runtime} ${script} was killed after ${timeoutMs} ms`));
-      const line = printed.trim().split("\n").at(-1) ?? "";
-      if (code === 0 && line.startsWith("{")) resolve(JSON.parse(line));
+      // The Go VFS may write its log behind it.
+      const line = printed.split("\n").findLast((line) => line.startsWith("{"));
+      if (code === 0 && line !== undefined) resolve(JSON.parse(line));
       else reject(new Error(`${runtime} ${script} ended with ${code}: ${printed}${complaints}`));
     });
   });
