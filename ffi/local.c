@@ -8,7 +8,7 @@
 **           endian; 0: there is none. What a crash has torn does not fit to its checksum, and counts as not there.
 ** THREADS   Readers read. All else is the core's, on its thread. The lock on the checksums keeps other processes out.
 ** MEMORY    Counted: the core's reference, and one of each span; four bytes a page for what no view has yet.
-** ERRORS    LS_ codes; LS_REFUSED: ls_fault() has the system's words.
+** ERRORS    LS_ codes; LS_REFUSED: ls_fault() has the system's words; LS_GONE: somebody else has cut the file.
 ** LEFT OUT  Which pages to put, and when: that is the core's.
 */
 #include <errno.h>
@@ -41,6 +41,7 @@ struct LsLocal {
   uint32_t nPage;            /* pages that aHeld covers */
   uint32_t *aHeld;           /* the frame whose content is in the file, which no view has there yet; 0: none */
   uint64_t nPut;             /* pages put so far */
+  uint64_t nEnd;             /* bytes of the file: it was cut by somebody else where it has fewer */
   uint64_t nHeld;            /* entries of aHeld that are not 0 */
   uint32_t *aPending;        /* their pages, page 1 aside, and others whose entries were set before */
   uint32_t nPending, nPendingAlloc;
@@ -89,6 +90,18 @@ static void holdSet(LsLocal *p, uint32_t iPgno, uint32_t iFrame);
 static int refused(const char *zWhat){
   lsFaultSet("%s: %s", zWhat, strerror(errno));
   return LS_REFUSED;
+}
+
+/* Whether somebody else has cut the file: what is written behind its end would make zeros of the pages between. */
+static int isCut(const LsLocal *p){
+  struct stat st;
+  return fstat(p->fd, &st)!=0 || (uint64_t)st.st_size<p->nEnd;
+}
+
+/* The file has pages up to there at least. */
+static void reached(LsLocal *p, uint32_t iPgno){
+  uint64_t nEnd = (uint64_t)iPgno*p->szPage;
+  if( nEnd>p->nEnd ) p->nEnd = nEnd;
 }
 
 static int readAll(int fd, uint8_t *a, size_t n, uint64_t iAt){
@@ -148,6 +161,7 @@ static uint64_t crcOver(const LsLocal *p, uint64_t c, uint64_t crcPage){
 static int filesOpen(LsLocal *p, const char *zPath){
   size_t n = strlen(zPath)+8;
   char *zSum = malloc(n);
+  struct stat st;
   int rc = 0;
   if( zSum==NULL ) return LS_NOMEM;
   snprintf(zSum, n, "%s-sums", zPath);
@@ -165,6 +179,7 @@ static int filesOpen(LsLocal *p, const char *zPath){
     }
     if( rc==0 ) p->fd = open(zPath, O_RDWR|O_CREAT|O_CLOEXEC|eNew, 0600);
     if( rc==0 && p->fd<0 ) rc = refused(zPath);
+    if( rc==0 && fstat(p->fd, &st)==0 ) p->nEnd = (uint64_t)st.st_size;
     if( rc==0 && (p->eFlag & LS_LOCAL_PRIVATE) ){
       unlink(zSum);
       unlink(zPath);
@@ -298,10 +313,14 @@ static int flush(LsLocal *p){
   int rc;
   if( p->nBatch==0 ) return 0;
   for(i=0; i<p->nBatch; i++) holdSet(p, p->iBatch+i, 0);   /* half written it is nobody's */
-  rc = writeAll(p->fd, p->aBatch, (size_t)p->nBatch*p->szPage, (uint64_t)(p->iBatch-1)*p->szPage);
+  rc = isCut(p) ? LS_GONE : 0;
+  if( rc==0 ) rc = writeAll(p->fd, p->aBatch, (size_t)p->nBatch*p->szPage, (uint64_t)(p->iBatch-1)*p->szPage);
   if( rc==0 ) rc = writeAll(p->fdSum, p->aSum, (size_t)p->nBatch*SUM_SIZE, (uint64_t)(p->iBatch-1)*SUM_SIZE);
   for(i=0; rc==0 && i<p->nBatch; i++) rc = hold(p, p->iBatch+i, p->aFrame[i]);
-  if( rc==0 ) p->nPut += p->nBatch;
+  if( rc==0 ){
+    p->nPut += p->nBatch;
+    reached(p, p->iBatch+p->nBatch-1);
+  }
   p->nBatch = 0;
   return rc;
 }
@@ -484,9 +503,13 @@ int ls_local_first(int iLocal){
   if( p==NULL ) return LS_MISUSE;
   if( p->aFirst && p->bFirst ){
     putSum(aSum, lsCrc(~0ull, p->aFirst, p->szPage));
-    rc = writeAll(p->fd, p->aFirst, p->szPage, 0);
+    rc = isCut(p) ? LS_GONE : 0;
+    if( rc==0 ) rc = writeAll(p->fd, p->aFirst, p->szPage, 0);
     if( rc==0 ) rc = writeAll(p->fdSum, aSum, SUM_SIZE, 0);
-    if( rc==0 ) p->nPut++;
+    if( rc==0 ){
+      p->nPut++;
+      reached(p, 1);
+    }
   }
   if( rc==0 ){
     free(p->aFirst);
@@ -513,7 +536,9 @@ int ls_local_truncate(int iLocal, uint32_t iCommit){
   free(ap);
   if( rc ) return rc;
   for(iPgno=iCommit+1; iPgno>0 && iPgno<=p->nPage; iPgno++) holdSet(p, iPgno, 0);
+  if( isCut(p) ) return LS_GONE;
   if( ftruncate(p->fd, (off_t)iCommit*(off_t)p->szPage)!=0 ) return refused("local file cannot be given its size");
+  p->nEnd = (uint64_t)iCommit*p->szPage;
   if( ftruncate(p->fdSum, (off_t)iCommit*SUM_SIZE)!=0 ) return refused("checksums of a local file cannot be given their size");
   return 0;
 }

@@ -411,10 +411,12 @@ function hydrateConfig(
   environment: Environment,
 ): ReplicaConfig["hydrate"] {
   const { LITESTREAM_HYDRATION_ENABLED: enabled, LITESTREAM_HYDRATION_PATH: path } = environment;
-  const isOff = given === false || (given === undefined && enabled !== undefined && !isOn(enabled));
-  if (isOff || (given === undefined && !enabled && !path)) return undefined;
-  const chosen = typeof given === "string" ? given : path;
-  return { path: filePath("a local copy", chosen || undefined) };
+  if (given !== undefined && typeof given !== "boolean" && (typeof given !== "string" || given === "")) {
+    throw new TypeError(`Cannot use option hydrate: "${given}", expected true, false or the path of a file`);
+  }
+  if (given === false || (given === undefined && enabled && !isOn(enabled))) return undefined;
+  if (given === undefined && !enabled && !path) return undefined;
+  return { path: filePath("a local copy", typeof given === "string" ? given : path || undefined) };
 }
 
 function writeConfig(

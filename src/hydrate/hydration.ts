@@ -20,7 +20,7 @@ import { viewInfo } from "../view/view_map.ts";
 import { catchUpPlan } from "./catch_up_plan.ts";
 import { type HydrationRecord, readRecord, removeRecord, writeRecord } from "./hydration_record.ts";
 import type { LeftCopy } from "./left_copy.ts";
-import { LocalFile, sumsPath } from "./local_file.ts";
+import { CutFileError, LocalFile, sumsPath } from "./local_file.ts";
 import { Transfer } from "./transfer.ts";
 
 /** How often a copy that another process has is asked for, in ms. */
@@ -213,6 +213,10 @@ export class Hydration {
         waitMs = blocked ? Math.min(Math.max(waitMs, BLOCKED_MS.least) * 2, BLOCKED_MS.most) : 0;
       } catch (error) {
         if (this.#isClosed) return;
+        if (error instanceof CutFileError) {
+          await this.lost();
+          continue;
+        }
         if (error instanceof LocalFileError && error.isTaken) waitMs = TAKEN_RETRY_MS;
         else if (error instanceof LocalFileError || error instanceof LtxFormatError) throw error;
         else waitMs = Math.min(Math.max(waitMs, RETRY_MS.least) * 2, RETRY_MS.most);

@@ -43,6 +43,9 @@ export interface Lacking {
   readonly blocked: number;
 }
 
+/** A local file has lost pages that were there. */
+export class CutFileError extends LocalFileError {}
+
 /** A file that is open for one replica. */
 export class LocalFile {
   readonly path: string;
@@ -69,6 +72,9 @@ export class LocalFile {
       throw new LocalFileError(`Cannot open local file "${this.path}": another process or replica has it`, {
         isTaken: true,
       });
+    }
+    if (result === LS.GONE) {
+      throw new CutFileError(`Cannot ${act} local file "${this.path}": somebody else has cut it short`);
     }
     if (result === LS.REFUSED) {
       throw new LocalFileError(`Cannot ${act} local file "${this.path}": ${shimFault(this.#native)}`);
