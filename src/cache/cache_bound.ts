@@ -77,6 +77,7 @@ export class CacheBound {
   readonly #first: ReturnType<typeof setTimeout>;
   #looking: Promise<void> | undefined;
   #alone: Promise<void> | undefined;
+  #asking: Promise<void> | undefined;
   /** Added since the others were told. */
   #untold = 0;
   /** So much was added by all that the cache has to be looked through before there is more. */
@@ -97,6 +98,12 @@ export class CacheBound {
     return this.#isDue;
   }
 
+  /** Asks whether more may be written: a process that has just begun does not know, and others write too. */
+  async hasRoom(): Promise<boolean> {
+    await this.#ask();
+    return !this.#isDue;
+  }
+
   /** A file came. */
   async wrote(size: number): Promise<void> {
     this.#untold += diskBytes(size);
@@ -113,7 +120,12 @@ export class CacheBound {
   }
 
   /** Asks how full the cache seems, and looks where it is time and nobody else does. */
-  async #ask(): Promise<void> {
+  #ask(): Promise<void> {
+    this.#asking ??= this.#askOnce().finally(() => this.#asking = undefined);
+    return this.#asking;
+  }
+
+  async #askOnce(): Promise<void> {
     this.#askedMs = performance.now();
     this.#isDue = await this.#told() * BLOCK >= this.#options.bytesMax * FULL;
     if (this.#isDue) void this.#lookAlone();
@@ -162,8 +174,8 @@ export class CacheBound {
     const total = await this.#removeOldest(await this.#list());
     if (this.#isOver) return; // another process will find that it is time
     await writeFile(folder.looked, "", { mode: 0o600 });
-    const since = Math.max(0, await this.#told() - before); // some of it may count twice, none goes uncounted
     await appendFile(folder.total, "", { mode: 0o600 });
+    const since = Math.max(0, await this.#told() - before); // some of it may count twice
     await truncate(folder.total, total / BLOCK + since);
     this.#isDue = false;
   }

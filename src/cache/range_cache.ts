@@ -288,7 +288,7 @@ export class RangeCache {
       const part = bytes.subarray(at, at + FILE_BYTES_MAX);
       const range = { offset: offset + at, size: part.length };
       if (object.ranges.cover(range)) continue;
-      if (this.#bound.isFull) return;
+      if (!await this.#bound.hasRoom()) return;
       const file = encodeRangeFile({ object: object.name, ...range }, part, checksum);
       await write(folder.rangePath(object.name, range), file);
       object.ranges.add(range);

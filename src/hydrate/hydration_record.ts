@@ -4,6 +4,7 @@
  * @module
  */
 import { Buffer } from "node:buffer";
+import { createHash } from "node:crypto";
 import { open, readFile, rename, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
 import { sumsPath } from "./local_file.ts";
@@ -44,7 +45,7 @@ export function recordPath(path: string): string {
 /** Reads the record beside a local copy; undefined where there is none, or a damaged one. */
 export async function readRecord(path: string): Promise<HydrationRecord | undefined> {
   try {
-    const stored = JSON.parse(await readFile(recordPath(path), "utf8"));
+    const stored = JSON.parse(unsealed(await readFile(recordPath(path), "utf8")));
     const { version, txid, lastTxid, files, last, ...rest } = stored;
     if (version !== VERSION) return undefined;
     return {
@@ -82,13 +83,31 @@ export async function writeRecord(path: string, record: HydrationRecord): Promis
   const unfinished = `${recordPath(path)}.tmp`;
   const handle = await open(unfinished, "w", 0o600);
   try {
-    await handle.writeFile(text);
+    await handle.writeFile(sealRecord(text));
     await handle.sync();
   } finally {
     await handle.close();
   }
   await rename(unfinished, recordPath(path));
   await syncPath(dirname(path));
+}
+
+/** The last member of a record: a checksum of the record without it. */
+const SEAL = /,"seal":"([0-9a-f]{64})"\}$/;
+
+/** A record's text with its checksum: one flipped bit in a TXID would make old pages count as new. */
+export function sealRecord(text: string): string {
+  return `${text.slice(0, -1)},"seal":"${hashOf(text)}"}`;
+}
+
+function unsealed(stored: string): string {
+  const text = stored.replace(SEAL, "}");
+  if (SEAL.exec(stored)?.[1] !== hashOf(text)) throw new Error("Cannot read record: it is damaged");
+  return text;
+}
+
+function hashOf(text: string): string {
+  return createHash("sha256").update(text).digest("hex");
 }
 
 function hexOf(bytes: Uint8Array): string {

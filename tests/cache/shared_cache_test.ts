@@ -31,10 +31,20 @@ const SLACK = 1.15;
  */
 const GROWTH_MAX = 64 * MiB;
 
+/** Most memory that a process may take at any time: the runtime, a pool of 1 MiB, indexes, garbage. */
+const RSS_MAX = 320 * MiB;
+
+/**
+ * The limit that the system keeps for all that a process may write to, used or not. Bun reserves about 1.5 GiB for its
+ * code, and does without FFI where it cannot; Deno reserves 1 GiB.
+ */
+const DATA_MAX = ("Bun" in globalThis ? 2304 : 1536) * MiB;
+
 function runChild(settings: SharedCacheSettings): Promise<SharedCacheReport> {
   const script = fileURLToPath(new URL("./shared_cache_child.ts", import.meta.url));
   const before = "Deno" in globalThis ? ["run", "-A", "--no-check", script] : [script];
-  const child = spawn(process.execPath, [...before, JSON.stringify(settings)], {
+  const command = [process.execPath, ...before, JSON.stringify(settings)];
+  const child = spawn("sh", ["-c", `ulimit -d ${DATA_MAX / 1024}; exec "$@"`, "sh", ...command], {
     stdio: ["ignore", "pipe", "inherit"],
   });
   let printed = "";
@@ -118,6 +128,7 @@ function check(reports: readonly SharedCacheReport[], most: number): void {
   for (const { wrong, queries, diskReads, rss: [before, after] } of reports) {
     assert.deepEqual(wrong, []);
     assert.ok(queries > 0 && diskReads > 0);
+    assert.ok(Math.max(before, after) < RSS_MAX, `${before} bytes of memory, then ${after}`);
     if (LONG) assert.ok(after < before + GROWTH_MAX, `${before} bytes of memory, then ${after}`);
   }
   assert.ok(most > BOUND / 2, `${most} of ${BOUND}: the bound was never met`);
