@@ -619,8 +619,17 @@ export class LiveReplica implements Followed {
 
   /** What the newest state's page 1 has as it is stored. */
   async #head(): Promise<DatabaseHead> {
-    const { viewId, files } = this.#states.newest!;
-    if (files.length === 0) return NEW_HEAD;
+    const newest = this.#states.newest!;
+    if (newest.files.length === 0) return NEW_HEAD;
+    if (!this.#states.isLocal(newest)) return await this.#headOf(newest.viewId);
+    // A local copy's page 1 names a rollback journal, whatever the database does.
+    return await this.#planning(async () => {
+      const plan = makeRestorePlan((await this.#list()).files, { upTo: newest.txid });
+      return await this.#openApart(plan, (viewId) => this.#headOf(viewId));
+    });
+  }
+
+  async #headOf(viewId: number): Promise<DatabaseHead> {
     const pages = new ViewPages(this.#source.native, viewId, (request) => this.serve(request));
     try {
       return headOf(await pages.page(1));
@@ -980,14 +989,14 @@ export class LiveReplica implements Followed {
   }
 
   /** Opens a plan's files, and has `act` use them with a view that nobody else sees. */
-  async #openApart(
+  async #openApart<T>(
     plan: readonly ReplicaFile[],
-    act: (viewId: number, files: PlanFile[]) => Promise<void>,
-  ): Promise<void> {
-    await this.#files.use(plan, this.#request(), async (files) => {
+    act: (viewId: number, files: PlanFile[]) => Promise<T>,
+  ): Promise<T> {
+    return await this.#files.use(plan, this.#request(), async (files) => {
       const state = await this.#states.make(files, this.#states.newStamp());
       try {
-        await act(state.viewId, files);
+        return await act(state.viewId, files);
       } finally {
         this.#states.release(state);
       }
