@@ -28,7 +28,7 @@ import {
   unwritableError,
 } from "../cache/offline.ts";
 import { unkept } from "../cache/caching_store.ts";
-import type { LastStates } from "../cache/last_states.ts";
+import type { LastState, LastStates } from "../cache/last_states.ts";
 import type { Change } from "../diff/change.ts";
 import { diffDatabases, type DiffOptions } from "../diff/diff.ts";
 import { compareFiles } from "../follow/continuity.ts";
@@ -560,17 +560,22 @@ export class LiveReplica implements Followed {
     const before = this.#states.newest;
     this.#show(state, before?.stamp === state.stamp ? this.#logged : frame);
     this.#preload(state);
-    this.#lastStates?.changed(() => ({
-      txid: this.position,
-      plan: this.files.map(({ file }) => file),
-      files: [...this.#follower?.known() ?? []],
-    }));
+    this.#lastStates?.changed(() => this.#lastState());
     if (before === undefined || before.stamp === state.stamp) return;
     this.#hydration?.changed();
     if (this.#refused === undefined) native.calls.ls_replica_block(this.id, cString(""));
     if (state.files.length === 0) return;
     const { commit, timestampMs } = state.files.at(-1)!.header;
     onEvent({ type: "commit", txid: state.txid, commit, timeMs: timestampMs });
+  }
+
+  /** The newest state as it is kept; without a plan where none is known. */
+  #lastState(): Omit<LastState, "seenMs"> {
+    const txid = this.position;
+    const files = [...this.#follower?.known() ?? []];
+    // Files that a local copy has all pages of are not open any more.
+    const isLocal = this.#states.newest !== undefined && this.#states.isLocal(this.#states.newest);
+    return { txid, files, plan: isLocal ? planOf(files, txid) : this.files.map(({ file }) => file) };
   }
 
   #preload({ files }: State): void {
@@ -1029,6 +1034,15 @@ export class LiveReplica implements Followed {
     this.#pages.close(this.#closedError());
     await Promise.allSettled(this.#restores); // they end with the pages' signal
     this.#past.close();
+function planOf(files: readonly ReplicaFile[], upTo: bigint): ReplicaFile[] {
+  try {
+    return makeRestorePlan(files, { upTo });
+  } catch (error) {
+    if (error instanceof RestorePlanError) return [];
+    throw error;
+  }
+}
+
     this.#files.close();
     this.#states.close();
     this.#source.native.calls.ls_replica_close(this.id);
