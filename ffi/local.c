@@ -36,6 +36,7 @@ struct LsLocal {
   int fd;                    /* of the pages; until the last reference goes */
   int fdSum;                 /* of the checksums, locked for as long: a view has pages here that nobody may change */
   uint32_t szPage;
+  uint64_t szFile;           /* bytes of the pages' file, unless somebody else has cut it */
   uint32_t nSpan;
   LsObject **apSpan;         /* counted; NULL where none was needed yet */
   uint32_t nPage;            /* pages that aHeld covers */
@@ -115,6 +116,26 @@ static int writeAll(int fd, const uint8_t *a, size_t n, uint64_t iAt){
   return 0;
 }
 
+/*
+** Whether somebody else has cut the file. What is written behind the cut would have it read as zeros, where readers now fail,
+** and so learn of it.
+*/
+static int isCut(const LsLocal *p){
+  struct stat st;
+  return fstat(p->fd, &st)!=0 || (uint64_t)st.st_size<p->szFile;
+}
+
+/* Writes pages from iPgno on, and their checksums. */
+static int pagesWrite(LsLocal *p, uint32_t iPgno, uint32_t n, const uint8_t *aPage, const uint8_t *aSum){
+  uint64_t iAt = (uint64_t)(iPgno-1)*p->szPage, szNew = iAt+(uint64_t)n*p->szPage;
+  int rc;
+  if( isCut(p) ) return LS_GONE;
+  rc = writeAll(p->fd, aPage, (size_t)n*p->szPage, iAt);
+  if( rc==0 ) rc = writeAll(p->fdSum, aSum, (size_t)n*SUM_SIZE, (uint64_t)(iPgno-1)*SUM_SIZE);
+  if( rc==0 && szNew>p->szFile ) p->szFile = szNew;
+  return rc;
+}
+
 int lsLocalRead(const LsObject *p, uint32_t k, int iFrom, int n, uint8_t *aOut){
   return readAll(p->pLocal->fd, aOut, (size_t)n, lsObjectOffset(p, k)+(uint64_t)iFrom);
 }
@@ -145,30 +166,45 @@ static uint64_t crcOver(const LsLocal *p, uint64_t c, uint64_t crcPage){
   return r;
 }
 
+/* Opens a plain file; a link in its place is not followed. */
+static int fileOpen(const char *zPath, int eFlag, int *pFd){
+  struct stat st;
+  int fd = open(zPath, O_RDWR|O_CREAT|O_CLOEXEC|O_NOFOLLOW|eFlag, 0600);
+  if( fd<0 ) return refused(zPath);
+  *pFd = fd;
+  if( fstat(fd, &st)==0 && S_ISREG(st.st_mode) ) return 0;
+  lsFaultSet("%s: no plain file", zPath);
+  return LS_REFUSED;
+}
+
+/* Opens the checksums, and locks them; LS_BUSY, too, when they were removed by who had the lock until now. */
+static int sumsOpen(LsLocal *p, const char *zSum){
+  struct stat st, stNow;
+  int rc = fileOpen(zSum, 0, &p->fdSum);
+  if( rc ) return rc;
+  if( flock(p->fdSum, LOCK_EX|LOCK_NB)!=0 ) return errno==EWOULDBLOCK ? LS_BUSY : refused(zSum);
+  if( fstat(p->fdSum, &st)!=0 || stat(zSum, &stNow)!=0 ) return LS_BUSY;
+  return st.st_dev==stNow.st_dev && st.st_ino==stNow.st_ino ? 0 : LS_BUSY;
+}
+
 static int filesOpen(LsLocal *p, const char *zPath){
   size_t n = strlen(zPath)+8;
   char *zSum = malloc(n);
-  int rc = 0;
+  struct stat st;
+  int eNew = 0, rc;
   if( zSum==NULL ) return LS_NOMEM;
   snprintf(zSum, n, "%s-sums", zPath);
-  p->fdSum = open(zSum, O_RDWR|O_CREAT|O_CLOEXEC, 0600);
-  if( p->fdSum<0 ){
-    rc = refused(zSum);
-  }else if( flock(p->fdSum, LOCK_EX|LOCK_NB)!=0 ){
-    rc = errno==EWOULDBLOCK ? LS_BUSY : refused(zSum);
-  }else{
-    int eNew = 0;
-    if( (p->eFlag & LS_LOCAL_KEEP)==0 ){
-      /* Who reads the old file goes on with it. */
-      if( ftruncate(p->fdSum, 0)!=0 || (unlink(zPath)!=0 && errno!=ENOENT) ) rc = refused(zPath);
-      eNew = O_EXCL;
-    }
-    if( rc==0 ) p->fd = open(zPath, O_RDWR|O_CREAT|O_CLOEXEC|eNew, 0600);
-    if( rc==0 && p->fd<0 ) rc = refused(zPath);
-    if( rc==0 && (p->eFlag & LS_LOCAL_PRIVATE) ){
-      unlink(zSum);
-      unlink(zPath);
-    }
+  rc = sumsOpen(p, zSum);
+  if( rc==0 && (p->eFlag & LS_LOCAL_KEEP)==0 ){
+    /* Who reads the old file goes on with it. */
+    if( ftruncate(p->fdSum, 0)!=0 || (unlink(zPath)!=0 && errno!=ENOENT) ) rc = refused(zPath);
+    eNew = O_EXCL;
+  }
+  if( rc==0 ) rc = fileOpen(zPath, eNew, &p->fd);
+  if( rc==0 && fstat(p->fd, &st)==0 ) p->szFile = (uint64_t)st.st_size;
+  if( rc==0 && (p->eFlag & LS_LOCAL_PRIVATE) ){
+    unlink(zSum);
+    unlink(zPath);
   }
   free(zSum);
   return rc;
@@ -298,8 +334,7 @@ static int flush(LsLocal *p){
   int rc;
   if( p->nBatch==0 ) return 0;
   for(i=0; i<p->nBatch; i++) holdSet(p, p->iBatch+i, 0);   /* half written it is nobody's */
-  rc = writeAll(p->fd, p->aBatch, (size_t)p->nBatch*p->szPage, (uint64_t)(p->iBatch-1)*p->szPage);
-  if( rc==0 ) rc = writeAll(p->fdSum, p->aSum, (size_t)p->nBatch*SUM_SIZE, (uint64_t)(p->iBatch-1)*SUM_SIZE);
+  rc = pagesWrite(p, p->iBatch, p->nBatch, p->aBatch, p->aSum);
   for(i=0; rc==0 && i<p->nBatch; i++) rc = hold(p, p->iBatch+i, p->aFrame[i]);
   if( rc==0 ) p->nPut += p->nBatch;
   p->nBatch = 0;
@@ -484,8 +519,7 @@ int ls_local_first(int iLocal){
   if( p==NULL ) return LS_MISUSE;
   if( p->aFirst && p->bFirst ){
     putSum(aSum, lsCrc(~0ull, p->aFirst, p->szPage));
-    rc = writeAll(p->fd, p->aFirst, p->szPage, 0);
-    if( rc==0 ) rc = writeAll(p->fdSum, aSum, SUM_SIZE, 0);
+    rc = pagesWrite(p, 1, 1, p->aFirst, aSum);
     if( rc==0 ) p->nPut++;
   }
   if( rc==0 ){
@@ -512,8 +546,10 @@ int ls_local_truncate(int iLocal, uint32_t iCommit){
   }
   free(ap);
   if( rc ) return rc;
+  if( isCut(p) ) return LS_GONE;
   for(iPgno=iCommit+1; iPgno>0 && iPgno<=p->nPage; iPgno++) holdSet(p, iPgno, 0);
   if( ftruncate(p->fd, (off_t)iCommit*(off_t)p->szPage)!=0 ) return refused("local file cannot be given its size");
+  p->szFile = (uint64_t)iCommit*p->szPage;
   if( ftruncate(p->fdSum, (off_t)iCommit*SUM_SIZE)!=0 ) return refused("checksums of a local file cannot be given their size");
   return 0;
 }
