@@ -365,7 +365,24 @@ static void batchAdd(LsLocal *p, uint32_t iPgno, uint32_t iFrame, uint64_t crc){
   p->aFrame[p->nBatch++] = iFrame;
 }
 
-/* A view, all live ones of its replica, and an object, for as long as frames of it are looked at. */
+/* Whether a view has pages in the file. */
+static int hasPages(const LsLocal *p, const LsView *pView){
+  uint32_t i;
+  for(i=0; i<pView->nObject; i++) if( pView->apObject[i]->pLocal==p ) return 1;
+  return 0;
+}
+
+/* All live views of the replica that have pages in the file, each with a reference; -1: no memory. */
+static int viewsHere(const LsLocal *p, LsView ***pap){
+  int i, n = lsViewsOf(p->iReplica, pap), nHere = 0;
+  for(i=0; i<n; i++){
+    if( hasPages(p, (*pap)[i]) ) (*pap)[nHere++] = (*pap)[i];
+    else lsViewUnref((*pap)[i]);
+  }
+  return n<0 ? n : nHere;
+}
+
+/* A view, all live ones of its replica that have pages here, and an object, for as long as frames of it are looked at. */
 typedef struct Looked {
   LsLocal *p;
   LsObject *pObject;
@@ -394,7 +411,7 @@ static int look(Looked *p, int iLocal, int iView, int iObject, int iFrame, int n
     lookEnd(p);
     return LS_MISUSE;
   }
-  p->nView = lsViewsOf(p->p->iReplica, &p->apView);
+  p->nView = viewsHere(p->p, &p->apView);
   if( p->nView>=0 ) return 0;
   p->nView = 0;
   lookEnd(p);
@@ -536,7 +553,7 @@ int ls_local_truncate(int iLocal, uint32_t iCommit){
   uint32_t iPgno;
   int i, n, rc = 0;
   if( p==NULL ) return LS_MISUSE;
-  n = lsViewsOf(p->iReplica, &ap);
+  n = viewsHere(p, &ap);
   if( n<0 ) return LS_NOMEM;
   for(i=0; i<n; i++){
     for(iPgno=iCommit+1; rc==0 && iPgno>0 && iPgno<=ap[i]->iCommit; iPgno++){
