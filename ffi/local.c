@@ -8,7 +8,7 @@
 **           endian; 0: there is none. What a crash has torn does not fit to its checksum, and counts as not there.
 ** THREADS   Readers read. All else is the core's, on its thread. The lock on the checksums keeps other processes out.
 ** MEMORY    Counted: the core's reference, and one of each span; four bytes a page for what no view has yet.
-** ERRORS    LS_ codes; LS_REFUSED: ls_fault() has the system's words; LS_GONE: somebody else has cut the file.
+** ERRORS    LS_ codes; LS_REFUSED: ls_fault() has the system's words.
 ** LEFT OUT  Which pages to put, and when: that is the core's.
 */
 #include <errno.h>
@@ -36,12 +36,12 @@ struct LsLocal {
   int fd;                    /* of the pages; until the last reference goes */
   int fdSum;                 /* of the checksums, locked for as long: a view has pages here that nobody may change */
   uint32_t szPage;
+  uint64_t szFile;           /* bytes of the pages' file, unless somebody else has cut it */
   uint32_t nSpan;
   LsObject **apSpan;         /* counted; NULL where none was needed yet */
   uint32_t nPage;            /* pages that aHeld covers */
   uint32_t *aHeld;           /* the frame whose content is in the file, which no view has there yet; 0: none */
   uint64_t nPut;             /* pages put so far */
-  uint64_t nEnd;             /* bytes of the file: it was cut by somebody else where it has fewer */
   uint64_t nHeld;            /* entries of aHeld that are not 0 */
   uint32_t *aPending;        /* their pages, page 1 aside, and others whose entries were set before */
   uint32_t nPending, nPendingAlloc;
@@ -92,18 +92,6 @@ static int refused(const char *zWhat){
   return LS_REFUSED;
 }
 
-/* Whether somebody else has cut the file: what is written behind its end would make zeros of the pages between. */
-static int isCut(const LsLocal *p){
-  struct stat st;
-  return fstat(p->fd, &st)!=0 || (uint64_t)st.st_size<p->nEnd;
-}
-
-/* The file has pages up to there at least. */
-static void reached(LsLocal *p, uint32_t iPgno){
-  uint64_t nEnd = (uint64_t)iPgno*p->szPage;
-  if( nEnd>p->nEnd ) p->nEnd = nEnd;
-}
-
 static int readAll(int fd, uint8_t *a, size_t n, uint64_t iAt){
   while( n>0 ){
     ssize_t k = pread(fd, a, n, (off_t)iAt);
@@ -126,6 +114,26 @@ static int writeAll(int fd, const uint8_t *a, size_t n, uint64_t iAt){
     iAt += (uint64_t)k;
   }
   return 0;
+}
+
+/*
+** Whether somebody else has cut the file. What is written behind the cut would have it read as zeros, where readers now fail,
+** and so learn of it.
+*/
+static int isCut(const LsLocal *p){
+  struct stat st;
+  return fstat(p->fd, &st)!=0 || (uint64_t)st.st_size<p->szFile;
+}
+
+/* Writes pages from iPgno on, and their checksums. */
+static int pagesWrite(LsLocal *p, uint32_t iPgno, uint32_t n, const uint8_t *aPage, const uint8_t *aSum){
+  uint64_t iAt = (uint64_t)(iPgno-1)*p->szPage, szNew = iAt+(uint64_t)n*p->szPage;
+  int rc;
+  if( isCut(p) ) return LS_GONE;
+  rc = writeAll(p->fd, aPage, (size_t)n*p->szPage, iAt);
+  if( rc==0 ) rc = writeAll(p->fdSum, aSum, (size_t)n*SUM_SIZE, (uint64_t)(iPgno-1)*SUM_SIZE);
+  if( rc==0 && szNew>p->szFile ) p->szFile = szNew;
+  return rc;
 }
 
 int lsLocalRead(const LsObject *p, uint32_t k, int iFrom, int n, uint8_t *aOut){
@@ -158,32 +166,45 @@ static uint64_t crcOver(const LsLocal *p, uint64_t c, uint64_t crcPage){
   return r;
 }
 
+/* Opens a plain file; a link in its place is not followed. */
+static int fileOpen(const char *zPath, int eFlag, int *pFd){
+  struct stat st;
+  int fd = open(zPath, O_RDWR|O_CREAT|O_CLOEXEC|O_NOFOLLOW|eFlag, 0600);
+  if( fd<0 ) return refused(zPath);
+  *pFd = fd;
+  if( fstat(fd, &st)==0 && S_ISREG(st.st_mode) ) return 0;
+  lsFaultSet("%s: no plain file", zPath);
+  return LS_REFUSED;
+}
+
+/* Opens the checksums, and locks them; LS_BUSY, too, when they were removed by who had the lock until now. */
+static int sumsOpen(LsLocal *p, const char *zSum){
+  struct stat st, stNow;
+  int rc = fileOpen(zSum, 0, &p->fdSum);
+  if( rc ) return rc;
+  if( flock(p->fdSum, LOCK_EX|LOCK_NB)!=0 ) return errno==EWOULDBLOCK ? LS_BUSY : refused(zSum);
+  if( fstat(p->fdSum, &st)!=0 || stat(zSum, &stNow)!=0 ) return LS_BUSY;
+  return st.st_dev==stNow.st_dev && st.st_ino==stNow.st_ino ? 0 : LS_BUSY;
+}
+
 static int filesOpen(LsLocal *p, const char *zPath){
   size_t n = strlen(zPath)+8;
   char *zSum = malloc(n);
   struct stat st;
-  int rc = 0;
+  int eNew = 0, rc;
   if( zSum==NULL ) return LS_NOMEM;
   snprintf(zSum, n, "%s-sums", zPath);
-  p->fdSum = open(zSum, O_RDWR|O_CREAT|O_CLOEXEC, 0600);
-  if( p->fdSum<0 ){
-    rc = refused(zSum);
-  }else if( flock(p->fdSum, LOCK_EX|LOCK_NB)!=0 ){
-    rc = errno==EWOULDBLOCK ? LS_BUSY : refused(zSum);
-  }else{
-    int eNew = 0;
-    if( (p->eFlag & LS_LOCAL_KEEP)==0 ){
-      /* Who reads the old file goes on with it. */
-      if( ftruncate(p->fdSum, 0)!=0 || (unlink(zPath)!=0 && errno!=ENOENT) ) rc = refused(zPath);
-      eNew = O_EXCL;
-    }
-    if( rc==0 ) p->fd = open(zPath, O_RDWR|O_CREAT|O_CLOEXEC|eNew, 0600);
-    if( rc==0 && p->fd<0 ) rc = refused(zPath);
-    if( rc==0 && fstat(p->fd, &st)==0 ) p->nEnd = (uint64_t)st.st_size;
-    if( rc==0 && (p->eFlag & LS_LOCAL_PRIVATE) ){
-      unlink(zSum);
-      unlink(zPath);
-    }
+  rc = sumsOpen(p, zSum);
+  if( rc==0 && (p->eFlag & LS_LOCAL_KEEP)==0 ){
+    /* Who reads the old file goes on with it. */
+    if( ftruncate(p->fdSum, 0)!=0 || (unlink(zPath)!=0 && errno!=ENOENT) ) rc = refused(zPath);
+    eNew = O_EXCL;
+  }
+  if( rc==0 ) rc = fileOpen(zPath, eNew, &p->fd);
+  if( rc==0 && fstat(p->fd, &st)==0 ) p->szFile = (uint64_t)st.st_size;
+  if( rc==0 && (p->eFlag & LS_LOCAL_PRIVATE) ){
+    unlink(zSum);
+    unlink(zPath);
   }
   free(zSum);
   return rc;
@@ -313,14 +334,9 @@ static int flush(LsLocal *p){
   int rc;
   if( p->nBatch==0 ) return 0;
   for(i=0; i<p->nBatch; i++) holdSet(p, p->iBatch+i, 0);   /* half written it is nobody's */
-  rc = isCut(p) ? LS_GONE : 0;
-  if( rc==0 ) rc = writeAll(p->fd, p->aBatch, (size_t)p->nBatch*p->szPage, (uint64_t)(p->iBatch-1)*p->szPage);
-  if( rc==0 ) rc = writeAll(p->fdSum, p->aSum, (size_t)p->nBatch*SUM_SIZE, (uint64_t)(p->iBatch-1)*SUM_SIZE);
+  rc = pagesWrite(p, p->iBatch, p->nBatch, p->aBatch, p->aSum);
   for(i=0; rc==0 && i<p->nBatch; i++) rc = hold(p, p->iBatch+i, p->aFrame[i]);
-  if( rc==0 ){
-    p->nPut += p->nBatch;
-    reached(p, p->iBatch+p->nBatch-1);
-  }
+  if( rc==0 ) p->nPut += p->nBatch;
   p->nBatch = 0;
   return rc;
 }
@@ -349,7 +365,24 @@ static void batchAdd(LsLocal *p, uint32_t iPgno, uint32_t iFrame, uint64_t crc){
   p->aFrame[p->nBatch++] = iFrame;
 }
 
-/* A view, all live ones of its replica, and an object, for as long as frames of it are looked at. */
+/* Whether a view has pages in the file. */
+static int hasPages(const LsLocal *p, const LsView *pView){
+  uint32_t i;
+  for(i=0; i<pView->nObject; i++) if( pView->apObject[i]->pLocal==p ) return 1;
+  return 0;
+}
+
+/* All live views of the replica that have pages in the file, each with a reference; -1: no memory. */
+static int viewsHere(const LsLocal *p, LsView ***pap){
+  int i, n = lsViewsOf(p->iReplica, pap), nHere = 0;
+  for(i=0; i<n; i++){
+    if( hasPages(p, (*pap)[i]) ) (*pap)[nHere++] = (*pap)[i];
+    else lsViewUnref((*pap)[i]);
+  }
+  return n<0 ? n : nHere;
+}
+
+/* A view, all live ones of its replica that have pages here, and an object, for as long as frames of it are looked at. */
 typedef struct Looked {
   LsLocal *p;
   LsObject *pObject;
@@ -378,7 +411,7 @@ static int look(Looked *p, int iLocal, int iView, int iObject, int iFrame, int n
     lookEnd(p);
     return LS_MISUSE;
   }
-  p->nView = lsViewsOf(p->p->iReplica, &p->apView);
+  p->nView = viewsHere(p->p, &p->apView);
   if( p->nView>=0 ) return 0;
   p->nView = 0;
   lookEnd(p);
@@ -503,13 +536,8 @@ int ls_local_first(int iLocal){
   if( p==NULL ) return LS_MISUSE;
   if( p->aFirst && p->bFirst ){
     putSum(aSum, lsCrc(~0ull, p->aFirst, p->szPage));
-    rc = isCut(p) ? LS_GONE : 0;
-    if( rc==0 ) rc = writeAll(p->fd, p->aFirst, p->szPage, 0);
-    if( rc==0 ) rc = writeAll(p->fdSum, aSum, SUM_SIZE, 0);
-    if( rc==0 ){
-      p->nPut++;
-      reached(p, 1);
-    }
+    rc = pagesWrite(p, 1, 1, p->aFirst, aSum);
+    if( rc==0 ) p->nPut++;
   }
   if( rc==0 ){
     free(p->aFirst);
@@ -525,7 +553,7 @@ int ls_local_truncate(int iLocal, uint32_t iCommit){
   uint32_t iPgno;
   int i, n, rc = 0;
   if( p==NULL ) return LS_MISUSE;
-  n = lsViewsOf(p->iReplica, &ap);
+  n = viewsHere(p, &ap);
   if( n<0 ) return LS_NOMEM;
   for(i=0; i<n; i++){
     for(iPgno=iCommit+1; rc==0 && iPgno>0 && iPgno<=ap[i]->iCommit; iPgno++){
@@ -535,10 +563,10 @@ int ls_local_truncate(int iLocal, uint32_t iCommit){
   }
   free(ap);
   if( rc ) return rc;
-  for(iPgno=iCommit+1; iPgno>0 && iPgno<=p->nPage; iPgno++) holdSet(p, iPgno, 0);
   if( isCut(p) ) return LS_GONE;
+  for(iPgno=iCommit+1; iPgno>0 && iPgno<=p->nPage; iPgno++) holdSet(p, iPgno, 0);
   if( ftruncate(p->fd, (off_t)iCommit*(off_t)p->szPage)!=0 ) return refused("local file cannot be given its size");
-  p->nEnd = (uint64_t)iCommit*p->szPage;
+  p->szFile = (uint64_t)iCommit*p->szPage;
   if( ftruncate(p->fdSum, (off_t)iCommit*SUM_SIZE)!=0 ) return refused("checksums of a local file cannot be given their size");
   return 0;
 }

@@ -206,10 +206,13 @@ export class LocalFileError extends ReplicaError {
   override name = "LocalFileError";
   /** Whether another process, or another replica of this one, has the file. */
   readonly isTaken: boolean;
+  /** Whether somebody else has cut it short while it was open. */
+  readonly isCut: boolean;
 
-  /** Makes the error; nobody else has the file unless `isTaken` says so. */
-  constructor(message: string, { isTaken = false, cause }: { isTaken?: boolean; cause?: unknown } = {}) {
-    super(message, { cause });
-    this.isTaken = isTaken;
+  /** Makes the error; nobody else has the file, or has cut it, unless `details` say so. */
+  constructor(message: string, details: { isTaken?: boolean; isCut?: boolean; cause?: unknown } = {}) {
+    super(message, { cause: details.cause });
+    this.isTaken = details.isTaken ?? false;
+    this.isCut = details.isCut ?? false;
   }
 }

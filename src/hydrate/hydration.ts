@@ -3,9 +3,9 @@
  *
  * @module
  */
-import { mkdir, mkdtemp, rmdir, stat } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { cString, type Native } from "../../ffi/native.ts";
 import { LocalFileError, LtxFormatError, ObjectGoneError, ReplicaClosedError } from "../errors.ts";
 import { compareFiles } from "../follow/continuity.ts";
@@ -18,9 +18,10 @@ import type { PlanFile } from "../view/plan_file.ts";
 import type { ReplicaFile } from "../view/restore_plan.ts";
 import { viewInfo } from "../view/view_map.ts";
 import { catchUpPlan } from "./catch_up_plan.ts";
+import { assertOwn } from "./copy_place.ts";
 import { type HydrationRecord, readRecord, removeRecord, writeRecord } from "./hydration_record.ts";
 import type { LeftCopy } from "./left_copy.ts";
-import { CutFileError, LocalFile, sumsPath } from "./local_file.ts";
+import { LocalFile } from "./local_file.ts";
 import { Transfer } from "./transfer.ts";
 
 /** How often a copy that another process has is asked for, in ms. */
@@ -66,8 +67,6 @@ export interface Hydrated {
   exclusively<T>(act: () => Promise<T>): Promise<T>;
   /** Publishes the newest state with other places for some of its pages; only while nobody else changes it. */
   relocate(enter: (mapId: number) => Promise<void>): Promise<void>;
-  /** Publishes it with all pages in storage; only while nobody else changes it. */
-  leave(): Promise<void>;
   /** Opens files and has `act` make something of them. */
   use(files: readonly ReplicaFile[], act: (files: PlanFile[]) => Promise<void>): Promise<void>;
   /** Resolves when no reader waits for a page, after `ms` at most. */
@@ -156,22 +155,21 @@ export class Hydration {
     if (!this.#isStale) await this.#file?.copy(mapId, viewId);
   }
 
-  /** A reader could not read the copy. Resolves when nobody is led there any more. */
-  async lost(): Promise<void> {
-    const { replica, onNotice } = this.#source;
-    if (this.#file === undefined) return;
-    if (!this.#isStale) { // several readers find it out at once
-      onNotice(`Local copy "${this.#file.path}" cannot be read: it is made anew`);
-      this.#isStale = true;
-      this.#losses++;
-    }
-    await replica.exclusively(() => replica.leave());
-    this.changed();
+  /** A reader could not read the copy: nothing is led there any more, and it is made anew with the next change. */
+  lost(): void {
+    if (this.#file === undefined || this.#isStale) return; // several readers find it out at once
+    this.#source.onNotice(`Local copy "${this.#file.path}" cannot be read: it is made anew`);
+    this.#isStale = true;
+    this.#losses++;
   }
 
-  /** Ends it; what is there is kept for the next process. Where it was whole, it is brought up to date, if that is soon done. */
-  async close(): Promise<void> {
+  /** Before it is closed: where it was whole it is brought up to date, if that is soon done. */
+  async settle(): Promise<void> {
     if (this.#wholeTxid > 0n && !this.#isWholeOrOver) await this.#settled(CLOSE_MS);
+  }
+
+  /** Ends it, what it waits for having ended; what is there is kept for the next process. */
+  async close(): Promise<void> {
     this.#stopping.abort(new ReplicaClosedError("Cannot hydrate: the replica was closed"));
     this.#wake?.();
     await this.#done;
@@ -213,10 +211,6 @@ export class Hydration {
         waitMs = blocked ? Math.min(Math.max(waitMs, BLOCKED_MS.least) * 2, BLOCKED_MS.most) : 0;
       } catch (error) {
         if (this.#isClosed) return;
-        if (error instanceof CutFileError) {
-          await this.lost();
-          continue;
-        }
         if (error instanceof LocalFileError && error.isTaken) waitMs = TAKEN_RETRY_MS;
         else if (error instanceof LocalFileError || error instanceof LtxFormatError) throw error;
         else waitMs = Math.min(Math.max(waitMs, RETRY_MS.least) * 2, RETRY_MS.most);
@@ -256,8 +250,10 @@ export class Hydration {
       await this.#prepare(state);
       return await this.#bring(state);
     } catch (error) {
-      if (!(error instanceof ObjectGoneError)) throw error;
-      await replica.replan(state.viewId, error);
+      const isCut = error instanceof LocalFileError && error.isCut;
+      if (!isCut && !(error instanceof ObjectGoneError)) throw error;
+      if (isCut) this.lost();
+      await (isCut ? this.#leave(error) : replica.replan(state.viewId, error as ObjectGoneError));
       this.#isChanged = true;
       return { blocked: false };
     } finally {
@@ -334,27 +330,32 @@ export class Hydration {
     if (this.#isStale) this.#discard();
     if (this.#file !== undefined) return;
     const { pageSize } = viewInfo(native, state.viewId)!;
-    const path = this.#path ?? await privatePath();
-    if (this.#path !== undefined) await ownPath(path);
-    const record = this.#path === undefined || this.#losses > 0 ? undefined : await readRecord(path);
-    const keep = record !== undefined && this.#isOf(record, state, pageSize);
-    const file = new LocalFile(native, replicaId, {
-      path,
-      pageSize,
-      keep,
-      isPlain: true,
-      isPrivate: this.#path === undefined,
-    });
-    try {
-      if (this.#path === undefined) await rmdir(dirname(path));
-      else if (!keep) await removeRecord(path);
-      if (keep) await this.#resume(file, record, state);
-    } catch (error) {
-      file.close();
-      throw error;
-    }
-    this.#file = file;
+    const path = this.#path;
+    this.#file = path === undefined
+      ? await openPrivate(native, replicaId, pageSize)
+      : await this.#open(path, state, pageSize);
     this.#tell(PHASE.underWay);
+  }
+
+  async #open(path: string, state: State, pageSize: number): Promise<LocalFile> {
+    const { native, replicaId } = this.#source;
+    await assertOwn(path);
+    const open = (keep: boolean) => new LocalFile(native, replicaId, { path, pageSize, keep, isPlain: true });
+    const left = open(true); // what is there is looked at under its lock: it may be another process's until then
+    const isTaken = await closedUnless(left, () => this.#takeOver(left, path, state, pageSize));
+    if (isTaken) return left;
+    left.close();
+    const file = open(false);
+    await closedUnless(file, () => removeRecord(path));
+    return file;
+  }
+
+  /** Takes over what a process before has left; false where it is of no use. */
+  async #takeOver(file: LocalFile, path: string, state: State, pageSize: number): Promise<boolean> {
+    const record = this.#losses > 0 ? undefined : await readRecord(path);
+    if (record === undefined || !this.#isOf(record, state, pageSize)) return false;
+    await this.#resume(file, record, state);
+    return true;
   }
 
   #discard(): void {
@@ -381,7 +382,7 @@ export class Hydration {
   async #resume(file: LocalFile, record: HydrationRecord, state: State): Promise<void> {
     const { replica } = this.#source;
     const forget = async (files: readonly PlanFile[]) => {
-      for (const of of files) await file.forget(of);
+      for (const of of files) await file.forget(of, this.#stopping);
     };
     const chain = catchUpPlan([...replica.known()], record.txid, state.txid);
     const isThere = chain && await replica.use(chain, forget).then(() => true, (error) => {
@@ -389,7 +390,7 @@ export class Hydration {
       throw error;
     });
     if (!isThere) await forget(state.files.filter((of) => !of.closed && of.file.maxTxid > record.txid));
-    if (await file.check(state.viewId) > 0) {
+    if (await file.check(state.viewId, this.#stopping) > 0) {
       this.#begun = new Set(state.files.map(({ file: { key } }) => key));
     }
     this.#record = record;
@@ -462,15 +463,24 @@ export class Hydration {
 
   async #fail(error: Error): Promise<void> {
     if (this.#isClosed) return;
-    const { replica } = this.#source;
-    // What came of a damaged file has been read from the copy already.
-    if (error instanceof LtxFormatError) await replica.exclusively(() => replica.leave()).catch(() => {});
-    if (this.#path !== undefined && error instanceof LtxFormatError) {
-      await removeRecord(this.#path).catch(() => {});
-    }
+    if (error instanceof LtxFormatError) await this.#giveUp(error).catch(() => {});
     this.#source.onNotice(`The local copy is given up, reading goes on from storage: ${error.message}`);
     this.#tell(PHASE.failed);
     this.#report(error);
+  }
+
+  /** What came of a damaged file has been read from the copy already. */
+  async #giveUp(error: LtxFormatError): Promise<void> {
+    this.#isStale = true;
+    if (this.#path !== undefined) await removeRecord(this.#path);
+    await this.#leave(error);
+  }
+
+  /** Leads readers back to storage. */
+  async #leave(cause: Error): Promise<void> {
+    const { newest, replan } = this.#source.replica;
+    const gone = new ObjectGoneError(cause.message, { key: "", status: 0, retryable: false, cause });
+    if (newest) await replan(newest.viewId, gone);
   }
 
   /** Tells the shim, where all threads see it. */
@@ -509,31 +519,25 @@ function newestFiles(files: Iterable<ReplicaFile>): ReplicaFile[] {
   return [...levels.values()].flatMap((level) => [...level.values()].sort(newest).slice(0, RECORDED_FILES));
 }
 
-/**
- * Makes the folder of a copy.
- *
- * @throws {LocalFileError} there is a file that is no local copy
- */
-async function ownPath(path: string): Promise<void> {
+/** Closes a file where what is done with it fails. */
+async function closedUnless<T>(file: LocalFile, act: () => Promise<T>): Promise<T> {
   try {
-    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-    if (!await exists(path) || await exists(sumsPath(path))) return;
-  } catch (cause) {
-    throw new LocalFileError(`Cannot keep a local copy at "${path}": ${(cause as Error).message}`, { cause });
-  }
-  throw new LocalFileError(
-    `Cannot keep a local copy at "${path}": there is another file, expected none, or one of its own`,
-  );
-}
-
-async function exists(path: string): Promise<boolean> {
-  return await stat(path).then(() => true, (error) => {
-    if (error.code === "ENOENT") return false;
+    return await act();
+  } catch (error) {
+    file.close();
     throw error;
-  });
+  }
 }
 
-/** A path in a folder of its own, which can be removed once the file has lost its name. */
-async function privatePath(): Promise<string> {
-  return join(await mkdtemp(join(tmpdir(), "litestream-vfs-")), "hydrated.db");
+/** Opens a file in a folder of its own, which is removed: the file has no name any more. */
+async function openPrivate(native: Native, replicaId: number, pageSize: number): Promise<LocalFile> {
+  const folder = await mkdtemp(join(tmpdir(), "litestream-vfs-")).catch((cause) => {
+    throw new LocalFileError(`Cannot keep a local copy in "${tmpdir()}": ${cause.message}`, { cause });
+  });
+  try {
+    const path = join(folder, "hydrated.db");
+    return new LocalFile(native, replicaId, { path, pageSize, isPlain: true, isPrivate: true });
+  } finally {
+    await rm(folder, { recursive: true, force: true }).catch(() => {}); // the copy is none the worse
+  }
 }

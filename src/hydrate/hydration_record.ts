@@ -81,7 +81,8 @@ export async function writeRecord(path: string, record: HydrationRecord): Promis
     (_, value) => typeof value === "bigint" ? String(value) : value,
   );
   const unfinished = `${recordPath(path)}.tmp`;
-  const handle = await open(unfinished, "w", 0o600);
+  await removeFile(unfinished); // a link that somebody has put there is not followed
+  const handle = await open(unfinished, "wx", 0o600);
   try {
     await handle.writeFile(sealRecord(text));
     await handle.sync();
@@ -116,7 +117,12 @@ function hexOf(bytes: Uint8Array): string {
 
 /** Removes the record: what is in the copy from now on is nobody's. */
 export async function removeRecord(path: string): Promise<void> {
-  await unlink(recordPath(path)).catch((error) => {
+  await removeFile(recordPath(path));
+}
+
+/** Removes a file, if it is there. */
+export async function removeFile(path: string): Promise<void> {
+  await unlink(path).catch((error) => {
     if (error.code !== "ENOENT") throw error;
   });
 }

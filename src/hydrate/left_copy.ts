@@ -9,12 +9,12 @@ import { LocalFileError } from "../errors.ts";
 import { lockPgno } from "../ltx/txid.ts";
 import type { PlanFile } from "../view/plan_file.ts";
 import { type HydrationRecord, readRecord } from "./hydration_record.ts";
-import { LocalFile } from "./local_file.ts";
+import { LocalFile, type Stopping } from "./local_file.ts";
 
 /** A copy, open, each of its pages looked at. */
 export interface LeftCopy {
   readonly file: LocalFile;
-  readonly record: HydrationRecord;
+  readonly record: WholeRecord;
 }
 
 /** A record of a whole copy, and the file that its state ends with. */
@@ -36,7 +36,8 @@ export async function openLeftCopy(
   native: Native,
   replicaId: number,
   path: string,
-  record: HydrationRecord,
+  record: WholeRecord,
+  stopping: Stopping,
 ): Promise<LeftCopy> {
   const { pageSize, commit } = record;
   const size = await stat(path).then(({ size }) => size, (cause) => {
@@ -49,8 +50,12 @@ export async function openLeftCopy(
   }
   const file = new LocalFile(native, replicaId, { path, pageSize, keep: true, isPlain: true });
   try {
+    const now = await wholeRecord(path, record.name); // what was read without the lock may be old
+    if (now?.txid !== record.txid) {
+      throw new LocalFileError(`Cannot open local copy "${path}": another process has changed it just now`);
+    }
     const wanted = commit - (lockPgno(pageSize) <= commit ? 1 : 0);
-    const found = await file.check(0);
+    const found = await file.check(0, stopping);
     if (found === wanted) return { file, record };
     throw new LocalFileError(
       `Cannot open local copy "${path}": ${found} pages fit to their checksums, expected ${wanted}`,

@@ -36,15 +36,17 @@ export interface LocalFileOptions {
   readonly isPrivate?: boolean;
 }
 
+/** What ends that which goes through all of a file. */
+export interface Stopping {
+  readonly signal?: AbortSignal;
+}
+
 /** Frames that a view has in a file and that are not here. */
 export interface Lacking {
   readonly count: number;
   /** Of these, those whose place another view still reads. */
   readonly blocked: number;
 }
-
-/** A local file has lost pages that were there. */
-export class CutFileError extends LocalFileError {}
 
 /** A file that is open for one replica. */
 export class LocalFile {
@@ -74,7 +76,9 @@ export class LocalFile {
       });
     }
     if (result === LS.GONE) {
-      throw new CutFileError(`Cannot ${act} local file "${this.path}": somebody else has cut it short`);
+      throw new LocalFileError(`Cannot ${act} local file "${this.path}": somebody has cut it short`, {
+        isCut: true,
+      });
     }
     if (result === LS.REFUSED) {
       throw new LocalFileError(`Cannot ${act} local file "${this.path}": ${shimFault(this.#native)}`);
@@ -165,23 +169,30 @@ export class LocalFile {
   }
 
   /** Looks which pages fit to their checksums: they count as put for a view, 0 for none. Gives how many. */
-  async check(viewId: number): Promise<number> {
+  async check(viewId: number, stopping?: Stopping): Promise<number> {
     const words = new BigUint64Array(1);
     const bytes = new Uint8Array(words.buffer);
     const most = Math.max(1, Math.floor(CHECKED_BYTES / this.#pageSize));
     const { ls_local_check } = this.#native.calls;
-    await this.#sliced("check", 1, (pgno) => ls_local_check(this.#id, viewId, pgno, most, bytes));
+    await this.#sliced("check", 1, (pgno) => ls_local_check(this.#id, viewId, pgno, most, bytes), stopping);
     return Number(words[0]);
   }
 
   /** Has all pages that a file holds count as not here. */
-  async forget({ objectId }: PlanFile): Promise<void> {
+  async forget({ objectId }: PlanFile, stopping?: Stopping): Promise<void> {
     const { ls_local_forget } = this.#native.calls;
-    await this.#sliced("write", 0, (frame) => ls_local_forget(this.#id, objectId, frame, PAGES_A_SLICE));
+    const forget = (frame: number) => ls_local_forget(this.#id, objectId, frame, PAGES_A_SLICE);
+    await this.#sliced("write", 0, forget, stopping);
   }
 
-  async #sliced(act: string, first: number, step: (at: number) => number): Promise<void> {
+  async #sliced(
+    act: string,
+    first: number,
+    step: (at: number) => number,
+    stopping?: Stopping,
+  ): Promise<void> {
     for (let at = first;;) {
+      stopping?.signal?.throwIfAborted();
       at = this.#check(step(at), act);
       if (at === 0) return;
       await nextTurn();

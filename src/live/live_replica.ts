@@ -28,7 +28,7 @@ import {
   unwritableError,
 } from "../cache/offline.ts";
 import { unkept } from "../cache/caching_store.ts";
-import type { LastStates } from "../cache/last_states.ts";
+import type { LastState, LastStates } from "../cache/last_states.ts";
 import type { Change } from "../diff/change.ts";
 import { diffDatabases, type DiffOptions } from "../diff/diff.ts";
 import { compareFiles } from "../follow/continuity.ts";
@@ -42,7 +42,7 @@ import type { LayoutName, RequestOptions, WritableStore } from "../storage/objec
 import { explainEmpty, type Listing, listLevel, listReplica } from "../view/listing.ts";
 import { checkShim, type PlanFile } from "../view/plan_file.ts";
 import { makeRestorePlan, type ReplicaFile } from "../view/restore_plan.ts";
-import { type ViewInfo, viewInfo } from "../view/view_map.ts";
+import { locate, type ViewInfo, viewInfo } from "../view/view_map.ts";
 import { Restore, type RestoreRequest } from "../restore/restore.ts";
 import { type Point, points, type PointsOptions } from "../time/points.ts";
 import { FileSet, identity } from "./file_set.ts";
@@ -269,38 +269,38 @@ export class LiveReplica implements Followed {
       if (!isOutage(error)) throw error;
       if (write) throw unwritableError(this.name, error);
       const isNewer = left && left.txid >= (last?.txid ?? 0n);
-      const copied = isNewer ? await this.#openLeft(left, error, last === undefined) : undefined;
+      const copied = isNewer ? await this.#openLeft(left, error, last === undefined, request) : undefined;
       return copied ?? await this.#openLast(staleOpening(last!, error), request);
     }
   }
 
   /** Opens a local copy; undefined where it is of no use, and `isOnly` does not have that thrown. */
   async #openLeft(
-    record: WholeRecord,
+    found: WholeRecord,
     cause: Error,
     isOnly: boolean,
+    request: RequestOptions,
   ): Promise<{ listing: Listing; stale: StaleOpening } | undefined> {
     const { native, onNotice } = this.#source;
-    const file = closedFile(record);
-    const stale = staleOpening({ ...record, plan: [file.file] }, cause);
     try {
-      const left = await openLeftCopy(native, this.id, this.#options.hydrate!.path!, record);
+      const left = await openLeftCopy(native, this.id, this.#options.hydrate!.path!, found, request);
       this.#left = left;
-      const state = await this.#states.ofCopy(
-        record,
-        [file],
-        (mapId) => left.file.enterAll(mapId, record.commit),
-      );
+      const { record, file } = left;
+      const last = closedFile(record);
+      const enter = (mapId: number) => file.enterAll(mapId, record.commit);
+      const state = await this.#states.ofCopy(record, [last], enter);
       this.#pages.begin(state.viewId);
       this.#publish(state);
+      const stale = staleOpening({ ...record, plan: [last.file] }, cause);
+      onNotice(staleNotice(this.name, stale));
+      return { listing: { files: [...record.files], depth: 0 }, stale };
     } catch (error) {
       this.#left?.file.close();
       this.#left = undefined;
+      request.signal?.throwIfAborted();
       if (!isOnly) return undefined;
-      throw staleError(this.name, stale, error as Error);
+      throw staleError(this.name, staleOpening({ ...found, plan: [] }, cause), error as Error);
     }
-    onNotice(staleNotice(this.name, stale));
-    return { listing: { files: [...record.files], depth: 0 }, stale };
   }
 
   async #openLast(
@@ -560,17 +560,22 @@ export class LiveReplica implements Followed {
     const before = this.#states.newest;
     this.#show(state, before?.stamp === state.stamp ? this.#logged : frame);
     this.#preload(state);
-    this.#lastStates?.changed(() => ({
-      txid: this.position,
-      plan: this.files.map(({ file }) => file),
-      files: [...this.#follower?.known() ?? []],
-    }));
+    this.#lastStates?.changed(() => this.#lastState());
     if (before === undefined || before.stamp === state.stamp) return;
     this.#hydration?.changed();
     if (this.#refused === undefined) native.calls.ls_replica_block(this.id, cString(""));
     if (state.files.length === 0) return;
     const { commit, timestampMs } = state.files.at(-1)!.header;
     onEvent({ type: "commit", txid: state.txid, commit, timeMs: timestampMs });
+  }
+
+  /** The newest state as it is kept; without a plan where none is known. */
+  #lastState(): Omit<LastState, "seenMs"> {
+    const txid = this.position;
+    const files = [...this.#follower?.known() ?? []];
+    // Files that a local copy has all pages of are not open any more.
+    const isLocal = this.#states.newest !== undefined && this.#states.isLocal(this.#states.newest);
+    return { txid, files, plan: isLocal ? planOf(files, txid) : this.files.map(({ file }) => file) };
   }
 
   #preload({ files }: State): void {
@@ -619,8 +624,17 @@ export class LiveReplica implements Followed {
 
   /** What the newest state's page 1 has as it is stored. */
   async #head(): Promise<DatabaseHead> {
-    const { viewId, files } = this.#states.newest!;
-    if (files.length === 0) return NEW_HEAD;
+    const newest = this.#states.newest!;
+    if (newest.files.length === 0) return NEW_HEAD;
+    if (!this.#states.isLocal(newest)) return await this.#headOf(newest.viewId);
+    // A local copy's page 1 names a rollback journal, whatever the database does.
+    return await this.#planning(async () => {
+      const plan = makeRestorePlan((await this.#list()).files, { upTo: newest.txid });
+      return await this.#openApart(plan, (viewId) => this.#headOf(viewId));
+    });
+  }
+
+  async #headOf(viewId: number): Promise<DatabaseHead> {
     const pages = new ViewPages(this.#source.native, viewId, (request) => this.serve(request));
     try {
       return headOf(await pages.page(1));
@@ -687,13 +701,16 @@ export class LiveReplica implements Followed {
     if (this.#source.native.calls.ls_object_local(objectId) !== 1) return "moved";
     const view = viewInfo(this.#source.native, viewId);
     if (view === undefined) return "moved";
-    if (view.stamp === this.#states.newest?.stamp) {
-      await this.#hydration?.lost();
-      return "moved";
+    const newest = this.#states.newest;
+    const isLost = view.stamp === newest?.stamp; // the file of an older state may be another one
+    if (isLost) {
+      // Somebody may have led all readers of the state elsewhere since this one asked.
+      if (locate(this.#source.native, newest.viewId, pgno)?.objectId !== objectId) return "moved";
+      this.#hydration?.lost();
     }
-    // Its file may have been given up long ago: that says nothing of the one that is kept.
     const found = `Cannot read page ${pgno} from the local copy`;
     await this.#replan(viewId, new ObjectGoneError(found, { key: "", status: 0, retryable: false }));
+    if (isLost) this.#hydration?.changed(); // nobody is led there any more: it can be made anew
     return "moved";
   }
 
@@ -802,7 +819,6 @@ export class LiveReplica implements Followed {
         this.#meter.carry(this.id);
       },
       quiet: (ms) => this.#readers.quiet(ms),
-      leave: () => this.#leaveLocal(),
       use: (files, act) => this.#files.use(files, this.#request(), act),
       replan: (viewId, cause) => this.#replan(viewId, cause),
     };
@@ -829,17 +845,6 @@ export class LiveReplica implements Followed {
     } finally {
       this.#states.release(state);
     }
-  }
-
-  /** Has the newest state lie in storage alone. */
-  async #leaveLocal(): Promise<void> {
-    const newest = this.#states.newest!;
-    await this.#planning(async () => {
-      const plan = makeRestorePlan((await this.#list()).files, { upTo: newest.txid });
-      await this.#files.use(plan, this.#request(), async (files) => {
-        this.#publish(await this.#states.make(files, newest.stamp));
-      });
-    });
   }
 
   #list(): Promise<Listing> {
@@ -980,14 +985,14 @@ export class LiveReplica implements Followed {
   }
 
   /** Opens a plan's files, and has `act` use them with a view that nobody else sees. */
-  async #openApart(
+  async #openApart<T>(
     plan: readonly ReplicaFile[],
-    act: (viewId: number, files: PlanFile[]) => Promise<void>,
-  ): Promise<void> {
-    await this.#files.use(plan, this.#request(), async (files) => {
+    act: (viewId: number, files: PlanFile[]) => Promise<T>,
+  ): Promise<T> {
+    return await this.#files.use(plan, this.#request(), async (files) => {
       const state = await this.#states.make(files, this.#states.newStamp());
       try {
-        await act(state.viewId, files);
+        return await act(state.viewId, files);
       } finally {
         this.#states.release(state);
       }
@@ -1011,20 +1016,30 @@ export class LiveReplica implements Followed {
   }
 
   async #closeAll(): Promise<void> {
+    await this.#hydration?.settle();
     if (this.#closed) return;
-    await this.#hydration?.close();
     this.#closed = true;
     const kept = this.#lastStates?.close();
     this.#follower?.stop(this.#closedError());
     this.#stale.stop();
     this.#pages.close(this.#closedError());
-    await Promise.allSettled(this.#restores); // they end with the pages' signal
+    await this.#hydration?.close(); // what it waits for ends with the pages' signal
+    await Promise.allSettled(this.#restores); // they, too
     this.#past.close();
     this.#files.close();
     this.#states.close();
     this.#source.native.calls.ls_replica_close(this.id);
     await kept;
     await this.#source.store.close();
+  }
+}
+
+function planOf(files: readonly ReplicaFile[], upTo: bigint): ReplicaFile[] {
+  try {
+    return makeRestorePlan(files, { upTo });
+  } catch (error) {
+    if (error instanceof RestorePlanError) return [];
+    throw error;
   }
 }
 

@@ -4,6 +4,7 @@
  * @module
  */
 import { type FileHandle, open, readFile } from "node:fs/promises";
+import { removeFile } from "../hydrate/hydration_record.ts";
 import type { CheckedPart } from "../hydrate/transfer.ts";
 
 /** Bytes of the mark: one write, which is there or is not when the process is killed. */
@@ -31,7 +32,8 @@ export class CheckedMark {
 
   /** A mark that tells of no file. */
   static async begin(path: string): Promise<CheckedMark> {
-    const mark = new CheckedMark(await open(markPath(path), "w", 0o600), undefined);
+    await removeFile(markPath(path)); // a link that somebody has put there is not followed
+    const mark = new CheckedMark(await open(markPath(path), "wx", 0o600), undefined);
     await mark.#write();
     return mark;
   }

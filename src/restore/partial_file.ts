@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { lstat, open, rename, stat, unlink } from "node:fs/promises";
+import { lstat, open, rename, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { Native } from "../../ffi/native.ts";
 import { LocalFileError } from "../errors.ts";
@@ -11,6 +11,7 @@ import {
   type HydrationRecord,
   readRecord,
   recordPath,
+  removeFile,
   removeRecord,
   writeRecord,
 } from "../hydrate/hydration_record.ts";
@@ -134,7 +135,7 @@ export class PartialFile {
       throw new LocalFileError(`Cannot restore to "${path}": a view reads its pages, expected none`);
     }
     await syncPath(this.#path);
-    if (force) { for (const ending of SQLITE_ENDINGS) await remove(`${path}${ending}`); }
+    if (force) { for (const ending of SQLITE_ENDINGS) await removeFile(`${path}${ending}`); }
     await assertFree(this.#options);
     await rename(this.#path, path);
     await syncPath(dirname(path));
@@ -146,7 +147,7 @@ export class PartialFile {
     if (this.#local === undefined) return; // what is there may be another process's
     this.#isKept = true;
     await removeRecord(this.#path);
-    for (const part of [this.#path, markPath(this.#path), sumsPath(this.#path)]) await remove(part);
+    for (const part of [this.#path, markPath(this.#path), sumsPath(this.#path)]) await removeFile(part);
     await this.close();
   }
 
@@ -189,12 +190,6 @@ async function exists(path: string): Promise<boolean> {
 
 async function isFolder(path: string): Promise<boolean> {
   return await stat(path).then((found) => found.isDirectory(), () => false); // what else it is shows later
-}
-
-async function remove(path: string): Promise<void> {
-  await unlink(path).catch((error) => {
-    if (error.code !== "ENOENT") throw error;
-  });
 }
 
 async function syncPath(path: string): Promise<void> {
