@@ -4,6 +4,7 @@
  * @module
  */
 import { Buffer } from "node:buffer";
+import { createHash } from "node:crypto";
 import { open, readFile, rename, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
 import { sumsPath } from "./local_file.ts";
@@ -44,7 +45,7 @@ export function recordPath(path: string): string {
 /** Reads the record beside a local copy; undefined where there is none, or a damaged one. */
 export async function readRecord(path: string): Promise<HydrationRecord | undefined> {
   try {
-    const stored = JSON.parse(await readFile(recordPath(path), "utf8"));
+    const stored = JSON.parse(unsealed(await readFile(recordPath(path), "utf8")));
     const { version, txid, lastTxid, files, last, ...rest } = stored;
     if (version !== VERSION) return undefined;
     return {
@@ -83,13 +84,29 @@ export async function writeRecord(path: string, record: HydrationRecord): Promis
   await removeFile(unfinished); // a link that somebody has put there is not followed
   const handle = await open(unfinished, "wx", 0o600);
   try {
-    await handle.writeFile(text);
+    await handle.writeFile(sealed(text));
     await handle.sync();
   } finally {
     await handle.close();
   }
   await rename(unfinished, recordPath(path));
   await syncPath(dirname(path));
+}
+
+/** An object as JSON with a checksum of it as its last field: a digit that the disk has changed could be any TXID. */
+function sealed(text: string): string {
+  return `${text.slice(0, -1)}${sealOf(text)}`;
+}
+
+/** What was sealed; throws where it is not as it was. */
+function unsealed(text: string): string {
+  const bare = `${text.slice(0, -sealOf("").length)}}`;
+  if (sealed(bare) !== text) throw new Error("Cannot read record: it does not fit to its checksum");
+  return bare;
+}
+
+function sealOf(text: string): string {
+  return `,"checksum":"${createHash("sha256").update(text).digest("hex")}"}`;
 }
 
 function hexOf(bytes: Uint8Array): string {
