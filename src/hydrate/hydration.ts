@@ -155,7 +155,7 @@ export class Hydration {
     if (!this.#isStale) await this.#file?.copy(mapId, viewId);
   }
 
-  /** A reader could not read the copy: nothing is led there any more, and it is made anew with the next change. */
+  /** A reader could not read the copy: nobody is led there any more, it is made anew with the next change. */
   lost(): void {
     if (this.#file === undefined || this.#isStale) return; // several readers find it out at once
     this.#source.onNotice(`Local copy "${this.#file.path}" cannot be read: it is made anew`);
@@ -341,7 +341,7 @@ export class Hydration {
     const { native, replicaId } = this.#source;
     await assertOwn(path);
     const open = (keep: boolean) => new LocalFile(native, replicaId, { path, pageSize, keep, isPlain: true });
-    const left = open(true); // what is there is looked at under its lock: it may be another process's until then
+    const left = open(true); // what is there may be another process's until it is locked
     const isTaken = await closedUnless(left, () => this.#takeOver(left, path, state, pageSize));
     if (isTaken) return left;
     left.close();

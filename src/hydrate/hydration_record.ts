@@ -93,7 +93,7 @@ export async function writeRecord(path: string, record: HydrationRecord): Promis
   await syncPath(dirname(path));
 }
 
-/** An object as JSON with a checksum of it as its last field: a digit that the disk has changed could be any TXID. */
+/** JSON of an object with a checksum as its last field: a digit that the disk has changed could be any TXID. */
 function sealed(text: string): string {
   return `${text.slice(0, -1)}${sealOf(text)}`;
 }

@@ -23,7 +23,7 @@ const RECORD: HydrationRecord = {
   last: undefined,
 };
 
-test("readRecord() gives what writeRecord() wrote, and nothing of it once any byte has changed or is gone", async () => {
+test("readRecord() gives what was written, and nothing once any byte of it has changed or is gone", async () => {
   const folder = await mkdtemp(join(tmpdir(), "hydration-record-"));
   try {
     const path = join(folder, "copy.db");
