@@ -161,6 +161,8 @@ export class Hydration {
     this.#source.onNotice(`Local copy "${this.#file.path}" cannot be read: it is made anew`);
     this.#isStale = true;
     this.#losses++;
+    this.#wholeTxid = 0n;
+    if (this.#phase === PHASE.whole) this.#tell(PHASE.underWay); // it may have to wait for who reads the old file
   }
 
   /** Before it is closed: where it was whole it is brought up to date, if that is soon done. */
