@@ -8,7 +8,7 @@
 **           endian; 0: there is none. What a crash has torn does not fit to its checksum, and counts as not there.
 ** THREADS   Readers read. All else is the core's, on its thread. The lock on the checksums keeps other processes out.
 ** MEMORY    Counted: the core's reference, and one of each span; four bytes a page for what no view has yet.
-** ERRORS    LS_ codes; LS_REFUSED: ls_fault() has the system's words.
+** ERRORS    LS_ codes; LS_REFUSED: ls_fault() has the system's words; LS_GONE: somebody else has cut the file.
 ** LEFT OUT  Which pages to put, and when: that is the core's.
 */
 #include <errno.h>
@@ -117,8 +117,8 @@ static int writeAll(int fd, const uint8_t *a, size_t n, uint64_t iAt){
 }
 
 /*
-** Whether somebody else has cut the file. What is written behind the cut would have it read as zeros, where readers now fail,
-** and so learn of it.
+** Whether somebody else has cut the file. What is written behind the cut would have it read as zeros, where
+** readers now fail, and so learn of it.
 */
 static int isCut(const LsLocal *p){
   struct stat st;
@@ -382,7 +382,7 @@ static int viewsHere(const LsLocal *p, LsView ***pap){
   return n<0 ? n : nHere;
 }
 
-/* A view, all live ones of its replica that have pages here, and an object, for as long as frames of it are looked at. */
+/* A view, all of its replica that have pages here, and an object, for as long as frames of it are looked at. */
 typedef struct Looked {
   LsLocal *p;
   LsObject *pObject;

@@ -14,7 +14,7 @@ import { sumsPath } from "./local_file.ts";
 const APPLIED_ENDINGS = ["-wal", "-journal"] as const;
 
 /**
- * Asserts that a copy may be kept at a path: there is one, or nothing that somebody may need. Makes its folder.
+ * Asserts that a copy may be kept at a path: there is one, or nothing that is needed. Makes its folder.
  *
  * @throws {LocalFileError} something else is there
  */

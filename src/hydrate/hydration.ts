@@ -155,12 +155,14 @@ export class Hydration {
     if (!this.#isStale) await this.#file?.copy(mapId, viewId);
   }
 
-  /** A reader could not read the copy: nothing is led there any more, and it is made anew with the next change. */
+  /** A reader could not read the copy: nobody is led there any more, it is made anew with the next change. */
   lost(): void {
     if (this.#file === undefined || this.#isStale) return; // several readers find it out at once
     this.#source.onNotice(`Local copy "${this.#file.path}" cannot be read: it is made anew`);
     this.#isStale = true;
     this.#losses++;
+    this.#wholeTxid = 0n;
+    if (this.#phase === PHASE.whole) this.#tell(PHASE.underWay); // it may have to wait for who reads the old file
   }
 
   /** Before it is closed: where it was whole it is brought up to date, if that is soon done. */
@@ -341,7 +343,7 @@ export class Hydration {
     const { native, replicaId } = this.#source;
     await assertOwn(path);
     const open = (keep: boolean) => new LocalFile(native, replicaId, { path, pageSize, keep, isPlain: true });
-    const left = open(true); // what is there is looked at under its lock: it may be another process's until then
+    const left = open(true); // what is there may be another process's until it is locked
     const isTaken = await closedUnless(left, () => this.#takeOver(left, path, state, pageSize));
     if (isTaken) return left;
     left.close();

@@ -1,4 +1,4 @@
-/** What a copy meets in a hostile place: outages at the worst moment, strange files at its paths, others that use them, too. */
+/** What a copy meets in a hostile place: outages at the worst moment, strange files at its paths, other processes. */
 import assert from "node:assert/strict";
 import { existsSync, readFileSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
