@@ -104,8 +104,8 @@ export class CacheBound {
   }
 
   /**
-   * Counts a file that is to be written; undefined where it must not be. It is told of before it is written: else all
-   * processes would find that there is room, and fill it at the same moment.
+   * Counts a file that is to be written; undefined where it must not be. It is told of before it is written:
+   * else all processes would find that there is room, and fill it at the same moment.
    */
   async take(size: number): Promise<Room | undefined> {
     const room = { size, lookedMs: await this.#lookedMs() };
@@ -114,7 +114,7 @@ export class CacheBound {
     return this.#isDue ? undefined : room;
   }
 
-  /** The file is there. Who looked through the cache meanwhile may not have found it, and counts it no more. */
+  /** The file is there. Who looked through the cache meanwhile may not have found it, and no more counts it. */
   async wrote({ size, lookedMs }: Room): Promise<void> {
     const isLooking = await stat(this.#options.folder.looking).then(() => true, () => false);
     if (isLooking || await this.#lookedMs() !== lookedMs) await this.#add(size);

@@ -1,7 +1,7 @@
 /**
- * A process that boots on a replica which it writes and brings to a local copy, to be killed. Lines on its standard output:
- * `open`, `first N` the last transaction it found, `x N PHASE` one was committed, `read PHASE` what was read is right,
- * `pages N TOTAL`, `whole`, and `wrong` with words.
+ * A process that boots on a replica which it writes and brings to a local copy, to be killed. Lines on its
+ * standard output: `open`, `first N` the last transaction it found, `x N PHASE` one was committed, `read PHASE`
+ * what was read is right, `pages N TOTAL`, `whole`, and `wrong` with words.
  *
  * @module
  */

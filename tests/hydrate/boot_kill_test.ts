@@ -1,6 +1,6 @@
 /**
- * A process that boots on a replica of 30 MB, writes it and brings it to a local copy, is killed in each phase of its life, and
- * the next one goes on. `BOOT_KILLS=60` for the long form.
+ * A process that boots on a replica of 30 MB, writes it and brings it to a local copy, is killed in each phase
+ * of its life, and the next one goes on. `BOOT_KILLS=60` for the long form.
  */
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
@@ -197,7 +197,7 @@ class Story {
     for (const phase of boot.told("read")) this.reads.set(phase, (this.reads.get(phase) ?? 0) + 1);
   }
 
-  /** Has a process look at everything and end; then so do a plain SQLite in the copy, and a reader of storage. */
+  /** Has a process look at everything and end; then a plain SQLite looks at the copy. */
   async check(): Promise<void> {
     const boot = this.#boot("check");
     await boot.ended();

@@ -1,6 +1,6 @@
 /**
- * What processes that boot do to a database of files' metadata: transactions by number, of which each counts, so that one
- * that is missing, or there twice, shows.
+ * What processes that boot do to a database of files' metadata: transactions by number, of which each counts,
+ * so that one that is missing, or there twice, shows.
  *
  * @module
  */

@@ -2,8 +2,8 @@
  * The long form of the follow soak: 16 readers in each runtime on a replica that is written, compacted and deleted from.
  *
  * `FOLLOW_SECONDS=600 bun tests/soak/follow_soak.ts [result.json]` · `FOLLOW_GO=4` adds that many processes of the Go VFS,
- * for contrast: what they do fails nothing. `FOLLOW_HYDRATE=1`: ours read from local copies. Ends with 1 when something of ours
- * is wrong.
+ * for contrast: what they do fails nothing. `FOLLOW_HYDRATE=1`: ours read from local copies. Ends with 1 when
+ * something of ours is wrong.
  *
  * @module
  */
