@@ -786,26 +786,29 @@ int ls_view_release(int iView){
   return 0;
 }
 
-/* Tells holders of iFrom that the same content now lies where iTo says. */
+/*
+** Tells holders of iFrom, and of all views that they were led to before, that the same content now lies where
+** iTo says: of readers that ask for new places at the same time, each may hold another of those views.
+*/
 int ls_view_relocate(int iFrom, int iTo){
   LsView *pFrom = lsViewById((uint32_t)iFrom);
   LsView *pTo = lsViewById((uint32_t)iTo);
-  LsView *pOld = NULL;
   int rc = LS_MISUSE;
   if( pFrom && pTo && pFrom->iReplica==pTo->iReplica && pFrom->iTxid==pTo->iTxid && pFrom->iCommit==pTo->iCommit
    && pFrom->szPage==pTo->szPage && pFrom->iStamp==pTo->iStamp ){
-    LsView *p = pTo;
+    LsView *p = pTo, *pEnd = pFrom;
     pthread_mutex_lock(&ioLock);
-    while( p && p!=pFrom ) p = p->pRelocated;
+    while( pEnd->pRelocated ) pEnd = pEnd->pRelocated;
+    while( p && p!=pEnd ) p = p->pRelocated;
     if( p==NULL ){            /* no circle, which nobody would ever leave or free */
-      pOld = pFrom->pRelocated;
-      pFrom->pRelocated = lsViewRef(pTo);
+      pEnd->pRelocated = lsViewRef(pTo);
       if( atomic_load(&pFrom->bPublished) ) atomic_store(&pTo->bPublished, 1);   /* the state that was the newest */
       rc = 0;
+    }else if( pTo==pEnd && pTo!=pFrom ){
+      rc = 0;                 /* they have been led there */
     }
     pthread_mutex_unlock(&ioLock);
   }
-  if( pOld ) lsViewUnref(pOld);
   if( pFrom ) lsViewUnref(pFrom);
   if( pTo ) lsViewUnref(pTo);
   return rc;

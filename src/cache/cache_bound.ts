@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { appendFile, readdir, rmdir, stat, truncate, unlink, writeFile } from "node:fs/promises";
+import { readdir, rmdir, stat, truncate, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { CacheFolder } from "./cache_folder.ts";
 
@@ -66,6 +66,12 @@ export interface CacheBoundOptions {
   readonly onRemoved: (object: string, name: string) => void;
 }
 
+/** A file that is about to be written, as it was counted. */
+export interface Room {
+  readonly size: number;
+  readonly lookedMs: number;
+}
+
 /** Bytes that a file counts for. */
 export function diskBytes(size: number): number {
   return Math.max(1, Math.ceil(size / BLOCK)) * BLOCK;
@@ -77,8 +83,7 @@ export class CacheBound {
   readonly #first: ReturnType<typeof setTimeout>;
   #looking: Promise<void> | undefined;
   #alone: Promise<void> | undefined;
-  #asking: Promise<void> | undefined;
-  /** Added since the others were told. */
+  /** Counted since the others were told. */
   #untold = 0;
   /** So much was added by all that the cache has to be looked through before there is more. */
   #isDue = false;
@@ -98,34 +103,42 @@ export class CacheBound {
     return this.#isDue;
   }
 
-  /** Asks whether more may be written: a process that has just begun does not know, and others write too. */
-  async hasRoom(): Promise<boolean> {
+  /**
+   * Counts a file that is to be written; undefined where it must not be. It is told of before it is written:
+   * else all processes would find that there is room, and fill it at the same moment.
+   */
+  async take(size: number): Promise<Room | undefined> {
+    const room = { size, lookedMs: await this.#lookedMs() };
+    await this.#add(size);
     await this.#ask();
-    return !this.#isDue;
+    return this.#isDue ? undefined : room;
   }
 
-  /** A file came. */
-  async wrote(size: number): Promise<void> {
+  /** The file is there. Who looked through the cache meanwhile may not have found it, and no more counts it. */
+  async wrote({ size, lookedMs }: Room): Promise<void> {
+    const isLooking = await stat(this.#options.folder.looking).then(() => true, () => false);
+    if (isLooking || await this.#lookedMs() !== lookedMs) await this.#add(size);
+  }
+
+  async #add(size: number): Promise<void> {
     this.#untold += diskBytes(size);
-    if (this.#untold < Math.min(this.#options.bytesMax * ADDED_UNTOLD, UNTOLD_MAX)) return;
-    await this.#tell();
-    await this.#ask();
+    if (this.#untold >= Math.min(this.#options.bytesMax * ADDED_UNTOLD, UNTOLD_MAX)) await this.#tell();
+  }
+
+  /** When somebody has looked through it last. */
+  async #lookedMs(): Promise<number> {
+    return (await stat(this.#options.folder.looked).catch(() => ({ mtimeMs: -Infinity }))).mtimeMs;
   }
 
   /** Tells the others what was added. */
   async #tell(): Promise<void> {
     const blocks = Math.ceil(this.#untold / BLOCK);
     this.#untold = 0;
-    await appendFile(this.#options.folder.total, new Uint8Array(blocks), { mode: 0o600 });
+    await this.#options.folder.append(this.#options.folder.total, new Uint8Array(blocks));
   }
 
   /** Asks how full the cache seems, and looks where it is time and nobody else does. */
-  #ask(): Promise<void> {
-    this.#asking ??= this.#askOnce().finally(() => this.#asking = undefined);
-    return this.#asking;
-  }
-
-  async #askOnce(): Promise<void> {
+  async #ask(): Promise<void> {
     this.#askedMs = performance.now();
     this.#isDue = await this.#told() * BLOCK >= this.#options.bytesMax * FULL;
     if (this.#isDue) void this.#lookAlone();
@@ -138,8 +151,7 @@ export class CacheBound {
 
   /** Looks where it was never done, or long ago: what others were told may be wrong by now. */
   async #lookAgain(): Promise<void> {
-    const { mtimeMs } = await stat(this.#options.folder.looked).catch(() => ({ mtimeMs: -Infinity }));
-    if (Math.abs(Date.now() - mtimeMs) > LOOKED_MS) await this.#lookAlone();
+    if (Math.abs(Date.now() - await this.#lookedMs()) > LOOKED_MS) await this.#lookAlone();
   }
 
   /** Looks unless another process is just looking. */
@@ -174,7 +186,7 @@ export class CacheBound {
     const total = await this.#removeOldest(await this.#list());
     if (this.#isOver) return; // another process will find that it is time
     await writeFile(folder.looked, "", { mode: 0o600 });
-    await appendFile(folder.total, "", { mode: 0o600 });
+    await folder.append(folder.total, new Uint8Array(0));
     const since = Math.max(0, await this.#told() - before); // some of it may count twice
     await truncate(folder.total, total / BLOCK + since);
     this.#isDue = false;

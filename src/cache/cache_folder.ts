@@ -4,7 +4,7 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { mkdir, rename, unlink, writeFile } from "node:fs/promises";
+import { appendFile, mkdir, rename, unlink, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import process from "node:process";
 import { codeOf } from "../storage/folder_fault.ts";
@@ -62,6 +62,11 @@ export class CacheFolder {
   /** The last state of the replica at a place, or another file of that. */
   planPath(place: string, ending: string): string {
     return join(this.path, "plans", hashOf(place) + ending);
+  }
+
+  /** Appends to a file. */
+  async append(path: string, bytes: Uint8Array): Promise<void> {
+    await inFolder(path, () => appendFile(path, bytes, { mode: FILE_MODE }));
   }
 
   /** Writes a file beside, then gives it its name. */

@@ -288,12 +288,13 @@ export class RangeCache {
       const part = bytes.subarray(at, at + FILE_BYTES_MAX);
       const range = { offset: offset + at, size: part.length };
       if (object.ranges.cover(range)) continue;
-      if (!await this.#bound.hasRoom()) return;
       const file = encodeRangeFile({ object: object.name, ...range }, part, checksum);
+      const room = await this.#bound.take(file.length);
+      if (room === undefined) return;
       await write(folder.rangePath(object.name, range), file);
       object.ranges.add(range);
       object.touchedMs.set(`${range.offset}-${range.size}`, Date.now());
-      await this.#bound.wrote(file.length);
+      await this.#bound.wrote(room);
       await nextTurn();
     }
   }

@@ -323,6 +323,27 @@ static void circle(void){
   CHECK_EMPTY();
 }
 
+/* Two readers hold views of one content, the second's being where the first's led to; the first one asks. */
+static void everybodyIsLed(void){
+  int aObject[3], aView[3], i;
+  uint32_t aWhere[3];
+  for(i=0; i<3; i++){
+    int iMap = ls_map_new(0, 512);
+    aObject[i] = object(512, 10, 1, 1, 10, 0);
+    apply(iMap, aObject[i]);
+    aView[i] = ls_map_view(iMap, iReplica, 1, 10, 5, 0);
+  }
+  CHECK_INT(ls_view_relocate(aView[0], aView[1]), 0);
+  CHECK_INT(ls_view_relocate(aView[0], aView[2]), 0);
+  for(i=0; i<3; i++){
+    CHECK_INT(ls_view_locate(aView[i], 1, aWhere), 0);
+    CHECK_INT(aWhere[0], aObject[2]);
+  }
+  for(i=0; i<3; i++) ls_view_release(aView[i]);
+  for(i=0; i<3; i++) ls_object_free(aObject[i]);
+  CHECK_EMPTY();
+}
+
 /* Handles are reused; frame ids too, so that years of compaction do not use them up. */
 static void reuse(void){
   int i, iFirst = 0;
@@ -831,6 +852,7 @@ int main(void){
   RUN("ls_map_apply() of one far page costs one chunk", sparse);
   RUN("ls_map_apply() and ls_map_new() refuse another page size", otherPageSize);
   RUN("ls_view_relocate() refuses a circle", circle);
+  RUN("ls_view_relocate() leads who holds the view that another one led to", everybodyIsLed);
   RUN("ls_object_free() gives handle and frame ids back", reuse);
   RUN("ls_object_index() refuses what breaks the order", indexRefusals);
   RUN("ls_view_changed() tells the pages at other places, and no others", difference);

@@ -35,8 +35,8 @@ const GROWTH_MAX = 64 * MiB;
 const RSS_MAX = 320 * MiB;
 
 /**
- * The limit that the system keeps for all that a process may write to, used or not. Bun reserves about 1.5 GiB for its
- * code, and does without FFI where it cannot; Deno reserves 1 GiB.
+ * The limit that the system keeps for all that a process may write to, used or not. Bun reserves about
+ * 1.5 GiB for its code, and does without FFI where it cannot; Deno reserves 1 GiB.
  */
 const DATA_MAX = ("Bun" in globalThis ? 2304 : 1536) * MiB;
 

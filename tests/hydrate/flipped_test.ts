@@ -106,7 +106,8 @@ for (const ending of ["-state", "-sums"]) {
         const wanted = shorten(place.folder.rows(SUM));
         let refused = 0;
         const use = async () => {
-          const replica = await place.open(copied).catch((error) => {
+          const brief = { offline: "serve-stale", requestTimeoutMs: 300 } as const;
+          const replica = await place.open({ ...copied, ...brief }).catch((error) => {
             assert.match(error.message, /Cannot list|fit to their checksums/);
             refused++;
           });

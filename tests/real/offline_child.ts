@@ -1,7 +1,7 @@
 /**
- * A process in a network namespace. Prints `reachable true` or `false`, `failed` and why where the replica cannot be opened, else
- * what it sees, as JSON: at once and each time that a line comes in. Or, with a socket and a port, passes what comes to that
- * port on to that socket, which a namespace does not keep from anybody.
+ * A process in a network namespace. Prints `reachable true` or `false`, `failed` and why where the replica cannot
+ * be opened, else what it sees, as JSON: at once and each time that a line comes in. Or, with a socket and a port,
+ * passes what comes to that port on to that socket, which a namespace does not keep from anybody.
  *
  * @module
  */

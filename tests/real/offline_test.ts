@@ -142,7 +142,7 @@ function within(pid: number, state: "up" | "down"): void {
   assert.equal(status, 0, String(stderr));
 }
 
-/** Makes a few transactions and has them brought to disk; gives the time since when they were not looked at. */
+/** Makes a few transactions and has them brought to disk; gives when they were seen last. */
 async function prepare(place: CachedPlace, options: OpenOptions): Promise<number> {
   recordValue(place.folder, 2);
   place.folder.record("CREATE TABLE w (pad); INSERT INTO w VALUES (hex(randomblob(5000)))");

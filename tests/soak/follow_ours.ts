@@ -23,6 +23,8 @@ export interface ProcessStart {
   readonly holdMs: number;
   /** Bound on decoded pages in memory, in bytes; the default unless given. */
   readonly cacheBytesMax?: number;
+  /** Whether it has a local copy, private to it. */
+  readonly hydrate?: boolean;
 }
 
 /** What a process prints last. */
@@ -62,6 +64,7 @@ const textOf = (value: unknown) =>
 const replica = await openReplica(start.url, {
   pollIntervalMs: start.pollIntervalMs,
   ...(start.cacheBytesMax !== undefined && { cacheBytesMax: start.cacheBytesMax }),
+  ...(start.hydrate && { hydrate: true }),
   log: ({ level, message }) => note(`${level}: ${message}`),
 });
 

@@ -2,7 +2,8 @@
  * The long form of the follow soak: 16 readers in each runtime on a replica that is written, compacted and deleted from.
  *
  * `FOLLOW_SECONDS=600 bun tests/soak/follow_soak.ts [result.json]` · `FOLLOW_GO=4` adds that many processes of the Go VFS,
- * for contrast: what they do fails nothing. Ends with 1 when something of ours is wrong.
+ * for contrast: what they do fails nothing. `FOLLOW_HYDRATE=1`: ours read from local copies. Ends with 1 when
+ * something of ours is wrong.
  *
  * @module
  */
@@ -14,7 +15,8 @@ import { type FollowProcess, type FollowResult, runFollow } from "./follow_run.t
 const number = (name: string, otherwise: number) => Number(process.env[name] ?? otherwise);
 const pollIntervalMs = number("FOLLOW_POLL_MS", 1_000);
 const connections = number("FOLLOW_CONNECTIONS", 16);
-const ours = { system: "ours", connections, threads: 4, holdMs: 8_000 } as const;
+const hydrate = number("FOLLOW_HYDRATE", 0) > 0;
+const ours = { system: "ours", connections, threads: 4, holdMs: 8_000, hydrate } as const;
 const go = Array.from({ length: number("FOLLOW_GO", 0) }, (_, i): FollowProcess => {
   return {
     name: `go ${i}`,
@@ -33,6 +35,12 @@ function slow({ processes }: FollowResult): string[] {
     ...(toRead.median <= pollIntervalMs ? [] : [`${name}: median delay ${toRead.median} ms`]),
     ...(toRead.p99 <= 2 * pollIntervalMs ? [] : [`${name}: p99 of the delay ${toRead.p99} ms`]),
   ]);
+}
+
+/** Processes of ours that should have read from a local copy and have not. */
+function remote({ processes }: FollowResult): string[] {
+  return processes.filter(({ name, stats }) => hydrate && !name.startsWith("go") && !stats?.localReads)
+    .map(({ name }) => `${name}: nothing was read from a local copy`);
 }
 
 const result = await runFollow({
@@ -55,6 +63,7 @@ if (process.argv[2]) await writeFile(process.argv[2], JSON.stringify(result, nul
 const faults = [
   ...result.processes.filter(({ name }) => !name.startsWith("go")).flatMap(faultsOf),
   ...result.ambiguous.map((txid) => `different data under TXID ${txid}`),
+  ...remote(result),
   ...slow(result),
 ];
 for (const fault of faults) console.log(`FAILED ${fault}`);
