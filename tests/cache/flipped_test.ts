@@ -8,7 +8,7 @@ import { recordValue } from "../replica/following.ts";
 import { CachedPlace } from "./cached_place.ts";
 
 /** Bytes of each file that are flipped; LONG=1: all of them. */
-const FLIPS = process.env.LONG === "1" ? Infinity : 6;
+const FLIPS = process.env.LONG === "1" ? Infinity : 3;
 
 const ALL = "SELECT x, pad FROM v, w";
 
