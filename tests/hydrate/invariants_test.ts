@@ -34,6 +34,8 @@ interface Told {
   local: number;
   whole: number;
   lives: number;
+  /** Transactions whose state was gone, after its files could be deleted. */
+  lost: number;
   last: string;
 }
 
@@ -51,6 +53,7 @@ async function live(argument: object, told: Told, random: Random): Promise<void>
     rest = lines.pop()!;
     for (const line of lines.map((text) => JSON.parse(text))) {
       if (line.violation) told.violations.push(`${line.kind}: ${line.violation}`);
+      if (line.lost) told.lost++;
       if (line.local > 0) told.local++;
       if (line.phase === "whole") told.whole++;
       if (!line.seen) continue;
@@ -99,7 +102,7 @@ test("The invariant workload over a copy that is killed again and again: no viol
         const credentials = { accessKeyId: accessKey, secretAccessKey: secretKey };
         const place = `s3://${bucket}/hydrate`;
         const options = { endpoint, credentials, hydrate: path, pollIntervalMs: 100 };
-        const told: Told = { violations: [], seen: 0, local: 0, whole: 0, lives: 0, last: "" };
+        const told: Told = { violations: [], seen: 0, local: 0, whole: 0, lives: 0, lost: 0, last: "" };
         const endMs = Date.now() + seconds * 1000;
         while (Date.now() < endMs) await live({ url: place, ...options }, told, random);
         writer.kill("SIGKILL");

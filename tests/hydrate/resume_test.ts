@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { existsSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { test } from "node:test";
+import { sealRecord } from "../../src/hydrate/hydration_record.ts";
 import { assertSame, noiseSql, rowsOf, withConnection } from "../replica/drivers.ts";
 import { stepValue, until } from "../replica/following.ts";
 import { rounds } from "../soak/soak_support.ts";
@@ -218,7 +219,8 @@ const CASES: readonly Case[] = [
 ];
 
 function change(place: Place, fields: Record<string, unknown>): void {
-  writeFileSync(`${place.path}-state`, JSON.stringify({ ...place.record(), ...fields }));
+  const { seal: _, ...record } = place.record() as Record<string, unknown>;
+  writeFileSync(`${place.path}-state`, sealRecord(JSON.stringify({ ...record, ...fields })));
 }
 
 async function replace(place: Place, pageSize: number): Promise<void> {
