@@ -6,8 +6,8 @@
  */
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
-import { createHash } from "node:crypto";
-import { readdirSync, readFileSync, statSync } from "node:fs";
+import { createHash, randomUUID } from "node:crypto";
+import { closeSync, openSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
@@ -197,9 +197,9 @@ export function shorten(rows: Row[]): unknown[] {
 /** The process of `hydrate_child.ts`. */
 export class Child {
   readonly #process: ChildProcess;
-  readonly lines: string[] = [];
   readonly #ended: Promise<unknown>;
-  #rest = "";
+  /** What it prints goes to a file: through a pipe, Bun 1.4.5 now and then hears nothing more of a child that goes on. */
+  readonly #output: string;
   #complaint = "";
 
   constructor(place: Place, more: OpenOptions & { sql?: string; commits?: boolean } = {}) {
@@ -207,14 +207,19 @@ export class Child {
     const { url, access, path } = place;
     const options = JSON.stringify({ url, hydrate: path, pollIntervalMs: 10, ...access, ...more });
     const before = "Deno" in globalThis ? ["run", "-A", "--no-check"] : [];
-    this.#process = spawn(process.execPath, [...before, script, options]);
-    this.#process.stdout!.on("data", (data) => {
-      const lines = (this.#rest + data).split("\n");
-      this.#rest = lines.pop()!;
-      this.lines.push(...lines);
+    this.#output = join(place.folder.home, `child-${randomUUID()}`);
+    const output = openSync(this.#output, "w");
+    this.#process = spawn(process.execPath, [...before, script, options], {
+      stdio: ["pipe", output, "pipe"],
     });
+    closeSync(output);
     this.#process.stderr!.on("data", (data) => this.#complaint += data);
     this.#ended = new Promise((resolve) => this.#process.once("close", resolve));
+  }
+
+  /** Whole lines that it has printed so far. */
+  get lines(): string[] {
+    return readFileSync(this.#output, "utf8").split("\n").slice(0, -1);
   }
 
   /** What it printed to standard error. */
