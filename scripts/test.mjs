@@ -56,8 +56,8 @@ for (const name of Object.keys(LONG_ROUNDS)) if (process.env[name]) ENV[name] = 
 // Neither runtime needs more of a home than a place for its cache.
 if (!process.env.HOME) ENV.DENO_DIR = join(ROOT, ".tools", "deno");
 
-/** Processes that run tests at once. */
-const SHARES = Math.min(3, availableParallelism());
+/** Processes that run tests at once: one more than there are cores, for tests wait a lot. */
+const SHARES = Math.min(3, availableParallelism() + 1);
 
 const STEPS = [
   { name: "setup", run: setUp },
