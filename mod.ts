@@ -1,7 +1,7 @@
 /**
  * Query Litestream replicas where they lie, from Deno and Bun.
  *
- * {@link openReplica} opens a replica in an S3 bucket or a folder; its databases are those of the SQLite driver in use,
+ * {@link openReplica} opens a replica wherever Litestream writes one; its databases are those of the SQLite driver in use,
  * read-only. {@link joinReplica} shares it with another thread; {@link register} serves `file:NAME?vfs=litestream`.
  * Importing this module does nothing.
  *
@@ -59,7 +59,28 @@ export type {
   Counters,
   TransactionCounters,
 } from "./src/pages/counters.ts";
-export type { FetchOption, OpenOptions, StaticCredentials } from "./src/options.ts";
+export type { FetchOption, OpenOptions, StaticCredentials, StorageOption } from "./src/options.ts";
+export type {
+  Storage,
+  StorageArguments,
+  StorageFactory,
+  StorageList,
+  StoragePut,
+  StorageRead,
+  StorageRequest,
+  StorageTraits,
+  StoredBytes,
+  StoredNow,
+  StoredObject,
+} from "./src/storage/storage.ts";
+export type {
+  Part,
+  PartUpload,
+  PartUploads,
+  PutOptions,
+  RequestCounts,
+  RequestOptions,
+} from "./src/storage/object_store.ts";
 export { type DatabaseClass, ENTRY_POINT as entryPoint } from "./src/drivers/driver.ts";
 export {
   BudgetError,

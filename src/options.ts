@@ -7,7 +7,8 @@ import { createHash } from "node:crypto";
 import { join, resolve } from "node:path";
 import type { LogSink } from "./log.ts";
 import type { FetchModule } from "./storage/fetch_function.ts";
-import { parseReplicaUrl, type ReplicaLocation } from "./storage/replica_url.ts";
+import type { LayoutName } from "./storage/object_store.ts";
+import { type ModuleLocation, parseReplicaUrl, type ReplicaLocation } from "./storage/replica_url.ts";
 
 /** Keys of an S3 account, or of a role for a while. */
 export interface StaticCredentials {
@@ -29,6 +30,23 @@ export interface FetchOption {
   export?: string;
 }
 
+/** A place of your own where the replica lies, named rather than given: it is made on the core's thread. */
+export interface StorageOption {
+  /** Absolute URL of the module, such as `new URL("./my_storage.ts", import.meta.url)`. */
+  module: string | URL;
+  /** Name of the export: a {@link StorageFactory}. Default `"default"`. */
+  export?: string;
+  /** Handed to it as they are; structured-cloneable. */
+  options?: unknown;
+  /**
+   * How keys begin: `"folder"` as `ltx/0/`, which Litestream uses everywhere but in S3 and OSS, or `"s3"` as `0000/`.
+   * Default `"folder"`.
+   */
+  layout?: "folder" | "s3";
+  /** What messages call the place. Default: the URL, else the module's. */
+  name?: string;
+}
+
 /** What {@link openReplica} may be told. Every time is in ms. */
 export interface OpenOptions {
   /** Region of the bucket. Default: what the URL says, else discovered. */
@@ -45,6 +63,8 @@ export interface OpenOptions {
    * URLs, other TLS. Called with the signed URL and a `RequestInit`; must give the `Response` as it came.
    */
   fetch?: FetchOption;
+  /** Where the replica lies, in place of what is built in. The URL is handed to it, and may be left out. */
+  storage?: StorageOption;
   /**
    * Takes what there is to tell beside results and errors, on this thread. Default: one line each to stderr. From the
    * level on that the environment names as `LITESTREAM_LOG_LEVEL` (`debug`, `info`, `warn` or `error`; default `warn`).
@@ -331,9 +351,11 @@ export function makeConfig(
   options: OpenOptions,
   environment: Environment,
 ): ReplicaConfig {
-  const location = parseReplicaUrl(completeUrl(url ?? environmentUrl(environment), options), {
-    endpoint: environment.LITESTREAM_S3_ENDPOINT,
-  });
+  const location = options.storage
+    ? moduleLocation(url ?? "", options.storage)
+    : parseReplicaUrl(completeUrl(url ?? environmentUrl(environment), options), {
+      endpoint: environment.LITESTREAM_S3_ENDPOINT,
+    });
   checkStaleness(options);
   const hydrate = hydrateConfig(options.hydrate, environment);
   const cacheBytesMax = wholeNumber(
@@ -424,11 +446,7 @@ function writeConfig(
   options: OpenOptions,
   environment: Environment,
 ): WriteConfig {
-  if (options.lease && location.scheme === "file") {
-    throw new TypeError(
-      `Cannot use option lease with ${location.name}: expected a bucket, where objects are replaced on condition`,
-    );
-  }
+  if (options.lease && location.scheme === "file") throw noLease(location.name);
   const { LITESTREAM_SYNC_INTERVAL: interval, LITESTREAM_BUFFER_PATH: path } = environment;
   const syncIntervalMs = interval
     ? parseDuration("LITESTREAM_SYNC_INTERVAL", interval) || DEFAULTS.syncIntervalMs
@@ -448,6 +466,13 @@ function writeConfig(
     isCompacting: options.compact ?? true,
     isLeased: options.lease ?? false,
   };
+}
+
+/** The error of a place where a lease cannot be kept. */
+export function noLease(name: string): TypeError {
+  return new TypeError(
+    `Cannot use option lease with ${name}: expected a bucket, where objects are replaced on condition`,
+  );
 }
 
 /** A file's path wherever the process goes; others are beside it. */
@@ -498,21 +523,41 @@ export function plainCredentials(
 }
 
 function plainFetch(given: FetchOption | undefined): FetchModule | undefined {
-  if (given === undefined) return undefined;
+  return given === undefined ? undefined : plainModule("fetch", given);
+}
+
+/** Where a function of the user's stands, as plain data. */
+function plainModule(option: string, given: FetchOption): FetchModule {
   const { module, export: name = "default" } = given;
-  const wanted = `an absolute URL, such as new URL("./proxy.ts", import.meta.url)`;
-  if (typeof given === "function") {
+  const wanted = `an absolute URL, such as new URL("./${option}.ts", import.meta.url)`;
+  if (typeof given !== "object" || given === null || !("module" in given)) {
+    const found = typeof given === "function" ? "a function" : "an object of another form";
     throw new TypeError(
-      `Cannot use option fetch: a function, expected { module, export }, since it runs on another thread`,
+      `Cannot use option ${option}: ${found}, expected { module, export }, since it runs on another thread`,
     );
   }
   if (!(module instanceof URL) && (typeof module !== "string" || !URL.canParse(module))) {
-    throw new TypeError(`Cannot use option fetch: module is "${module}", expected ${wanted}`);
+    throw new TypeError(`Cannot use option ${option}: module is "${module}", expected ${wanted}`);
   }
   if (typeof name !== "string" || name === "") {
-    throw new TypeError(`Cannot use option fetch: export is "${name}", expected the name of an export`);
+    throw new TypeError(`Cannot use option ${option}: export is "${name}", expected the name of an export`);
   }
   return { module: String(module), export: name };
+}
+
+function moduleLocation(url: string, given: StorageOption): ModuleLocation {
+  const at = plainModule("storage", given);
+  const layout: LayoutName = oneOf("storage.layout", given.layout, ["folder", "s3"], "folder");
+  try {
+    structuredClone(given.options);
+  } catch (cause) {
+    throw new TypeError("Cannot use option storage: its options cannot be cloned, expected plain data", {
+      cause,
+    });
+  }
+  const shown = url.replace(/[?#].*$/s, "").replace(/^([^:/]*:\/*)[^/]*@/, "$1");
+  const name = given.name ?? (shown || `${at.module}#${at.export}`);
+  return { scheme: "module", ...at, name, layout, prefixes: [""], url, options: given.options };
 }
 
 /**

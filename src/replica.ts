@@ -607,17 +607,23 @@ function sentinelFolder(native: Native): string {
 }
 
 /**
- * Opens a replica where it lies, in an S3 bucket or a folder: lists it, reads the page indexes of the files that make
- * up its newest state, and nothing else.
+ * Opens a replica where it lies: lists it, reads the page indexes of the files that make up its newest state, and
+ * nothing else.
  *
- * `url` is `s3://bucket/path` or `file:///folder`; without it the environment names the replica.
+ * `url` is `s3://bucket/path`, `file:///folder`, or of scheme `gs`, `abs`, `oss`, `sftp`, `webdav`, `webdavs`, `nats`,
+ * `http` or `https`; without it the environment names the replica, or `storage` is a place of your own.
  *
  * @throws {RestorePlanError} nothing there, files missing, or written by Litestream 0.3.x
  * @throws {StorageError} the store refuses or cannot be reached; the message says which and why
  * @throws {DeadlineError} not done in time
  * @throws {TypeError} the URL or an option cannot be understood
  */
-export async function openReplica(url?: string, options: OpenOptions = {}): Promise<Replica> {
+export function openReplica(url?: string, options?: OpenOptions): Promise<Replica>;
+/** Opens a replica that the options, or the environment, name. */
+export function openReplica(options: OpenOptions): Promise<Replica>;
+export async function openReplica(place?: string | OpenOptions, more?: OpenOptions): Promise<Replica> {
+  const url = typeof place === "string" ? place : undefined;
+  const options = (typeof place === "object" ? place : more) ?? {};
   options.signal?.throwIfAborted();
   const source = typeof options.credentials === "function" ? options.credentials : undefined;
   makeConfig(url, options, process.env); // its faults come before anything is asked

@@ -38,7 +38,10 @@ function toCredentials(given: Exclude<ReplicaConfig["credentials"], "anonymous" 
 }
 
 function fetchInit(location: ReplicaLocation, native: Native): OpenStoreOptions["fetchInit"] {
-  if (location.scheme !== "s3" || !location.skipVerify) return undefined;
+  const isUnverified = location.scheme === "s3"
+    ? location.skipVerify
+    : "parameters" in location && /^(true|1|t|yes)$/i.test(location.parameters.skipVerify ?? "");
+  if (!isUnverified) return undefined;
   if (native.fetchSkipsVerify) return { tls: { rejectUnauthorized: false } };
   throw new StorageError(
     `Cannot open replica ${location.name}: skipVerify is set, and this runtime's fetch always verifies TLS ` +
@@ -107,7 +110,9 @@ export async function openConfiguredStore(
       fetchInit: fetch ? undefined : fetchInit(location, native), // a function of the user's sees to TLS itself
       totalTimeoutMs: config.requestTimeoutMs,
       log: hooks.log,
+      signal,
     });
+    await checkAbilities(store, config);
     return withCache(store, config, prefix, native, hooks);
   };
   for (const prefix of location.prefixes.length > 1 ? location.prefixes : []) {
@@ -116,6 +121,27 @@ export async function openConfiguredStore(
     await store.close();
   }
   return await open(location.prefixes[0]);
+}
+
+/**
+ * Whether a store can do what the configuration wants of it; one that cannot is closed.
+ *
+ * @throws {StorageError} code `NotImplemented`: it cannot
+ */
+async function checkAbilities(store: WritableStore, { write }: ReplicaConfig): Promise<void> {
+  const { name, traits } = store;
+  const found = write === undefined
+    ? ""
+    : !traits.conditionalPut && !write.isUnconditional
+    ? "nothing there keeps two writers from overwriting each other's transactions"
+    : !traits.conditionalReplace && write.isLeased
+    ? "a lease cannot be kept there, since objects are not replaced on condition"
+    : "";
+  if (found === "") return;
+  await store.close();
+  const wanted = traits.conditionalPut ? "no option lease" : "reading only, or option allowUnconditional";
+  const details = { key: "", status: 0, code: "NotImplemented", retryable: false };
+  throw new StorageError(`Cannot write to ${name}: ${found}, expected ${wanted}`, details);
 }
 
 /** The store with a disk cache in front, where there is to be one. */
@@ -129,7 +155,7 @@ function withCache(
   if (cacheDir === undefined) return store;
   const folder = new CacheFolder(cacheDir);
   // Buckets of one name at two endpoints are two places.
-  const place = [store.name, location.scheme === "s3" ? location.endpoint : "", prefix ?? ""].join("\n");
+  const place = [store.name, "endpoint" in location ? location.endpoint : "", prefix ?? ""].join("\n");
   const onNotice = (text: string) => log?.warn(text);
   const cache = new RangeCache({ folder, place, bytesMax, checksum: shimChecksum(native), onNotice });
   return new CachingStore(store, cache, new LastStates(folder, place, onNotice));

@@ -38,6 +38,7 @@ const EXTENSION = ".ltx";
 /** A store with a disk cache in front. */
 export class CachingStore implements WritableStore, LocalRanges {
   readonly name: string;
+  readonly traits: ObjectStore["traits"];
   readonly counts: RequestCounts & DiskCounts;
   /** The same without keeping what it reads. */
   readonly unkept: Pick<ObjectStore, "read"> = {
@@ -51,6 +52,7 @@ export class CachingStore implements WritableStore, LocalRanges {
 
   constructor(inner: WritableStore, cache: RangeCache, lastStates: LastStates) {
     this.name = inner.name;
+    this.traits = inner.traits;
     this.#inner = inner;
     this.lastStates = lastStates;
     this.counts = Object.assign(inner.counts, { diskReads: 0, diskBytes: 0 });

@@ -28,6 +28,9 @@ import { Waiters } from "./waiters.ts";
 /** How often the replica is listed, in ms: whether it is still the same, and what names alone do not tell. */
 const LOOK_MS = 30_000;
 
+/** The same where a listing goes through all there is, however little is new. */
+const DEAR_LOOK_MS = 2 * LOOK_MS;
+
 /** Transactions fetched by name, one after the other, before the replica is listed to fetch the rest at once. */
 const BY_NAME_MAX = 3;
 
@@ -93,7 +96,7 @@ export interface FollowerOptions {
   readonly onLooked: (error: Error | undefined) => void;
   /** When the files that were listed were seen, in ms since the Unix epoch, where that was not just now. */
   readonly seenMs?: number | undefined;
-  /** In place of {@link LOOK_MS}. */
+  /** How often the replica is listed, in ms; {@link LOOK_MS} unless given, or longer where that costs more. */
   readonly lookMs?: number | undefined;
 }
 
@@ -232,7 +235,8 @@ export class Follower {
   get #wantsListing(): boolean {
     const sinceMs = performance.now() - this.#lookedMs;
     const isAwaited = this.#waiters.count > 0 && sinceMs > AWAITED_LOOK_MS;
-    return this.#wantsLook || isAwaited || this.#gapLooks > 0 || sinceMs > (this.#options.lookMs ?? LOOK_MS);
+    const lookMs = this.#options.lookMs ?? (this.#options.store.traits.cheapList ? LOOK_MS : DEAR_LOOK_MS);
+    return this.#wantsLook || isAwaited || this.#gapLooks > 0 || sinceMs > lookMs;
   }
 
   /** Waits for the next look. Whoever slept much longer lists the replica: much may have happened. */

@@ -42,6 +42,12 @@ const NO_BYTES = new Uint8Array(0);
 /** A replica's objects in a folder; symbolic links are followed, files named `*.tmp` are not objects. */
 export class FolderStore implements BareStore {
   readonly name: string;
+  readonly traits = {
+    conditionalPut: true,
+    conditionalReplace: false,
+    cheapList: true,
+    listsInOrder: true,
+  } as const;
   readonly counts: RequestCounts = { list: 0, get: 0, bytes: 0, retries: 0 };
   readonly #path: string;
   readonly #uploads: FolderUploads;

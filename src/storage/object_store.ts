@@ -4,6 +4,8 @@
  * @module
  */
 
+import type { StorageTraits } from "./storage.ts";
+
 /** What identifies the content of an object: a name is reused when a replica is made anew, this is not. */
 export interface ObjectIdentity {
   /** Key inside the store, without the replica's path. */
@@ -119,6 +121,8 @@ export interface PutOptions extends RequestOptions {
 export interface ObjectStore {
   /** The place as a person would write it, without secrets; for messages. */
   readonly name: string;
+  /** What it can do. */
+  readonly traits: Required<StorageTraits>;
   /** Running counts; the same object all along. */
   readonly counts: RequestCounts;
 

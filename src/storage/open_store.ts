@@ -5,10 +5,12 @@
  */
 
 import { readFile } from "node:fs/promises";
+import type { BackendCredentials } from "./backend.ts";
 import { type Credentials, type CredentialsLoader, CredentialsSource } from "./credentials.ts";
 import { credentialsChain } from "./credentials_chain.ts";
 import type { WritableStore } from "./object_store.ts";
-import type { ReplicaLocation, S3Location } from "./replica_url.ts";
+import type { FolderLocation, ReplicaLocation, S3Location } from "./replica_url.ts";
+import type { Storage } from "./storage.ts";
 import { RetryingStore, type RetryingStoreOptions } from "./retrying_store.ts";
 import type { FetchFunction } from "./fetch_function.ts";
 
@@ -28,6 +30,8 @@ export interface OpenStoreOptions extends RetryingStoreOptions {
   /** One of the location's prefixes; its first where nothing is said. */
   readonly prefix?: string | undefined;
   readonly fetch?: FetchFunction | undefined;
+  /** Ends the opening. */
+  readonly signal?: AbortSignal;
   /** Further fetch options, such as a runtime's own for TLS. */
   readonly fetchInit?: Readonly<Record<string, unknown>> | undefined;
 }
@@ -46,6 +50,7 @@ export async function openStore(
     // A second request would go the same way to the same disk.
     return new RetryingStore(new FolderStore(location), { ...options, hedge: false });
   }
+  if (location.scheme !== "s3") return await openAdapted(location, options);
   const { S3Store } = await import("./s3.ts");
   const inner = new S3Store(location, {
     credentials: credentialsOf(options),
@@ -56,6 +61,50 @@ export async function openStore(
     now: options.now,
   });
   return new RetryingStore(inner, options);
+}
+
+/** A place of the user's, or one that is built in over the same interface. */
+async function openAdapted(
+  location: Exclude<ReplicaLocation, S3Location | FolderLocation>,
+  options: OpenStoreOptions,
+): Promise<WritableStore> {
+  const [{ AdaptedStore }, storage] = await Promise.all([
+    import("./adapted_store.ts"),
+    openStorage(location, options),
+  ]);
+  // A prefix is part of each key there, but for places that know folders.
+  const prefix = options.prefix ?? location.prefixes[0] ?? "";
+  return new RetryingStore(new AdaptedStore(location.name, storage, prefix), options);
+}
+
+async function openStorage(
+  location: Exclude<ReplicaLocation, S3Location | FolderLocation>,
+  options: OpenStoreOptions,
+): Promise<Storage> {
+  const { env = {}, fetch, fetchInit, log, now = Date.now } = options;
+  if (location.scheme === "module") {
+    const { loadStorage } = await import("./storage_module.ts");
+    return await loadStorage(location, env, options.signal);
+  }
+  const { openBackend } = await import("./backend.ts");
+  return await openBackend(location, {
+    env,
+    credentials: await backendCredentials(options.credentials),
+    fetch,
+    fetchInit,
+    log,
+    now,
+    readFile: (path) => readFile(path, "utf8"),
+  });
+}
+
+/** What was given, where it stays as it is. */
+async function backendCredentials(
+  given: OpenStoreOptions["credentials"],
+): Promise<BackendCredentials | undefined> {
+  if (given === undefined || given === "anonymous") return given;
+  if (given instanceof CredentialsSource) return await given.current();
+  return typeof given === "function" ? await given() : given;
 }
 
 function credentialsOf(options: OpenStoreOptions): CredentialsSource | "anonymous" {

@@ -1,5 +1,5 @@
 /**
- * Replica URLs: `s3://…` and `file://…` → where the replica lies, as plain data.
+ * Replica URLs → where the replica lies, as plain data; those of S3 and of folders are read here.
  *
  * @see VFS reference, section 3 "Replica URL grammar"
  * @module
@@ -7,21 +7,26 @@
 
 import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
-import type { LayoutName } from "./object_store.ts";
+import { type BackendLocation, parseBackendUrl } from "./backend_location.ts";
+import {
+  booleanOf,
+  cleanEndpoint,
+  cleanPath,
+  fault,
+  freezeAll,
+  hostname,
+  hostOf,
+  integerOf,
+  isLocalHost,
+  type LocationBase,
+  parametersOf,
+  percentDecode,
+  splitUrl,
+  SUPPORTED,
+  textOf,
+  type UrlParts,
+} from "./url_parts.ts";
 import { HOST_FORMS, type ProviderName, providerOf } from "./providers.ts";
-
-/** What every location has; frozen and structured-cloneable. */
-export interface LocationBase {
-  /** The place as a person would write it, without secrets and parameters; for messages. */
-  readonly name: string;
-  /** How the level directories are named there. */
-  readonly layout: LayoutName;
-  /**
-   * What keys may begin with, empty or ending in a slash, the likeliest first. More than one only at a bucket's root;
-   * the first under which objects lie is the replica's.
-   */
-  readonly prefixes: readonly string[];
-}
 
 /** A customer's own encryption key, sent with each GET and PUT. A secret. */
 export interface CustomerKey {
@@ -70,21 +75,26 @@ export interface FolderLocation extends LocationBase {
   readonly path: string;
 }
 
+/** A replica in a place of the user's. */
+export interface ModuleLocation extends LocationBase {
+  readonly scheme: "module";
+  /** Absolute URL of the module that makes the storage. */
+  readonly module: string;
+  /** Name of its export. */
+  readonly export: string;
+  /** What the replica was opened with; empty for nothing. May hold secrets. */
+  readonly url: string;
+  /** What the function is given, structured-cloneable; may hold secrets. */
+  readonly options: unknown;
+}
+
 /** Where a replica lies. */
-export type ReplicaLocation = S3Location | FolderLocation;
+export type ReplicaLocation = S3Location | FolderLocation | BackendLocation | ModuleLocation;
 
 /** What a URL leaves open. */
 export interface ReplicaUrlDefaults {
   /** Endpoint used where the URL yields none: the value of `LITESTREAM_S3_ENDPOINT`. */
   readonly endpoint?: string;
-}
-
-/** The parts of a URL, as they are spelled. */
-interface UrlParts {
-  readonly scheme: string;
-  readonly authority: string;
-  readonly path: string;
-  readonly query: URLSearchParams;
 }
 
 /** What the host position said about a bucket. */
@@ -98,7 +108,6 @@ interface BucketHost {
 const PART_SIZE_DEFAULT = 5 * 1024 * 1024;
 const UPLOAD_CONCURRENCY_DEFAULT = 5;
 const CUSTOMER_KEY_SIZE = 32;
-const SUPPORTED = "s3:// or file://";
 
 /**
  * Parses a replica URL.
@@ -107,29 +116,17 @@ const SUPPORTED = "s3:// or file://";
  * secrets, are never repeated in the message
  * @see VFS reference, section 3
  */
-export function parseReplicaUrl(url: string, defaults: ReplicaUrlDefaults = {}): ReplicaLocation {
+export function parseReplicaUrl(
+  url: string,
+  defaults: ReplicaUrlDefaults = {},
+): Exclude<ReplicaLocation, ModuleLocation> {
   if (/^s3:\/\/arn:/i.test(url)) return parseAccessPoint(url, defaults);
   const parts = splitUrl(url);
   if (parts.scheme === "s3") return parseBucketUrl(parts, defaults);
   if (parts.scheme === "file") return parseFileUrl(parts);
+  const location = parseBackendUrl(parts);
+  if (location !== undefined) return location;
   throw fault(url, `scheme "${parts.scheme}" is not supported`, SUPPORTED);
-}
-
-function splitUrl(url: string): UrlParts {
-  const match = /^([A-Za-z][A-Za-z0-9+.-]*):(?:\/\/([^/?#]*))?([^?#]*)(?:\?([^#]*))?/.exec(url);
-  if (match === null) throw fault(url, "no scheme", SUPPORTED);
-  const [, scheme = "", authority, path = "", query = ""] = match;
-  if (authority === undefined && !path.startsWith("/")) {
-    throw fault(
-      url,
-      "no // after the scheme, or a relative path",
-      "scheme://host/path, or file:///absolute/path",
-    );
-  }
-  if (authority?.includes("@") && (scheme === "s3" || scheme === "file")) {
-    throw fault(url, "user information before the host", "credentials in options or environment");
-  }
-  return { scheme: scheme.toLowerCase(), authority: authority ?? "", path, query: parametersOf(query) };
 }
 
 function parseFileUrl(parts: UrlParts): FolderLocation {
@@ -264,44 +261,6 @@ function s3Location(
   });
 }
 
-/** An endpoint with its scheme, `http` for local hosts where it names none, and without a slash at the end. */
-function cleanEndpoint(url: string, endpoint: string): string {
-  const host = endpoint.replace(/[/?#].*$/s, "");
-  const text = /^[A-Za-z][A-Za-z0-9+.-]*:\/\//.test(endpoint)
-    ? endpoint
-    : `${isLocalHost(hostname(host)) ? "http" : "https"}://${endpoint}`;
-  const wanted = "http(s)://HOST[:PORT][/path]";
-  if (/^[^/]*\/\/[^/]*@/.test(text)) {
-    throw fault(
-      url,
-      "an endpoint with user information",
-      `${wanted}, and credentials in options or environment`,
-    );
-  }
-  const parsed = URL.canParse(text) ? new URL(text) : undefined;
-  if (
-    parsed === undefined || !/^https?:$/.test(parsed.protocol) || parsed.search !== "" || parsed.hash !== ""
-  ) {
-    throw fault(url, "an endpoint of another form", wanted);
-  }
-  return `${parsed.protocol}//${parsed.host}${parsed.pathname.replace(/\/+$/, "")}`;
-}
-
-/** Host and port of a cleaned endpoint; empty for none. */
-function hostOf(endpoint: string): string {
-  return endpoint === "" ? "" : endpoint.replace(/^https?:\/\//, "").replace(/\/.*$/s, "");
-}
-
-function hostname(host: string): string {
-  return host.replace(/:\d*$/, "").toLowerCase();
-}
-
-/** Hosts that are spoken to without TLS where nothing else is said. */
-function isLocalHost(name: string): boolean {
-  return name === "localhost" || name === "127.0.0.1" || name === "[::1]" ||
-    /^(10|192\.168|172\.(1[6-9]|2\d|3[01]))\./.test(name) || /\.(local|localhost)$/.test(name);
-}
-
 function customerKeyOf(url: string, query: URLSearchParams, endpoint: string): CustomerKey | undefined {
   const key = textOf(query, "sseCustomerKey", "sse-customer-key");
   if (key === "") return undefined;
@@ -320,64 +279,4 @@ function customerKeyOf(url: string, query: URLSearchParams, endpoint: string): C
     throw fault(url, "an sseCustomerKeyMD5 of another key", "base64 of its MD5");
   }
   return { algorithm, key, keyMd5 };
-}
-
-/** The first of `names` that has a value; empty for none. */
-function textOf(query: URLSearchParams, ...names: string[]): string {
-  return names.map((name) => query.get(name)).find((value) => value) ?? "";
-}
-
-/** A plus sign stands for itself: no parameter holds a space, and base64 has plus signs that people do not encode. */
-function parametersOf(query: string): URLSearchParams {
-  return new URLSearchParams(query.replaceAll("+", "%2B"));
-}
-
-/** Undefined where the parameter is absent; any value that is not a word for true is false, as upstream. */
-function booleanOf(query: URLSearchParams, ...names: string[]): boolean | undefined {
-  const value = textOf(query, ...names);
-  return value === "" ? undefined : /^(true|1|t|yes)$/i.test(value);
-}
-
-function integerOf(url: string, query: URLSearchParams, ...names: string[]): number | undefined {
-  const value = textOf(query, ...names);
-  if (value === "") return undefined;
-  const number = /^\d+$/.test(value) ? Number(value) : 0;
-  if (number < 1 || !Number.isSafeInteger(number)) {
-    throw fault(url, `query parameter "${names[0]}" is "${value}"`, "a positive integer");
-  }
-  return number;
-}
-
-/** Resolves `//`, `.` and `..`; the result begins with a slash and ends without one (but for the root). */
-function cleanPath(path: string): string {
-  const kept: string[] = [];
-  for (const segment of path.split("/")) {
-    if (segment === "" || segment === ".") continue;
-    if (segment === "..") kept.pop();
-    else kept.push(segment);
-  }
-  return `/${kept.join("/")}`;
-}
-
-function percentDecode(url: string, path: string): string {
-  try {
-    const decoded = decodeURIComponent(path);
-    if (!decoded.includes("\0")) return decoded;
-  } catch {
-    // Told below, with the URL.
-  }
-  throw fault(url, "a percent sign that begins no UTF-8 character", "%25 for a percent sign itself");
-}
-
-/** `url` is repeated without its parameters and user information. */
-function fault(url: string, found: string, wanted: string): TypeError {
-  const shown = url.replace(/[?#].*$/s, "").replace(/^([^:/]*:\/*)[^/]*@/, "$1");
-  return new TypeError(`Cannot parse replica URL "${shown}": ${found}, expected ${wanted}`);
-}
-
-function freezeAll<T extends object>(value: T): T {
-  for (const part of Object.values(value)) {
-    if (typeof part === "object" && part !== null) Object.freeze(part);
-  }
-  return Object.freeze(value);
 }

@@ -19,6 +19,7 @@ import {
   type ListedObject,
   type ListOptions,
   type ObjectIdentity,
+  type ObjectStore,
   type PutOptions,
   type ReadResult,
   type RequestCounts,
@@ -92,6 +93,10 @@ export class RetryingStore implements WritableStore {
 
   get name(): string {
     return this.#inner.name;
+  }
+
+  get traits(): ObjectStore["traits"] {
+    return this.#inner.traits;
   }
 
   get counts(): RequestCounts {

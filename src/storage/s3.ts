@@ -27,9 +27,10 @@ import {
 } from "./object_store.ts";
 import type { S3Location } from "./replica_url.ts";
 import { encodeQuery } from "./s3_address.ts";
-import { collectBody, readRange } from "./s3_body.ts";
+import { wrongAnswer } from "./http_fault.ts";
+import { collectBody, readRange } from "./http_body.ts";
 import { S3Client, type S3ClientOptions } from "./s3_client.ts";
-import { type S3Asked, wrongAnswer } from "./s3_fault.ts";
+import type { S3Asked } from "./s3_fault.ts";
 import { customerKeyHeaders } from "./s3_headers.ts";
 import { parseListing, type S3Listing } from "./s3_listing.ts";
 import { S3Removal } from "./s3_removal.ts";
@@ -46,6 +47,12 @@ const LISTING_BYTES_MAX = 16 * 1024 * 1024;
 /** A replica's objects in a bucket. */
 export class S3Store implements BareStore {
   readonly name: string;
+  readonly traits = {
+    conditionalPut: true,
+    conditionalReplace: true,
+    cheapList: true,
+    listsInOrder: true,
+  } as const;
   readonly counts: RequestCounts = { list: 0, get: 0, bytes: 0, retries: 0 };
   readonly #location: S3Location;
   readonly #prefix: string;

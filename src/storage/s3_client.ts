@@ -16,16 +16,9 @@ import { PROVIDERS } from "./providers.ts";
 import { hasDotSegments, rawFetch } from "./raw_fetch.ts";
 import type { S3Location } from "./replica_url.ts";
 import { type Address, addressOf, encodeKey } from "./s3_address.ts";
-import { collectBody, type S3Answer } from "./s3_body.ts";
-import {
-  faultError,
-  isWrongRegion,
-  networkError,
-  parseFault,
-  refusalOf,
-  type S3Asked,
-  type S3Fault,
-} from "./s3_fault.ts";
+import { collectBody, type HttpAnswer } from "./http_body.ts";
+import { networkError } from "./http_fault.ts";
+import { faultError, isWrongRegion, parseFault, refusalOf, type S3Asked, type S3Fault } from "./s3_fault.ts";
 
 /** What an {@link S3Client} is made with beside its location. */
 export interface S3ClientOptions {
@@ -133,7 +126,7 @@ export class S3Client {
   }
 
   /** An answer whose body is still to be read. */
-  answer(response: Response, asked: S3Asked, options: RequestOptions): S3Answer {
+  answer(response: Response, asked: S3Asked, options: RequestOptions): HttpAnswer {
     const redact = (text: string) => this.#redacted(text, undefined);
     return { response, asked, options, counts: this.#counts, redact };
   }

@@ -6,7 +6,7 @@
  */
 
 import { ObjectExistsError, ObjectGoneError, StorageError } from "../errors.ts";
-import type { ObjectIdentity } from "./object_store.ts";
+import type { Asked } from "./http_fault.ts";
 import { parseRetryAfter, RetryAfterError } from "./retry_after.ts";
 import { childText, parseXml, type XmlElement } from "./xml.ts";
 
@@ -25,13 +25,8 @@ export interface S3Fault {
 }
 
 /** What was asked, for the message. */
-export interface S3Asked {
-  /** Completes "Cannot …". */
-  readonly what: string;
+export interface S3Asked extends Asked {
   readonly bucket: string;
-  /** Key or prefix, relative to the store. */
-  readonly key: string;
-  readonly kind: "list" | "get" | "put" | "remove";
 }
 
 /** What each code says to a person, after "expected". */
@@ -126,43 +121,6 @@ export function faultError(
     return new RetryAfterError(message, { ...details, retryAfterMs: fault.retryAfterMs });
   }
   return new StorageError(message, details);
-}
-
-/** A success that is none: the answer is not what was asked for. */
-export function wrongAnswer(
-  asked: S3Asked,
-  found: string,
-  wanted: string,
-  more: { retryable?: boolean; cause?: unknown } = {},
-): StorageError {
-  const details = { key: asked.key, status: 200, code: "WrongAnswer", retryable: false, ...more };
-  return new StorageError(`Cannot ${asked.what}: ${found}, expected ${wanted}`, details);
-}
-
-/** An answer about another object than the one that was listed. */
-export function otherObject(asked: S3Asked, found: string, of: ObjectIdentity): ObjectGoneError {
-  const details = { key: asked.key, status: 200, code: "Changed", retryable: false };
-  const wanted = `the listed object (ETag ${of.etag || "any"}, ${of.size || "any number of"} bytes)`;
-  return new ObjectGoneError(`Cannot ${asked.what}: ${found}, expected ${wanted}`, details);
-}
-
-/** What a connection failed with; the signal's reason where it was aborted. */
-export function networkError(
-  asked: S3Asked,
-  cause: unknown,
-  { signal, redact }: { signal: AbortSignal | undefined; redact: (text: string) => string },
-): unknown {
-  if (signal?.aborted) return signal.reason;
-  if (cause instanceof StorageError) return cause;
-  const { name = "", message = String(cause) } = cause as Partial<Error>;
-  const inner = (cause as Partial<Error>).cause;
-  const detail = inner instanceof Error ? `: ${inner.message}` : "";
-  // A permission or a certificate does not come by waiting; all else about a connection may.
-  const lasting = name === "NotCapable" || name === "PermissionDenied" ||
-    /certificate/i.test(message + detail);
-  const details = { key: asked.key, status: 0, code: "Network", retryable: !lasting, cause };
-  const found = redact(`${message}${detail}`);
-  return new StorageError(`Cannot ${asked.what}: ${found}, expected an answer`, details);
 }
 
 function isGone(fault: S3Fault, asked: S3Asked): boolean {

@@ -10,9 +10,10 @@ import { StorageError } from "../errors.ts";
 import type { RequestOptions } from "./object_store.ts";
 import { RemovalError } from "./removal.ts";
 import type { S3Location } from "./replica_url.ts";
-import { collectBody } from "./s3_body.ts";
+import { wrongAnswer } from "./http_fault.ts";
+import { collectBody } from "./http_body.ts";
 import type { S3Client } from "./s3_client.ts";
-import { type S3Asked, wrongAnswer } from "./s3_fault.ts";
+import type { S3Asked } from "./s3_fault.ts";
 import { childText, parseXml, type XmlElement } from "./xml.ts";
 
 /** An error for each of 1,000 keys takes no more. */

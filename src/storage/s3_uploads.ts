@@ -9,9 +9,10 @@ import { bareEtag } from "./etag.ts";
 import type { Part, PartUpload, PartUploads, PutOptions, RequestOptions } from "./object_store.ts";
 import type { S3Location } from "./replica_url.ts";
 import { encodeQuery } from "./s3_address.ts";
-import { collectBody } from "./s3_body.ts";
+import { wrongAnswer } from "./http_fault.ts";
+import { collectBody } from "./http_body.ts";
 import type { Ask, S3Client } from "./s3_client.ts";
-import { type S3Asked, wrongAnswer } from "./s3_fault.ts";
+import type { S3Asked } from "./s3_fault.ts";
 import { conditionHeaders, customerKeyHeaders, objectHeaders } from "./s3_headers.ts";
 import { childText, parseXml, type XmlElement } from "./xml.ts";
 

@@ -50,6 +50,7 @@ function keyOf(level: number, min: number, max: number): string {
 /** The store. */
 export class FakeStore implements ObjectStore {
   readonly name = "fake";
+  readonly traits = { conditionalPut: true, conditionalReplace: true, cheapList: true, listsInOrder: true };
   readonly counts = { list: 0, get: 0, bytes: 0, retries: 0 };
   readonly objects = new Map<string, Stored>();
   /** What was asked: `GET level min-max` and `LIST level`, with ` +` when it begins after a mark. */

@@ -6,9 +6,9 @@ import { ObjectExistsError } from "../../src/errors.ts";
 import { anyObject, type WritableStore } from "../../src/storage/object_store.ts";
 import { openStore } from "../../src/storage/open_store.ts";
 import { parseReplicaUrl } from "../../src/storage/replica_url.ts";
-import { patternBytes } from "../contracts/object_store_contract.ts";
-import { testWritableStore } from "../contracts/writable_store_contract.ts";
-import { ChunkSource } from "../support/chunk_source.ts";
+import { patternBytes } from "../../src/contract/object_store_contract.ts";
+import { testWritableStore } from "../../src/contract/writable_store_contract.ts";
+import { ChunkSource } from "../../src/contract/chunk_source.ts";
 import { type S3Server, s3ServerBinary, skipWithout, startS3Server } from "../support/real.ts";
 
 const skip = skipWithout({ "S3 server": s3ServerBinary() });

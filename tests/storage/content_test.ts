@@ -3,7 +3,7 @@ import { Buffer } from "node:buffer";
 import { test } from "node:test";
 import { contentOfBytes, contentOfChunks, type Piece } from "../../src/storage/content.ts";
 import { Random } from "../support/random.ts";
-import { ChunkSource } from "../support/chunk_source.ts";
+import { ChunkSource } from "../../src/contract/chunk_source.ts";
 
 const { signal } = new AbortController();
 

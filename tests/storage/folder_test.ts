@@ -9,7 +9,7 @@ import { FolderStore } from "../../src/storage/folder.ts";
 import { anyObject, type ObjectStore } from "../../src/storage/object_store.ts";
 import { openStore } from "../../src/storage/open_store.ts";
 import { type FolderLocation, parseReplicaUrl } from "../../src/storage/replica_url.ts";
-import { patternBytes, testObjectStore } from "../contracts/object_store_contract.ts";
+import { patternBytes, testObjectStore } from "../../src/contract/object_store_contract.ts";
 
 async function makeFolder(): Promise<{ path: string; location: FolderLocation }> {
   const path = await mkdtemp(join(tmpdir(), "folder store "));

@@ -22,10 +22,10 @@ import { UnfinishedFile } from "../../src/storage/new_file.ts";
 import { anyObject, type ListedObject } from "../../src/storage/object_store.ts";
 import { openStore } from "../../src/storage/open_store.ts";
 import { type FolderLocation, parseReplicaUrl } from "../../src/storage/replica_url.ts";
-import { patternBytes } from "../contracts/object_store_contract.ts";
-import { testWritableStore } from "../contracts/writable_store_contract.ts";
+import { patternBytes } from "../../src/contract/object_store_contract.ts";
+import { testWritableStore } from "../../src/contract/writable_store_contract.ts";
 import { outcome, spawnScript } from "../soak/soak_support.ts";
-import { ChunkSource } from "../support/chunk_source.ts";
+import { ChunkSource } from "../../src/contract/chunk_source.ts";
 
 function locate(path: string): FolderLocation {
   return parseReplicaUrl(`file://${encodeURI(path)}`) as FolderLocation;

@@ -14,7 +14,7 @@ import { openStore, type OpenStoreOptions } from "../../src/storage/open_store.t
 import { parseReplicaUrl, type S3Location } from "../../src/storage/replica_url.ts";
 import { RetryAfterError } from "../../src/storage/retry_after.ts";
 import { RetryingStore, type RetryingStoreOptions } from "../../src/storage/retrying_store.ts";
-import { patternBytes } from "../contracts/object_store_contract.ts";
+import { patternBytes } from "../../src/contract/object_store_contract.ts";
 import { FakeS3 } from "../support/fake_s3.ts";
 import { type Fault, FaultSchedule } from "../support/faults.ts";
 
@@ -105,6 +105,7 @@ class World {
 
   constructor(options: RetryingStoreOptions = {}) {
     const inner: BareStore = {
+      traits: { conditionalPut: true, conditionalReplace: true, cheapList: true, listsInOrder: true },
       name: "test",
       counts: { list: 0, get: 0, bytes: 0, retries: 0 },
       list: () => ({

@@ -7,7 +7,7 @@
 import process from "node:process";
 import { openStore } from "../../src/storage/open_store.ts";
 import { parseReplicaUrl } from "../../src/storage/replica_url.ts";
-import { repeated } from "../support/chunk_source.ts";
+import { repeated } from "../../src/contract/chunk_source.ts";
 
 const MiB = 1024 * 1024;
 const store = await openStore(parseReplicaUrl(process.argv[2]!));

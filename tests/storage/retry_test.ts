@@ -254,6 +254,7 @@ function retryingStore(
 ): { store: RetryingStore; clock: FakeClock } {
   const clock = new FakeClock();
   const inner: BareStore = {
+    traits: { conditionalPut: true, conditionalReplace: true, cheapList: true, listsInOrder: true },
     name: "test",
     counts: { list: 0, get: 0, bytes: 0, retries: 0 },
     list: () => ({ [Symbol.asyncIterator]: () => ({ next: () => read({}) }) }),

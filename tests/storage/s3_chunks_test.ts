@@ -13,8 +13,8 @@ import { openStore, type OpenStoreOptions } from "../../src/storage/open_store.t
 import { parseReplicaUrl, type S3Location } from "../../src/storage/replica_url.ts";
 import { RetryingStore } from "../../src/storage/retrying_store.ts";
 import { S3Store } from "../../src/storage/s3.ts";
-import { patternBytes } from "../contracts/object_store_contract.ts";
-import { ChunkSource, repeated } from "../support/chunk_source.ts";
+import { patternBytes } from "../../src/contract/object_store_contract.ts";
+import { ChunkSource, repeated } from "../../src/contract/chunk_source.ts";
 import { FakeS3 } from "../support/fake_s3.ts";
 import { type Fault, type FaultRule, FaultSchedule } from "../support/faults.ts";
 

@@ -7,7 +7,7 @@ import { openStore, type OpenStoreOptions } from "../../src/storage/open_store.t
 import { parseReplicaUrl, type S3Location } from "../../src/storage/replica_url.ts";
 import { S3Store } from "../../src/storage/s3.ts";
 import { addressOf } from "../../src/storage/s3_address.ts";
-import { ODD_KEYS, patternBytes, testObjectStore } from "../contracts/object_store_contract.ts";
+import { ODD_KEYS, patternBytes, testObjectStore } from "../../src/contract/object_store_contract.ts";
 import { FakeS3, type FakeS3Options } from "../support/fake_s3.ts";
 import { type Fault, FaultSchedule } from "../support/faults.ts";
 

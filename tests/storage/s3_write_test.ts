@@ -5,8 +5,8 @@ import { probeConditions } from "../../src/storage/condition_probe.ts";
 import { anyObject, type PutOptions, type WritableStore } from "../../src/storage/object_store.ts";
 import { openStore, type OpenStoreOptions } from "../../src/storage/open_store.ts";
 import { parseReplicaUrl, type S3Location } from "../../src/storage/replica_url.ts";
-import { patternBytes } from "../contracts/object_store_contract.ts";
-import { testWritableStore } from "../contracts/writable_store_contract.ts";
+import { patternBytes } from "../../src/contract/object_store_contract.ts";
+import { testWritableStore } from "../../src/contract/writable_store_contract.ts";
 import { FakeS3, type FakeS3Options } from "../support/fake_s3.ts";
 import { type Fault, type FaultRule, FaultSchedule } from "../support/faults.ts";
 

@@ -40,7 +40,8 @@ export function s3ServerBinary(): string | undefined {
   return program(process.env.S3_SERVER_BIN, "versitygw-1.8.0/versitygw");
 }
 
-function program(override: string | undefined, path: string): string | undefined {
+/** A program in `.tools/`, or the one that stands in for it; undefined where there is none. */
+export function program(override: string | undefined, path: string): string | undefined {
   if (override) return override;
   return existsSync(join(TOOLS, path)) ? join(TOOLS, path) : undefined;
 }
@@ -121,12 +122,17 @@ export async function startS3Server(): Promise<S3Server> {
   };
 }
 
+/** A replica in Litestream's configuration: `url` or `type`, and what else it needs. */
+export type ReplicaSettings = Readonly<Record<string, string | number | boolean>>;
+
 /** How a replica is written. Times are Go durations. */
 export interface DaemonOptions {
   /** The source database; it must be in WAL mode. */
   readonly db: string;
   /** `file:///…` or {@link S3Server.url}. */
   readonly url: string;
+  /** Settings of the replica in place of the URL alone, as Litestream's configuration names them. */
+  readonly replica?: ReplicaSettings;
   /** Keys for S3: {@link S3Server.env}. */
   readonly env?: Record<string, string>;
   /** Another release's program. */
@@ -170,7 +176,9 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     async waitForLevels(levels) {
       await until(`levels ${levels.join(", ")} hold files`, async () => {
         daemon.check();
-        const present = new Set((await listFiles(options.url, options)).map((file) => file.level));
+        const present = new Set(
+          (await listFiles(options.db, { ...options, config })).map((file) => file.level),
+        );
         return levels.every((level) => present.has(level));
       });
     },
@@ -198,10 +206,26 @@ function daemonConfig(options: DaemonOptions, socket: string): string {
     `  - path: ${JSON.stringify(options.db)}`,
     "    monitor-interval: 20ms",
     "    replica:",
-    `      url: ${JSON.stringify(options.url)}`,
+    ...settingsOf(options).map((line) => `      ${line}`),
     "      sync-interval: 20ms",
     "",
   ].join("\n");
+}
+
+function settingsOf({ url, replica = { url } }: Pick<DaemonOptions, "url" | "replica">): string[] {
+  return Object.entries(replica).map(([name, value]) => `${name}: ${JSON.stringify(value)}`);
+}
+
+/** A configuration for commands on one replica, whose database need not be there. */
+export async function writeConfig(
+  path: string,
+  options: Pick<DaemonOptions, "db" | "url" | "replica">,
+): Promise<void> {
+  const settings = settingsOf(options).map((line) => `      ${line}`);
+  await writeFile(
+    path,
+    ["dbs:", `  - path: ${JSON.stringify(options.db)}`, "    replica:", ...settings, ""].join("\n"),
+  );
 }
 
 /** What {@link replicate} is told besides how the daemon runs. */
@@ -243,6 +267,8 @@ export interface RestoreOptions {
   readonly binary?: string;
   readonly txid?: bigint;
   readonly timestamp?: string;
+  /** Where the replica is configured, which is then named by its database. */
+  readonly config?: string;
 }
 
 /** Runs `litestream restore`: the replica as one database file at `out`, which must not exist. */
@@ -252,7 +278,9 @@ export async function restore(url: string, out: string, options: RestoreOptions 
     ...(txid === undefined ? [] : ["-txid", txid.toString(16).padStart(16, "0")]),
     ...(timestamp === undefined ? [] : ["-timestamp", timestamp]),
   ];
-  await finish(options.binary ?? litestreamBinary(), ["restore", ...bounds, "-o", out, url], options.env);
+  const config = options.config === undefined ? [] : ["-config", options.config];
+  const args = ["restore", ...config, ...bounds, "-o", out, url];
+  await finish(options.binary ?? litestreamBinary(), args, options.env);
 }
 
 /** One file of a replica, as Litestream itself lists it. */
@@ -266,11 +294,18 @@ export interface ReplicaFile {
 /** Runs `litestream ltx`: all files of a replica, by level, then TXID. */
 export async function listFiles(
   url: string,
-  options: { env?: Record<string, string>; binary?: string } = {},
+  options: { env?: Record<string, string> | undefined; binary?: string | undefined; config?: string } = {},
 ): Promise<ReplicaFile[]> {
   const output = await finish(
     options.binary ?? litestreamBinary(),
-    ["ltx", "-level", "all", "-json", url],
+    [
+      "ltx",
+      ...(options.config === undefined ? [] : ["-config", options.config]),
+      "-level",
+      "all",
+      "-json",
+      url,
+    ],
     options.env,
   );
   const files = (JSON.parse(output) ?? []) as {
@@ -311,13 +346,15 @@ export function childEnvironment(env: Record<string, string> = {}): Record<strin
   return { ...Object.fromEntries(own), ...env };
 }
 
-interface Running {
+/** A program that runs until it is stopped. */
+export interface Running {
   /** @throws {Error} it has ended */
   check(): void;
   stop(signal: NodeJS.Signals): Promise<void>;
 }
 
-function start(binary: string, args: string[], env: Record<string, string> = {}): Running {
+/** Starts a program; it ends with this process. */
+export function start(binary: string, args: string[], env: Record<string, string> = {}): Running {
   const child = spawn(binary, args, { env: childEnvironment(env), stdio: ["ignore", "pipe", "pipe"] });
   const output = outputOf(child);
   const ended = new Promise<void>((resolve) => {
@@ -373,7 +410,7 @@ function outputOf(child: ChildProcess): () => string {
 }
 
 /** Waits as {@link until} does; when it fails, what was started is ended and its folder removed. */
-async function untilReady(
+export async function untilReady(
   what: string,
   started: Running,
   folder: string,
@@ -391,7 +428,8 @@ async function untilReady(
   }
 }
 
-async function until(what: string, holds: () => Promise<boolean> | boolean): Promise<void> {
+/** Waits until something holds, half a minute at most. */
+export async function until(what: string, holds: () => Promise<boolean> | boolean): Promise<void> {
   const deadline = Date.now() + DEADLINE_MS;
   while (!await holds()) {
     if (Date.now() > deadline) throw new Error(`Waited ${DEADLINE_MS} ms until ${what}: it did not happen`);
@@ -399,7 +437,8 @@ async function until(what: string, holds: () => Promise<boolean> | boolean): Pro
   }
 }
 
-function freePort(): Promise<number> {
+/** A port of the loopback interface that nobody uses. */
+export function freePort(): Promise<number> {
   return new Promise((resolve, reject) => {
     const server = createServer();
     server.once("error", reject);

@@ -11,6 +11,7 @@ import { Random } from "../support/random.ts";
 /** A store of names only, which answers with `pageSize` of them at a time. */
 class NameStore implements ObjectStore {
   readonly name = "names";
+  readonly traits = { conditionalPut: true, conditionalReplace: true, cheapList: true, listsInOrder: true };
   readonly counts = { list: 0, get: 0, bytes: 0, retries: 0 };
   readonly prefixes: string[] = [];
   readonly #keys: string[];

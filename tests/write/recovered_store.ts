@@ -130,6 +130,7 @@ export class Recoveries {
 function storeOf(name: string, files: StoredFile[]): WritableStore {
   const others = new Map<string, Uint8Array>();
   return {
+    traits: { conditionalPut: true, conditionalReplace: true, cheapList: true, listsInOrder: true },
     name,
     counts: { list: 0, get: 0, bytes: 0, retries: 0 },
     async *list() {},

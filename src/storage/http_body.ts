@@ -7,7 +7,7 @@
 import type { StorageError } from "../errors.ts";
 import { bareEtag } from "./etag.ts";
 import type { ByteRange, ObjectIdentity, ReadResult, RequestCounts, RequestOptions } from "./object_store.ts";
-import { networkError, otherObject, type S3Asked, wrongAnswer } from "./s3_fault.ts";
+import { type Asked, networkError, otherObject, wrongAnswer } from "./http_fault.ts";
 
 /**
  * Bodies up to this size are not watched while they come, in bytes. 64 of them at once take as long as an
@@ -18,9 +18,9 @@ const WHOLE_BYTES_MAX = 16 * 1024;
 const NO_BYTES = new Uint8Array(0);
 
 /** An answer whose headers have come, and all that is needed to read on. */
-export interface S3Answer {
+export interface HttpAnswer {
   readonly response: Response;
-  readonly asked: S3Asked;
+  readonly asked: Asked;
   readonly options: RequestOptions;
   /** Where the bytes that come are counted. */
   readonly counts: RequestCounts;
@@ -35,7 +35,7 @@ interface Wanted {
 }
 
 /** Checks the answer's headers against what was asked, then reads exactly the bytes of the range. */
-export async function readRange(answer: S3Answer, wanted: Wanted): Promise<ReadResult> {
+export async function readRange(answer: HttpAnswer, wanted: Wanted): Promise<ReadResult> {
   const { response, asked } = answer;
   const { of } = wanted;
   try {
@@ -56,7 +56,7 @@ export async function readRange(answer: S3Answer, wanted: Wanted): Promise<ReadR
 }
 
 /** Reads a body of unknown length, at most `sizeMax` bytes. */
-export async function collectBody(answer: S3Answer, sizeMax: number): Promise<Uint8Array> {
+export async function collectBody(answer: HttpAnswer, sizeMax: number): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   let size = 0;
   await eachChunk(answer, (chunk) => {
@@ -84,7 +84,7 @@ interface Extent {
   readonly length: number | undefined;
 }
 
-function extentOf(answer: S3Answer, wanted: Wanted): Extent {
+function extentOf(answer: HttpAnswer, wanted: Wanted): Extent {
   const { response, asked } = answer;
   const { of, range } = wanted;
   const length = integerHeader(response, "content-length");
@@ -107,7 +107,7 @@ function extentOf(answer: S3Answer, wanted: Wanted): Extent {
 
 /** An answer with the whole object is right only where the whole object was asked for. */
 function wholeExtentOf(
-  { response: { status }, asked }: S3Answer,
+  { response: { status }, asked }: HttpAnswer,
   { of, range }: Wanted,
   length: number | undefined,
 ): Extent {
@@ -126,7 +126,7 @@ function wholeExtentOf(
 }
 
 /** Reads a body that must have exactly `size` bytes. */
-async function readExactly(answer: S3Answer, size: number): Promise<Uint8Array> {
+async function readExactly(answer: HttpAnswer, size: number): Promise<Uint8Array> {
   const { asked, options } = answer;
   const bytes = new Uint8Array(size);
   let count = 0;
@@ -141,7 +141,7 @@ async function readExactly(answer: S3Answer, size: number): Promise<Uint8Array> 
 }
 
 /** As {@link readExactly} for a body whose announced length is small: without a stream, at half its cost. */
-async function readWhole(answer: S3Answer, size: number): Promise<Uint8Array> {
+async function readWhole(answer: HttpAnswer, size: number): Promise<Uint8Array> {
   const { response, asked, options, counts, redact } = answer;
   let bytes: Uint8Array;
   try {
@@ -156,17 +156,17 @@ async function readWhole(answer: S3Answer, size: number): Promise<Uint8Array> {
   return bytes;
 }
 
-function longBody(asked: S3Asked, count: number, size: number): StorageError {
+function longBody(asked: Asked, count: number, size: number): StorageError {
   return wrongAnswer(asked, `more than ${count - 1} bytes of body`, `${size} bytes`);
 }
 
-function shortBody(asked: S3Asked, count: number, size: number): StorageError {
+function shortBody(asked: Asked, count: number, size: number): StorageError {
   return wrongAnswer(asked, `a body of ${count} bytes`, `${size} bytes`, { retryable: true });
 }
 
 /** Gives each chunk to `take`, whose error ends the body; what the connection fails with may be retried. */
 async function eachChunk(
-  { response, asked, options, counts, redact }: S3Answer,
+  { response, asked, options, counts, redact }: HttpAnswer,
   take: (chunk: Uint8Array) => void,
 ): Promise<void> {
   const reader = response.body?.getReader();

@@ -1,0 +1,345 @@
+/**
+ * AdaptedStore: a {@link Storage} as an ObjectStore, its answers checked.
+ *
+ * @module
+ */
+
+import {
+  ObjectExistsError,
+  ObjectGoneError,
+  ReplicaClosedError,
+  ReplicaError,
+  StorageError,
+} from "../errors.ts";
+import { compareKeys } from "./key_order.ts";
+import { putChunksOnce } from "./multipart.ts";
+import {
+  type BareStore,
+  type ByteRange,
+  checkContent,
+  checkRange,
+  type ListedObject,
+  type ListOptions,
+  type ObjectIdentity,
+  type PartUploads,
+  type PutOptions,
+  type ReadResult,
+  type RequestCounts,
+  type RequestOptions,
+} from "./object_store.ts";
+import { type Spooled, SpooledParts } from "./spooled_parts.ts";
+import type {
+  Storage,
+  StoragePut,
+  StorageRequest,
+  StorageTraits,
+  StoredNow,
+  StoredObject,
+} from "./storage.ts";
+
+const PAGE_OBJECTS = 1000;
+const NEVER = new AbortController().signal;
+
+/** Any storage as a store. */
+export class AdaptedStore implements BareStore {
+  readonly name: string;
+  readonly traits: Required<StorageTraits>;
+  readonly counts: RequestCounts;
+  readonly parts: PartUploads;
+  readonly #storage: Storage;
+  readonly #prefix: string;
+  readonly #spooled: SpooledParts | undefined;
+  readonly #countsItself: boolean;
+  #closed = false;
+
+  /** `name` is what messages call the place; all keys there begin with `prefix`, none of ours does. */
+  constructor(name: string, storage: Storage, prefix = "") {
+    this.name = name;
+    this.#storage = storage;
+    this.#prefix = prefix;
+    this.traits = { conditionalReplace: false, cheapList: true, listsInOrder: true, ...storage.traits };
+    this.#countsItself = storage.counts !== undefined;
+    this.counts = storage.counts ?? { list: 0, get: 0, bytes: 0, retries: 0 };
+    this.#spooled = storage.parts
+      ? undefined
+      : new SpooledParts((spooled, options) => this.#putSpooled(spooled, options));
+    this.parts = storage.parts ? below(storage.parts, prefix) : this.#spooled!;
+  }
+
+  async *list(prefix: string, options: ListOptions = {}): AsyncGenerator<ListedObject[], void, undefined> {
+    const what = `list "${prefix}" in ${this.name}`;
+    if (this.traits.listsInOrder) yield* this.#listPages(what, prefix, options);
+    else yield* this.#listSorted(what, prefix, options);
+  }
+
+  /** Pages as they come; whoever asks may ask for the rest after the last key of one. */
+  async *#listPages(
+    what: string,
+    prefix: string,
+    options: ListOptions,
+  ): AsyncGenerator<ListedObject[], void, undefined> {
+    let last = options.after;
+    let previous: string | undefined;
+    for await (const objects of this.#pages(what, prefix, options)) {
+      const wanted: ListedObject[] = [];
+      for (const object of objects) {
+        const { key } = object;
+        if (previous !== undefined && compareKeys(previous, key) >= 0) {
+          throw wrong(what, key, `key "${key}" after "${previous}"`, "ascending keys");
+        }
+        previous = key;
+        if (last === undefined || compareKeys(last, key) < 0) wanted.push(object);
+      }
+      last = wanted.at(-1)?.key ?? last;
+      if (wanted.length > 0) yield wanted;
+    }
+  }
+
+  async *#listSorted(
+    what: string,
+    prefix: string,
+    options: ListOptions,
+  ): AsyncGenerator<ListedObject[], void, undefined> {
+    const { after } = options;
+    const byKey = new Map<string, ListedObject>();
+    for await (const objects of this.#pages(what, prefix, options)) {
+      for (const object of objects) {
+        if (after === undefined || compareKeys(after, object.key) < 0) byKey.set(object.key, object);
+      }
+    }
+    const sorted = [...byKey.values()].sort((a, b) => compareKeys(a.key, b.key));
+    for (let first = 0; first < sorted.length; first += PAGE_OBJECTS) {
+      yield sorted.slice(first, first + PAGE_OBJECTS);
+    }
+  }
+
+  /** Each page of the place's own, its objects checked. */
+  async *#pages(
+    what: string,
+    prefix: string,
+    options: ListOptions,
+  ): AsyncGenerator<ListedObject[], void, undefined> {
+    const { after } = options;
+    const pages = this.#storage.list(this.#prefix + prefix, {
+      ...this.#begin(what, options),
+      ...(after === undefined ? {} : { after: this.#prefix + after }),
+    })[Symbol.asyncIterator]();
+    let isDone = false;
+    try {
+      for (;;) {
+        this.#count("list");
+        const { done, value } = await this.#told(what, prefix, options, () => pages.next());
+        isDone = done === true;
+        if (done) return;
+        yield value.map((object: StoredObject) => this.#checkListed(object, { what, prefix }));
+      }
+    } finally {
+      if (!isDone) await pages.return?.();
+    }
+  }
+
+  async read(of: ObjectIdentity, range: ByteRange, options: RequestOptions = {}): Promise<ReadResult> {
+    checkRange(range);
+    const end = range.offset + range.size;
+    const what = `read bytes ${range.offset}-${end - 1} of "${of.key}" in ${this.name}`;
+    if (of.size > 0 && end > of.size) throw outside(what, of.key, of.size);
+    const request = { ...this.#begin(what, options), ...(of.etag === "" ? {} : { etag: of.etag }) };
+    this.#count("get");
+    const found = await this.#told(
+      what,
+      of.key,
+      options,
+      () => this.#storage.read(this.#prefix + of.key, range, request),
+    );
+    if (found === undefined) {
+      const details = { key: of.key, status: 404, code: "NoSuchKey", retryable: false };
+      throw new ObjectGoneError(`Cannot ${what}: there is none, expected an object of that key`, details);
+    }
+    const { bytes, etag, objectSize } = found;
+    if (!this.#countsItself) this.counts.bytes += bytes.length;
+    if ((of.etag !== "" && etag !== of.etag) || (of.size > 0 && objectSize !== of.size)) {
+      const details = { key: of.key, status: 200, code: "Changed", retryable: false };
+      throw new ObjectGoneError(
+        `Cannot ${what}: another object (ETag ${etag}, ${objectSize} bytes), expected the listed one ` +
+          `(ETag ${of.etag}, ${of.size} bytes)`,
+        details,
+      );
+    }
+    if (range.offset >= objectSize) throw outside(what, of.key, objectSize);
+    const size = Math.min(end, objectSize) - range.offset;
+    if (bytes.length !== size) {
+      throw wrong(what, of.key, `${bytes.length} bytes`, `${size} bytes`, bytes.length < size);
+    }
+    if (etag === "") throw wrong(what, of.key, "no ETag", "one");
+    options.onProgress?.(bytes); // Not every place tells before.
+    return { bytes, etag, objectSize };
+  }
+
+  async put(key: string, bytes: Uint8Array, options: PutOptions = {}): Promise<ListedObject> {
+    checkContent(key, bytes.length);
+    const what = `put "${key}" in ${this.name}`;
+    const { put } = this.#storage;
+    if (put === undefined) throw this.#readOnly(what, key);
+    return {
+      key,
+      size: bytes.length,
+      ...await this.#put(
+        what,
+        key,
+        options,
+        (request) => put.call(this.#storage, this.#prefix + key, bytes, request),
+      ),
+    };
+  }
+
+  async putChunks(
+    key: string,
+    chunks: () => AsyncIterable<Uint8Array>,
+    options: PutOptions = {},
+  ): Promise<ListedObject> {
+    return await putChunksOnce(this, { key, chunks, options });
+  }
+
+  async remove(keys: readonly string[], options: RequestOptions = {}): Promise<void> {
+    if (keys.length === 0) return;
+    const what = `remove ${keys.length} objects from ${this.name}, the first "${keys[0]}"`;
+    const { remove } = this.#storage;
+    if (remove === undefined) throw this.#readOnly(what, keys[0]!);
+    const request = this.#begin(what, options);
+    this.#count("remove");
+    await this.#told(
+      what,
+      keys[0]!,
+      options,
+      () => remove.call(this.#storage, keys.map((key) => this.#prefix + key), request),
+    );
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#spooled?.close();
+    await this.#storage.close?.();
+  }
+
+  async #putSpooled({ key, size, chunks }: Spooled, options: PutOptions): Promise<StoredNow> {
+    const what = `put "${key}" in ${this.name}`;
+    const { put, putStream } = this.#storage;
+    if (putStream === undefined && put === undefined) throw this.#readOnly(what, key);
+    return await this.#put(
+      what,
+      key,
+      options,
+      async (request) =>
+        putStream === undefined
+          ? await put!.call(this.#storage, this.#prefix + key, await whole(chunks(), size), request)
+          : await putStream.call(this.#storage, this.#prefix + key, chunks(), { ...request, size }),
+    );
+  }
+
+  async #put(
+    what: string,
+    key: string,
+    options: PutOptions,
+    put: (request: StoragePut) => Promise<StoredNow | undefined>,
+  ): Promise<StoredNow> {
+    const { replace = false, ifMatch, timestampMs } = options;
+    const request: StoragePut = {
+      ...this.#begin(what, options),
+      ifAbsent: !replace && ifMatch === undefined,
+      ...(ifMatch === undefined ? {} : { ifMatch }),
+      ...(timestampMs === undefined ? {} : { timestampMs }),
+    };
+    this.#count("put");
+    const made = await this.#told(what, key, options, () => put(request));
+    if (made === undefined) {
+      const details = { key, status: 412, code: "PreconditionFailed", retryable: false };
+      const wanted = ifMatch === undefined ? "none" : `the one with ETag ${ifMatch}`;
+      throw new ObjectExistsError(`Cannot ${what}: the key has another object, expected ${wanted}`, details);
+    }
+    if (made.etag === "") throw wrong(what, key, "no ETag", "one");
+    return { etag: made.etag, modifiedMs: made.modifiedMs };
+  }
+
+  #begin(what: string, { signal, onProgress }: RequestOptions): StorageRequest {
+    signal?.throwIfAborted();
+    if (this.#closed) throw new ReplicaClosedError(`Cannot ${what}: the store was closed`);
+    return { signal: signal ?? NEVER, onProgress: onProgress ?? (() => {}) };
+  }
+
+  #count(kind: "list" | "get" | "put" | "remove"): void {
+    if (!this.#countsItself) this.counts[kind] = (this.counts[kind] ?? 0) + 1;
+  }
+
+  /** What `act` gives; what it fails with as one of our errors. */
+  async #told<T>(what: string, key: string, { signal }: RequestOptions, act: () => Promise<T>): Promise<T> {
+    try {
+      return await act();
+    } catch (cause) {
+      if (signal?.aborted) throw signal.reason;
+      if (cause instanceof ReplicaError) throw cause;
+      const { message = String(cause), retryable = true } = (cause ?? {}) as {
+        message?: string;
+        retryable?: boolean;
+      };
+      const details = { key, status: 0, code: "", retryable, cause };
+      throw new StorageError(`Cannot ${what}: ${message}, expected an answer`, details);
+    }
+  }
+
+  /** An object of a listing, under our own key. */
+  #checkListed(object: StoredObject, { what, prefix }: { what: string; prefix: string }): ListedObject {
+    const { key, size, etag, modifiedMs } = object;
+    if (typeof key !== "string" || !key.startsWith(this.#prefix + prefix)) {
+      throw wrong(what, prefix, `key "${key}"`, `keys that begin with "${this.#prefix}${prefix}"`);
+    }
+    const isWhole = Number.isSafeInteger(size) && size >= 0 && typeof etag === "string" && etag !== "" &&
+      Number.isFinite(modifiedMs);
+    if (!isWhole) {
+      const found = `"${key}" with size ${size}, ETag "${etag}", time ${modifiedMs}`;
+      throw wrong(what, key, found, "a size, an ETag and a time");
+    }
+    return { key: key.slice(this.#prefix.length), size, etag, modifiedMs };
+  }
+
+  #readOnly(what: string, key: string): StorageError {
+    const details = { key, status: 405, code: "NotImplemented", retryable: false };
+    return new StorageError(
+      `Cannot ${what}: it can only be read, expected a place that takes objects`,
+      details,
+    );
+  }
+}
+
+/** Parts of objects whose keys begin with `prefix` there. */
+function below(parts: PartUploads, prefix: string): PartUploads {
+  const { partSize, partsAtOnce, partsMax } = parts;
+  return {
+    partSize,
+    partsAtOnce,
+    partsMax,
+    begin: (key, options) => parts.begin(prefix + key, options),
+    put: (upload, part, options) => parts.put(upload, part, options),
+    complete: (upload, etags, options) => parts.complete(upload, etags, options),
+    abort: (upload, options) => parts.abort(upload, options),
+  };
+}
+
+function wrong(what: string, key: string, found: string, wanted: string, retryable = false): StorageError {
+  const details = { key, status: 200, code: "WrongAnswer", retryable };
+  return new StorageError(`Cannot ${what}: ${found}, expected ${wanted}`, details);
+}
+
+function outside(what: string, key: string, size: number): StorageError {
+  const details = { key, status: 416, code: "InvalidRange", retryable: false };
+  return new StorageError(`Cannot ${what}: the object has ${size} bytes, expected a range inside`, details);
+}
+
+async function whole(chunks: AsyncIterable<Uint8Array>, size: number): Promise<Uint8Array> {
+  const bytes = new Uint8Array(size);
+  let count = 0;
+  for await (const chunk of chunks) {
+    bytes.set(chunk, count);
+    count += chunk.length;
+  }
+  return bytes;
+}
