@@ -321,17 +321,23 @@ export function parseDuration(name: string, text: string): number {
   throw new RangeError(`Cannot use ${name}: "${text}", expected a duration such as 1s, 500ms or 1m30s`);
 }
 
+/** Schemes of URLs for which an option means something. */
+const SCHEMES_WITH = { region: ["s3", "oss"], endpoint: ["s3", "gs", "abs", "oss"] };
+
 /** The URL with what options say more exactly. */
-function completeUrl(url: string, options: OpenOptions): string {
-  const extra = Object.entries({ region: options.region, endpoint: options.endpoint })
-    .filter((entry): entry is [string, string] => entry[1] !== undefined)
-    .map(([name, value]) => `${name}=${encodeURIComponent(value)}`);
-  if (extra.length === 0) return url;
-  if (!/^s3:/i.test(url)) {
+function completeUrl(url: string, { region, endpoint }: OpenOptions): string {
+  const given = { region, endpoint };
+  const names = (["region", "endpoint"] as const).filter((name) => given[name] !== undefined);
+  if (names.length === 0) return url;
+  for (const name of names) {
+    const scheme = (/^[A-Za-z][A-Za-z0-9+.-]*(?=:)/.exec(url)?.[0] ?? "").toLowerCase();
+    if (SCHEMES_WITH[name].includes(scheme)) continue;
+    const wanted = SCHEMES_WITH[name].map((each) => `${each}://`).join(", ");
     throw new TypeError(
-      `Cannot use options region and endpoint: the replica is not in S3, expected an s3:// URL`,
+      `Cannot use option ${name}: the URL begins with "${scheme}:", expected one of ${wanted}`,
     );
   }
+  const extra = names.map((name) => `${name}=${encodeURIComponent(given[name]!)}`);
   const [before, query = ""] = url.replace(/#.*$/s, "").split("?", 2) as [string, string?];
   const kept = query.split("&").filter((part) =>
     part && !extra.some((e) => e.split("=")[0] === part.split("=")[0])
@@ -530,7 +536,7 @@ function plainFetch(given: FetchOption | undefined): FetchModule | undefined {
 function plainModule(option: string, given: FetchOption): FetchModule {
   const { module, export: name = "default" } = given;
   const wanted = `an absolute URL, such as new URL("./${option}.ts", import.meta.url)`;
-  if (typeof given !== "object" || given === null || !("module" in given)) {
+  if (typeof given !== "object" || given === null) {
     const found = typeof given === "function" ? "a function" : "an object of another form";
     throw new TypeError(
       `Cannot use option ${option}: ${found}, expected { module, export }, since it runs on another thread`,

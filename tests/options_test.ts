@@ -9,7 +9,9 @@ import {
   type OpenOptions,
   parseDuration,
   plainCredentials,
+  type StorageOption,
 } from "../src/options.ts";
+import type { GsLocation } from "../src/storage/backend_location.ts";
 import type { S3Location } from "../src/storage/replica_url.ts";
 
 const MiB = 1024 * 1024;
@@ -142,7 +144,9 @@ test("makeConfig() refuses region and endpoint for a folder", () => {
 });
 
 test("makeConfig() refuses URLs it cannot understand", () => {
-  for (const url of ["", "nonsense", "ftp://host/path", "s3://", "file://relative", "gs://bucket/path"]) {
+  for (
+    const url of ["", "nonsense", "ftp://host/path", "s3://", "file://relative", "gs://", "sftp://host/x"]
+  ) {
     assert.throws(() => makeConfig(url, {}, {}), TypeError, url);
   }
 });
@@ -274,6 +278,57 @@ test("makeConfig() refuses a fetch option that names no module or export", () =>
       message,
     });
   }
+});
+
+test("makeConfig() makes a location of the storage option, and takes secrets out of its name", () => {
+  const module = new URL("file:///srv/own.ts");
+  const of = (storage: StorageOption, url?: string) => makeConfig(url, { storage }, {}).location;
+  assert.deepEqual(of({ module }), {
+    scheme: "module",
+    module: "file:///srv/own.ts",
+    export: "default",
+    name: "file:///srv/own.ts#default",
+    layout: "folder",
+    prefixes: [""],
+    url: "",
+    options: undefined,
+  });
+  const named = of(
+    { module, export: "make", layout: "s3", options: { a: [1] } },
+    "own://me:hush@host/x?key=hush",
+  );
+  assert.equal(named.name, "own://host/x");
+  assert.equal(named.layout, "s3");
+  assert.deepEqual(structuredClone(named), named);
+  assert.equal(of({ module, name: "mine" }, "own://host/x").name, "mine");
+});
+
+test("makeConfig() refuses a storage option that cannot be used", () => {
+  const module = "file:///srv/own.ts";
+  const given: [storage: unknown, words: RegExp][] = [
+    [{}, /option storage: module is "undefined", expected an absolute URL/],
+    [{ list() {}, read() {} }, /option storage: module is "undefined"/],
+    [() => {}, /option storage: a function, expected \{ module, export \}, since it runs on another thread/],
+    [{ module, options: { act() {} } }, /option storage: its options cannot be cloned, expected plain data/],
+  ];
+  for (const [storage, message] of given) {
+    assert.throws(() => makeConfig(undefined, { storage: storage as StorageOption }, {}), {
+      name: "TypeError",
+      message,
+    });
+  }
+  const layout = "ltx" as "s3";
+  assert.throws(
+    () => makeConfig(undefined, { storage: { module, layout } }, {}),
+    /storage.layout: "ltx", expected/,
+  );
+});
+
+test("makeConfig() puts endpoint and region where they mean something", () => {
+  const endpoint = "http://localhost:4443";
+  assert.equal((makeConfig("gs://b/p", { endpoint }, {}).location as GsLocation).endpoint, endpoint);
+  assert.throws(() => makeConfig("sftp://u@h/p", { endpoint }, {}), /option endpoint: .*, expected/);
+  assert.throws(() => makeConfig("gs://b/p", { region: "eu" }, {}), /option region: .*, expected/);
 });
 
 test("makeConfig() bounds what is loaded ahead by a quarter of the pool, or by what is said", () => {

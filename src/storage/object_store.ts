@@ -214,6 +214,7 @@ export interface Part {
   readonly number: number;
   /** Where it begins in the object, in bytes. */
   readonly offset: number;
+  /** What it holds. */
   readonly bytes: Uint8Array;
 }
 

@@ -84,7 +84,9 @@ export interface StoragePut extends StorageRequest {
 
 /** What is known of an object that was put. */
 export interface StoredNow {
+  /** ETag of the object that was made. */
   readonly etag: string;
+  /** Its time, in ms since the Unix epoch. */
   readonly modifiedMs: number;
 }
 

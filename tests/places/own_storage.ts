@@ -18,19 +18,26 @@ import {
   writeFile,
 } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import type { Storage, StorageArguments, StoragePut, StoredObject } from "../../mod.ts";
+import type { Storage, StorageArguments, StoragePut, StorageTraits, StoredObject } from "../../mod.ts";
 
-/** Makes it of the URL `own:/folder`. */
-export default function makeStorage({ url }: StorageArguments): Storage {
-  return new OwnStorage(url.replace(/^own:/, ""));
+/** Makes it of the URL `own:/folder`; options may say that it knows no conditions. */
+export default function makeStorage({ url, options }: StorageArguments): Storage {
+  const { conditionalPut = true } = (options ?? {}) as { conditionalPut?: boolean };
+  return new OwnStorage(url.replace(/^own:/, ""), conditionalPut);
+}
+
+/** No storage at all. */
+export function makeNothing(): unknown {
+  return { read() {} };
 }
 
 class OwnStorage implements Storage {
-  readonly traits = { conditionalPut: true, listsInOrder: false, cheapList: false };
+  readonly traits: StorageTraits;
   readonly #folder: string;
 
-  constructor(folder: string) {
+  constructor(folder: string, conditionalPut: boolean) {
     this.#folder = folder;
+    this.traits = { conditionalPut, listsInOrder: false, cheapList: false };
   }
 
   async *list(prefix: string): AsyncGenerator<StoredObject[]> {
@@ -64,7 +71,7 @@ class OwnStorage implements Storage {
     await writeFile(temporary, bytes);
     if (timestampMs !== undefined) await utimes(temporary, timestampMs / 1000, timestampMs / 1000);
     try {
-      if (!ifAbsent) await rename(temporary, path);
+      if (!ifAbsent || !this.traits.conditionalPut) await rename(temporary, path);
       else await link(temporary, path);
     } catch (error) {
       if ((error as { code?: string }).code === "EEXIST") return undefined;

@@ -1,9 +1,13 @@
+import assert from "node:assert/strict";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { test } from "node:test";
 import { pathToFileURL } from "node:url";
+import { type OpenOptions, openReplica } from "../../mod.ts";
 import { testStorage } from "../../src/contract/storage_contract.ts";
 import { testPlace } from "../support/place_suite.ts";
+import { withFolder } from "../support/real.ts";
 import makeStorage from "./own_storage.ts";
 
 const env = {};
@@ -29,3 +33,48 @@ testPlace("a user's storage", async () => {
     close: () => rm(folder, { recursive: true }),
   };
 }, { writes: true, parts: {} });
+
+const module = new URL("./own_storage.ts", import.meta.url);
+
+async function refusal(options: OpenOptions): Promise<Error> {
+  const opening = openReplica(options).then((replica) => replica.close());
+  return await opening.then(() => assert.fail("it was opened"), (error) => error);
+}
+
+test("openReplica() does not write where nothing is put on condition, unless it is told to", () =>
+  withFolder(async (folder) => {
+    const storage = { module, name: "mine", options: { conditionalPut: false } };
+    const options = { storage, write: true, bufferPath: join(folder, "log") };
+    const { name, message } = await refusal(options);
+    assert.equal(name, "StorageError");
+    assert.match(
+      message,
+      /^Cannot write to mine: nothing there keeps .*, expected reading only, or option allow/,
+    );
+    const leased = { ...options, storage: { module, name: "mine" }, lease: true };
+    assert.match(
+      (await refusal(leased)).message,
+      /a lease cannot be kept there, .*, expected no option lease$/,
+    );
+    await using replica = await openReplica(`own:${folder}/db`, { ...options, allowUnconditional: true });
+    const db = replica.connect();
+    db.exec("CREATE TABLE t(a)");
+    await replica.sync();
+    db.close();
+  }));
+
+test("openReplica() tells what is wrong with a storage", async () => {
+  const wrong: [storage: OpenOptions["storage"], words: RegExp][] = [
+    [{ module, export: "makeNothing" }, /lacks traits\.conditionalPut, list\(\), expected a Storage$/],
+    [
+      { module, export: "none" },
+      /has no export "none", expected one of its own \(it exports "default", "makeNothing"\)/,
+    ],
+    [{ module: new URL("./absent.ts", import.meta.url) }, /cannot be loaded: .*, expected a module$/s],
+  ];
+  for (const [storage, words] of wrong) {
+    const error = await refusal({ storage: storage! });
+    assert.equal(error.name, "TypeError");
+    assert.match(error.message, words);
+  }
+});

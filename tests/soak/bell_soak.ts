@@ -1,9 +1,11 @@
 /**
- * One long read through a core whose garbage is collected all the time; prints what happened as JSON.
+ * Long reads through a core whose garbage is collected all the time; prints a dot a second while they get on, and at the
+ * end what happened as JSON.
  *
  * @module
  */
 import process from "node:process";
+import { joinReplica } from "../../mod.ts";
 import { makeConfig } from "../../src/options.ts";
 import { findShim } from "../../src/shim_path.ts";
 import { nextMessage, startThread } from "./soak_support.ts";
@@ -24,6 +26,14 @@ const readers = Array.from(
   () => startThread("./reader_thread.ts", { shared, rows: Number(rows), misses: Number(misses) }),
 );
 await Promise.all(readers.map((reader) => nextMessage(reader)));
+const watched = await joinReplica(shared);
+let waited = 0;
+const watch = setInterval(() => {
+  const { misses: now } = watched.stats();
+  if (now > waited) console.error(".");
+  waited = now;
+}, 1_000);
 const results = await Promise.all(readers.map((reader) => nextMessage(reader)));
+clearInterval(watch);
 console.log(JSON.stringify(results));
 process.exit(0);

@@ -53,16 +53,20 @@ export function spawnScript(name: string, args: string[] = []): ChildProcess {
   return spawn(process.execPath, [...before, script, ...args], { stdio: ["ignore", "pipe", "pipe"] });
 }
 
-/** The exit code or signal of a process, or "hangs" after `timeoutMs`, with what it printed. */
-export function outcome(child: ChildProcess, timeoutMs: number): Promise<{ how: string; printed: string }> {
+/** The exit code or signal of a process, or "hangs" when it prints nothing for `quietMs`, with what it printed. */
+export function outcome(child: ChildProcess, quietMs: number): Promise<{ how: string; printed: string }> {
   let printed = "";
-  child.stdout!.on("data", (data) => printed += data);
-  child.stderr!.on("data", (data) => printed += data);
   return new Promise((resolve) => {
     const timer = setTimeout(() => {
       child.kill("SIGKILL");
       resolve({ how: "hangs", printed });
-    }, timeoutMs);
+    }, quietMs);
+    const hear = (data: unknown) => {
+      printed += data;
+      timer.refresh();
+    };
+    child.stdout!.on("data", hear);
+    child.stderr!.on("data", hear);
     child.on("close", (code, signal) => {
       clearTimeout(timer);
       resolve({ how: signal ?? String(code), printed });

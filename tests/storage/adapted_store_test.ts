@@ -1,0 +1,231 @@
+import assert from "node:assert/strict";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { test } from "node:test";
+import { ObjectExistsError, ObjectGoneError, StorageError } from "../../src/errors.ts";
+import { patternBytes } from "../../src/contract/object_store_contract.ts";
+import { AdaptedStore } from "../../src/storage/adapted_store.ts";
+import { anyObject, type ListedObject } from "../../src/storage/object_store.ts";
+import { RetryingStore } from "../../src/storage/retrying_store.ts";
+import type { Storage, StoredObject } from "../../src/storage/storage.ts";
+
+const KEY = "ltx/0/a";
+const OBJECT: StoredObject = { key: KEY, size: 10, etag: "x", modifiedMs: 1 };
+const RANGE = { offset: 2, size: 3 };
+
+/** A place that answers as it should, but for what is said. */
+function storage(own: Partial<Storage> = {}): Storage {
+  return {
+    traits: { conditionalPut: true },
+    list: () => pagesOf([OBJECT]),
+    read: (_key, { offset, size }) =>
+      Promise.resolve({ bytes: patternBytes(10).slice(offset, offset + size), etag: "x", objectSize: 10 }),
+    ...own,
+  };
+}
+
+async function* pagesOf(...pages: StoredObject[][]): AsyncGenerator<StoredObject[]> {
+  yield* pages;
+}
+
+function store(own: Partial<Storage> = {}, prefix = ""): AdaptedStore {
+  return new AdaptedStore("own://place", storage(own), prefix);
+}
+
+async function listed(given: AdaptedStore, prefix = "ltx/0/", after?: string): Promise<ListedObject[]> {
+  const objects: ListedObject[] = [];
+  for await (const page of given.list(prefix, after === undefined ? {} : { after })) objects.push(...page);
+  return objects;
+}
+
+async function errorOf(promise: Promise<unknown>): Promise<StorageError> {
+  const error = await promise.then(() => undefined, (error) => error);
+  assert.ok(error instanceof StorageError, String(error));
+  return error;
+}
+
+const listings: [name: string, object: Partial<StoredObject>, words: RegExp][] = [
+  [
+    "a key of another folder",
+    { key: "ltx/1/a" },
+    /key "ltx\/1\/a", expected keys that begin with "ltx\/0\/"$/,
+  ],
+  ["a negative size", { size: -1 }, /with size -1/],
+  ["a size that is no number", { size: undefined as unknown as number }, /with size undefined/],
+  ["no ETag", { etag: "" }, /ETag ""/],
+  ["no time", { modifiedMs: NaN }, /time NaN, expected a size, an ETag and a time/],
+];
+for (const [name, object, words] of listings) {
+  test(`AdaptedStore refuses a listing with ${name}`, async () => {
+    const error = await errorOf(listed(store({ list: () => pagesOf([{ ...OBJECT, ...object }]) })));
+    assert.match(error.message, words);
+    assert.deepEqual([error.code, error.retryable], ["WrongAnswer", false]);
+  });
+}
+
+test("AdaptedStore refuses listings out of order where they are said to be in order", async () => {
+  const pages = () => pagesOf([{ ...OBJECT, key: "ltx/0/b" }], [OBJECT]);
+  assert.match((await errorOf(listed(store({ list: pages })))).message, /"ltx\/0\/a" after "ltx\/0\/b"/);
+  const traits = { conditionalPut: true, listsInOrder: false };
+  const sorted = await listed(store({ list: pages, traits }));
+  assert.deepEqual(sorted.map(({ key }) => key), ["ltx/0/a", "ltx/0/b"]);
+  assert.deepEqual((await listed(store({ list: pages, traits }), "ltx/0/", "ltx/0/a")).length, 1);
+});
+
+test("AdaptedStore drops what a place lists although it sorts before", async () => {
+  const pages = () => pagesOf([OBJECT, { ...OBJECT, key: "ltx/0/b" }]);
+  assert.deepEqual((await listed(store({ list: pages }), "ltx/0/", KEY)).map(({ key }) => key), ["ltx/0/b"]);
+});
+
+test("AdaptedStore takes its prefix from keys, and puts it before them", async () => {
+  const asked: string[] = [];
+  const given = store({
+    list: (prefix, { after = "" }) => {
+      asked.push(`list ${prefix} ${after}`);
+      return pagesOf([{ ...OBJECT, key: `db/${KEY}` }]);
+    },
+    read: (key, { offset, size }) => {
+      asked.push(`read ${key}`);
+      return Promise.resolve({
+        bytes: patternBytes(10).slice(offset, offset + size),
+        etag: "x",
+        objectSize: 10,
+      });
+    },
+    remove: (keys) => Promise.resolve(void asked.push(`remove ${keys}`)),
+  }, "db/");
+  assert.deepEqual((await listed(given, "ltx/0/", "ltx/0/0")).map(({ key }) => key), [KEY]);
+  await given.read(OBJECT, RANGE);
+  await given.remove([KEY]);
+  assert.deepEqual(asked, ["list db/ltx/0/ db/ltx/0/0", `read db/${KEY}`, `remove db/${KEY}`]);
+});
+
+const answers: [name: string, answer: Awaited<ReturnType<Storage["read"]>>, kind: unknown, words: RegExp][] =
+  [
+    [
+      "too few bytes",
+      { bytes: new Uint8Array(2), etag: "x", objectSize: 10 },
+      StorageError,
+      /2 bytes, expected 3 bytes/,
+    ],
+    [
+      "too many bytes",
+      { bytes: new Uint8Array(4), etag: "x", objectSize: 10 },
+      StorageError,
+      /4 bytes, expected 3/,
+    ],
+    ["another object", { bytes: new Uint8Array(3), etag: "y", objectSize: 10 }, ObjectGoneError, /ETag y/],
+    ["another size", { bytes: new Uint8Array(3), etag: "x", objectSize: 11 }, ObjectGoneError, /11 bytes/],
+    ["nothing", undefined, ObjectGoneError, /there is none, expected an object of that key/],
+  ];
+for (const [name, answer, kind, words] of answers) {
+  test(`AdaptedStore refuses a read that gives ${name}`, async () => {
+    const error = await errorOf(store({ read: () => Promise.resolve(answer) }).read(OBJECT, RANGE));
+    assert.equal(error.constructor, kind);
+    assert.match(error.message, words);
+    assert.match(error.message, /^Cannot read bytes 2-4 of "ltx\/0\/a" in own:\/\/place: /);
+    assert.equal(error.retryable, name === "too few bytes", "a body that was cut may come whole");
+  });
+}
+
+test("AdaptedStore takes what a place throws for something that may pass, unless it says otherwise", async () => {
+  let count = 0;
+  const failing = (error: Error) =>
+    new RetryingStore(
+      store({
+        read: () => {
+          count++;
+          return Promise.reject(error);
+        },
+      }),
+      { baseDelayMs: 1, maxDelayMs: 2, attemptsMax: 3, hedge: false },
+    );
+  await assert.rejects(failing(new Error("the line is cut")).read(OBJECT, RANGE), /the line is cut/);
+  assert.equal(count, 3);
+  count = 0;
+  const lasting = Object.assign(new Error("no such account"), { retryable: false });
+  const error = await errorOf(failing(lasting).read(OBJECT, RANGE));
+  assert.match(error.message, /^Cannot read bytes .*: no such account, expected an answer$/);
+  assert.equal(error.cause, lasting);
+  assert.equal(count, 1);
+});
+
+test("AdaptedStore tells that a place can only be read", async () => {
+  const given = store();
+  for (const act of [given.put("k", patternBytes(1)), given.remove(["k"])]) {
+    const error = await errorOf(act);
+    assert.match(error.message, /it can only be read, expected a place that takes objects$/);
+    assert.deepEqual([error.code, error.retryable], ["NotImplemented", false]);
+  }
+});
+
+test("AdaptedStore gives conditions on, and tells that one does not hold", async () => {
+  const asked: unknown[] = [];
+  const given = store({
+    put: (_key, _bytes, { ifAbsent, ifMatch, timestampMs }) => {
+      asked.push([ifAbsent, ifMatch, timestampMs]);
+      return Promise.resolve(undefined);
+    },
+  });
+  for (const options of [{}, { replace: true, timestampMs: 5 }, { ifMatch: "x" }]) {
+    assert.ok(await errorOf(given.put("k", patternBytes(1), options)) instanceof ObjectExistsError);
+  }
+  assert.deepEqual(asked, [[true, undefined, undefined], [false, undefined, 5], [false, "x", undefined]]);
+});
+
+test("AdaptedStore gathers large objects in a file, which is removed whatever happens", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "adapted-"));
+  const { TMPDIR } = process.env;
+  process.env.TMPDIR = folder;
+  try {
+    await putLarge(async () => (await readdir(folder)).length);
+  } finally {
+    if (TMPDIR === undefined) delete process.env.TMPDIR;
+    else process.env.TMPDIR = TMPDIR;
+    await rm(folder, { recursive: true });
+  }
+});
+
+async function putLarge(files: () => Promise<number>): Promise<void> {
+  let size = 0;
+  const given = store({
+    putStream: async (_key, chunks, request) => {
+      for await (const chunk of chunks) size += chunk.length;
+      assert.equal(size, request.size);
+      assert.equal(await files(), 1);
+      return { etag: "y", modifiedMs: 7 };
+    },
+  });
+  const bytes = new Uint8Array(12 * 1024 * 1024);
+  const retrying = new RetryingStore(given);
+  const put = await retrying.put("k", bytes, { inParts: true });
+  assert.deepEqual([put.etag, put.modifiedMs, put.size, size], ["y", 7, bytes.length, bytes.length]);
+  assert.equal(await files(), 0);
+  const failing = async function* () {
+    yield bytes.subarray(0, 6 * 1024 * 1024);
+    throw new Error("no more of it");
+  };
+  await assert.rejects(retrying.putChunks("k", failing), /no more of it/);
+  assert.equal(await files(), 0);
+}
+
+test("AdaptedStore ends a listing that nobody wants the rest of", async () => {
+  let ended = false;
+  const endless = async function* () {
+    try {
+      for (let i = 0;; i++) yield [{ ...OBJECT, key: `ltx/0/${String(i).padStart(6, "0")}` }];
+    } finally {
+      ended = true;
+    }
+  };
+  for await (const _ of store({ list: endless }).list("ltx/0/")) break;
+  assert.equal(ended, true);
+});
+
+test("AdaptedStore reads what has a key, up to its end", async () => {
+  const { bytes, objectSize } = await store().read(anyObject(KEY), { offset: 8, size: 100 });
+  assert.deepEqual([bytes, objectSize], [patternBytes(10).slice(8), 10]);
+  assert.equal((await errorOf(store().read(anyObject(KEY), { offset: 10, size: 1 }))).code, "InvalidRange");
+});
