@@ -208,7 +208,8 @@ class Sending {
     const { key, name, options, parts } = this.#put;
     const how = putOptionsOf(options);
     const [upload, etags, size] = [this.#upload as PartUpload, this.#etags, this.#size];
-    const step = { what: `put ${name} of its ${etags.length} parts`, sentSize: size / JOINING_SPEED };
+    const sentSize = parts.isSentAtEnd ? size : size / JOINING_SPEED;
+    const step = { what: `put ${name} of its ${etags.length} parts`, sentSize };
     const made = await this.#run(step, async (given) => {
       try {
         return await parts.complete(upload, etags, { ...given, ...how });

@@ -226,6 +226,8 @@ export interface PartUploads {
   readonly partsAtOnce: number;
   /** Parts of one object, at most: larger objects have larger ones. */
   readonly partsMax: number;
+  /** All bytes are sent when the object is completed, not before. */
+  readonly isSentAtEnd?: boolean;
 
   /** Begins an upload; the object's time is given here. */
   begin(key: string, options: PutOptions): Promise<PartUpload>;

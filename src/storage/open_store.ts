@@ -74,7 +74,9 @@ async function openAdapted(
   ]);
   // A prefix is part of each key there, but for places that know folders.
   const prefix = options.prefix ?? location.prefixes[0] ?? "";
-  return new RetryingStore(new AdaptedStore(location.name, storage, prefix), options);
+  // Where all requests go one after the other through one connection, a second one of the same comes no sooner.
+  const hedge = options.hedge ?? !(location.scheme === "sftp" || location.scheme === "nats");
+  return new RetryingStore(new AdaptedStore(location.name, storage, prefix), { ...options, hedge });
 }
 
 async function openStorage(

@@ -42,6 +42,7 @@ export class SpooledParts implements PartUploads {
   readonly partSize: number = 5 * MiB;
   readonly partsAtOnce = 1;
   readonly partsMax = 10_000;
+  readonly isSentAtEnd = true;
   readonly #put: PutSpooled;
   readonly #uploads = new Map<string, Upload>();
 
