@@ -5,6 +5,7 @@
  */
 
 import type { Log } from "../log.ts";
+import type { CredentialsSource } from "./credentials.ts";
 import type { FetchFunction } from "./fetch_function.ts";
 import type { BackendLocation } from "./backend_location.ts";
 import type { Storage } from "./storage.ts";
@@ -24,6 +25,8 @@ export interface BackendContext {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** What option `credentials` says; undefined: what the environment and the machine have. */
   readonly credentials: BackendCredentials | undefined;
+  /** The same with newer ones before those end; undefined where they stay. */
+  readonly credentialsSource?: CredentialsSource | undefined;
   /** In place of the global `fetch`. */
   readonly fetch: FetchFunction | undefined;
   /** Further fetch options, such as a runtime's own for TLS. */

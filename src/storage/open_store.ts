@@ -92,6 +92,7 @@ async function openStorage(
   return await openBackend(location, {
     env,
     credentials: await backendCredentials(options.credentials),
+    credentialsSource: options.credentials instanceof CredentialsSource ? options.credentials : undefined,
     fetch,
     fetchInit,
     log,
