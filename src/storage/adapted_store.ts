@@ -120,8 +120,13 @@ export class AdaptedStore implements BareStore {
     options: ListOptions,
   ): AsyncGenerator<ListedObject[], void, undefined> {
     const { after } = options;
+    this.#begin(what, options);
     const pages = this.#storage.list(this.#prefix + prefix, {
-      ...this.#begin(what, options),
+      // Each page is a request of its own, with a signal of its own.
+      get signal() {
+        return options.signal ?? NEVER;
+      },
+      onProgress: (received) => options.onProgress?.(received),
       ...(after === undefined ? {} : { after: this.#prefix + after }),
     })[Symbol.asyncIterator]();
     let isDone = false;
