@@ -57,6 +57,8 @@ export interface HttpService {
 }
 
 const FAULT_BYTES_MAX = 64 * 1024;
+/** By what code others know a fault, where the service names none. */
+const CODES: Readonly<Record<number, string>> = { 416: "InvalidRange", 501: "NotImplemented" };
 const RETRYABLE_STATUSES = new Set([408, 425, 429, 500, 502, 503, 504]);
 
 /** Sends requests to one service. */
@@ -175,8 +177,9 @@ export class HttpClient {
     } catch (error) {
       if (request.signal.aborted) throw error; // Else the status alone tells the fault.
     }
-    const { code = "", message = "" } = this.#service.explain?.(body, response.headers) ?? {};
-    return { status: response.status, code, message: message.slice(0, 300) };
+    const { status, headers } = response;
+    const { code, message = "" } = this.#service.explain?.(body, headers) ?? {};
+    return { status, code: code || (CODES[status] ?? ""), message: message.slice(0, 300) };
   }
 
   #errorOf(fault: HttpFault, ask: HttpAsk, headers: Headers): StorageError {
