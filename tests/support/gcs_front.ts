@@ -1,8 +1,10 @@
 /**
- * GcsFront: a server before fake-gcs-server that does what that one leaves out, and goes wrong when it is told to.
+ * GcsFront: a server before fake-gcs-server that does what that one leaves out, and goes wrong when it is
+ * told to.
  *
- * Resumable uploads are kept as Google describes them: chunks in order, a multiple of 256 KiB but for the last; what has
- * arrived is told; the condition holds when the object is made. The object itself is made by the server behind.
+ * Resumable uploads are kept as Google describes them: chunks in order, a multiple of 256 KiB but for the
+ * last; what has arrived is told; the condition holds when the object is made. The object itself is made by
+ * the server behind.
  *
  * @see https://cloud.google.com/storage/docs/performing-resumable-uploads
  * @module
@@ -24,7 +26,9 @@ export interface FrontRequest {
 /** What becomes of a request in place of its answer; undefined: nothing. */
 export type FrontFault =
   | { readonly status: number; readonly headers?: Record<string, string>; readonly body?: string }
-  /** It is done and not answered: the connection is cut. `bytesMax`: only so much of a chunk arrives before. */
+  /**
+   * It is done and not answered: the connection is cut. `bytesMax`: only so much of a chunk arrives before.
+   */
   | { readonly kind: "cut"; readonly bytesMax?: number }
   /** The answer's body ends early. */
   | { readonly kind: "short" };
@@ -140,7 +144,8 @@ export class GcsFront {
   /** One that failed is over. */
   async #make(session: Session, id: string): Promise<Answer> {
     const [head, tail] = [
-      `--b\r\nContent-Type: application/json\r\n\r\n${session.description}\r\n--b\r\nContent-Type: text/plain\r\n\r\n`,
+      `--b\r\nContent-Type: application/json\r\n\r\n${session.description}\r\n` +
+      "--b\r\nContent-Type: application/octet-stream\r\n\r\n",
       "\r\n--b--\r\n",
     ].map((text) => new TextEncoder().encode(text));
     const made = await this.#pass({

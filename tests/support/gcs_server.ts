@@ -1,6 +1,7 @@
 /**
- * A Google Cloud Storage server: fake-gcs-server, which Litestream writes to as it does to Google's own. Ours goes by a
- * {@link GcsFront}, since version 1.54.0 forgets the condition of a resumable upload (1.56.1 does not).
+ * A Google Cloud Storage server: fake-gcs-server, which Litestream writes to as it does to Google's own. Ours
+ * goes by a {@link GcsFront}, since version 1.54.0 forgets the condition of a resumable upload (1.56.1 does
+ * not).
  *
  * It asks nobody who he is.
  *

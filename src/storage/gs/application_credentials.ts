@@ -1,5 +1,6 @@
 /**
- * Who asks, as Google's own libraries find it out: a file that is named, the one that gcloud keeps, the machine's service.
+ * Who asks, as Google's own libraries find it out: a file that is named, the one that gcloud keeps, the
+ * machine's service.
  *
  * @see https://cloud.google.com/docs/authentication/application-default-credentials
  * @module

@@ -1,8 +1,8 @@
 /**
  * GsStorage: a bucket of Google Cloud Storage, over its JSON interface.
  *
- * What tells objects apart is their generation: a number that each content of a key has for itself, the same in
- * listings and on what is read.
+ * What tells objects apart is their generation: a number that each content of a key has for itself, the same
+ * in listings and on what is read.
  *
  * @see https://cloud.google.com/storage/docs/json_api/v1
  * @module
@@ -30,7 +30,9 @@ const LISTING_BYTES_MAX = 16 * 1024 * 1024;
 const LISTED_FIELDS = "nextPageToken,items(name,size,generation,timeCreated,metadata)";
 const REMOVED_AT_ONCE_MAX = 16;
 
-/** Opens it as who the options, the URL or the environment name: over the XML interface where that is a pair of keys. */
+/**
+ * Opens it as whom the options, the URL or the environment name; by a pair of keys over the XML interface.
+ */
 export const open: OpenBackend<GsLocation> = async (location, context) => {
   const address = gsAddress(location, context.env);
   const file = location.parameters.credentialsFile ?? location.parameters["credentials-file"] ?? "";

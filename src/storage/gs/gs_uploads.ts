@@ -1,9 +1,10 @@
 /**
  * GsUploads: requests that make objects in Google Cloud Storage, whole or by a resumable upload.
  *
- * A resumable upload is one body that is sent in chunks, one after the other; what of a chunk has arrived after a fault,
- * the service tells. A chunk that is not the last has a multiple of 256 KiB: what a part has beyond it waits for the next
- * one. So nothing needs to be gathered on a disk, and the object appears, on its condition, with the last chunk.
+ * A resumable upload is one body that is sent in chunks, one after the other; what of a chunk has arrived
+ * after a fault, the service tells. A chunk that is not the last has a multiple of 256 KiB: what a part has
+ * beyond it waits for the next one. So nothing needs to be gathered on a disk, and the object appears, on its
+ * condition, with the last chunk.
  *
  * @see https://cloud.google.com/storage/docs/resumable-uploads
  * @module
@@ -22,7 +23,7 @@ const CHUNK_UNIT = 256 * 1024;
 const ANSWER_BYTES_MAX = 256 * 1024;
 const MADE_FIELDS = "generation,timeCreated,metadata";
 const CONTENT_TYPE = "application/octet-stream";
-/** Neither sent on nor begun: as good as over. */
+/** The upload is over, or nobody knows of it. */
 const GONE_STATUSES = [404, 410, 499];
 
 /** An upload under way. */
@@ -203,7 +204,7 @@ export class GsUploads implements PartUploads {
   #lost(key: string, found: string): StorageError {
     const details = { key, status: 404, code: "NoSuchUpload", retryable: false };
     return new StorageError(
-      `Cannot go on with the upload of "${key}" in ${this.#address.name}: ${found}, expected one that goes on`,
+      `Cannot go on with the upload of "${key}" in ${this.#address.name}: ${found}, expected one under way`,
       details,
     );
   }

@@ -1,8 +1,10 @@
 /**
- * GsXmlStorage: a bucket of Google Cloud Storage over its XML interface, which takes S3's requests and pairs of keys.
+ * GsXmlStorage: a bucket of Google Cloud Storage over its XML interface, which takes S3's requests and pairs
+ * of keys.
  *
- * The same objects as over the JSON interface. Listings show when an object was put, not Litestream's own time. Google
- * documents `If-None-Match` for reading only; whether a put honors it, the probe before the first write finds out.
+ * The same objects as over the JSON interface. Listings show when an object was put, not Litestream's own
+ * time. Google documents `If-None-Match` for reading only; whether a put honors it, the probe before the
+ * first write finds out.
  *
  * @see https://cloud.google.com/storage/docs/interoperability
  * @module
