@@ -179,12 +179,12 @@ export class HttpClient {
     }
     const { status, headers } = response;
     const { code, message = "" } = this.#service.explain?.(body, headers) ?? {};
-    return { status, code: code || (CODES[status] ?? ""), message: message.slice(0, 300) };
+    return { status, code: code || (CODES[status] ?? ""), message: this.#redacted(message).slice(0, 300) };
   }
 
   #errorOf(fault: HttpFault, ask: HttpAsk, headers: Headers): StorageError {
     const { status, code, message } = fault;
-    const found = `status ${status}${code && ` ${code}`}${message && ` (${this.#redacted(message)})`}`;
+    const found = `status ${status}${code && ` ${code}`}${message && ` (${message})`}`;
     const wanted = this.#service.expected?.(fault, ask) ?? WANTED[status] ?? "a status of success";
     const retryable = RETRYABLE_STATUSES.has(status);
     const details = { key: ask.key, status, code, retryable };
