@@ -2,9 +2,9 @@
  * GcsFront: a server before fake-gcs-server that does what that one leaves out, and goes wrong when it is
  * told to.
  *
- * Resumable uploads are kept as Google describes them: chunks in order, a multiple of 256 KiB but for the
- * last; what has arrived is told; the condition holds when the object is made. The object itself is made by
- * the server behind.
+ * Resumable uploads are kept as Google describes them: chunks in order, bytes that are known ignored, a
+ * multiple of 256 KiB but for the last; what has arrived is told; the condition holds when the object is
+ * made. The object itself is made by the server behind.
  *
  * @see https://cloud.google.com/storage/docs/performing-resumable-uploads
  * @module
@@ -52,6 +52,11 @@ export class GcsFront {
   /** Origin. */
   endpoint = "";
   readonly requests: FrontRequest[] = [];
+  /**
+   * Each connection is for one request. On one that is used again both runtimes send a request a second time
+   * by themselves when it is cut.
+   */
+  closesConnections = false;
   /** Asked for each request. */
   onRequest: (request: FrontRequest) => FrontFault | undefined = () => undefined;
   readonly #upstream: string;
@@ -82,6 +87,7 @@ export class GcsFront {
   async #serve(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
     const request = await requestOf(incoming);
     this.requests.push(request);
+    response.shouldKeepAlive = !this.closesConnections;
     const fault = this.onRequest(request);
     if (fault !== undefined && "status" in fault) {
       response.writeHead(fault.status, fault.headers).end(fault.body);
@@ -131,8 +137,9 @@ export class GcsFront {
     if (first !== undefined) {
       const isWhole = Number(last) + 1 === Number(first) + Number(headers["content-length"]);
       const isUnit = total !== undefined || Number(headers["content-length"]) % CHUNK_UNIT === 0;
-      if (!isWhole || !isUnit || Number(first) !== session.bytes.length) return empty(400);
-      session.bytes = joined(session.bytes, body);
+      const known = session.bytes.length - Number(first);
+      if (!isWhole || !isUnit || known < 0) return empty(400);
+      session.bytes = joined(session.bytes, body.subarray(known));
     }
     if (total === undefined || session.bytes.length < Number(total)) {
       const { length } = session.bytes;

@@ -30,8 +30,11 @@ const GONE_STATUSES = [404, 410, 499];
 interface Session {
   /** Path and query of its own, which nobody else may learn. */
   readonly path: string;
-  /** The key had an object when the upload began, so that nothing need be sent. */
-  isTaken: boolean;
+  /**
+   * Why nothing more need be sent: the key has an object, or the upload is no more. Told with the last chunk,
+   * where whoever puts can look for the object, or begin anew.
+   */
+  over: "taken" | "lost" | undefined;
   /** What has arrived for good, in bytes. */
   arrived: number;
   /** Whether more may have arrived than is known. */
@@ -97,7 +100,7 @@ export class GsUploads implements PartUploads {
     const id = crypto.randomUUID();
     this.#sessions.set(id, {
       path,
-      isTaken,
+      over: isTaken ? "taken" : undefined,
       arrived: 0,
       isUnsure: false,
       held: new Uint8Array(0),
@@ -122,8 +125,7 @@ export class GsUploads implements PartUploads {
     const session = this.#find(upload);
     const { held: bytes, heldOffset: offset } = session;
     const made = await this.#send(upload, session, { bytes, offset, total: offset + bytes.length }, options);
-    if (session.isTaken) throw this.#taken(upload.key);
-    if (made === undefined) throw wrongAnswer(this.#asked("put", upload.key), "no object at the end", "one");
+    if (made === undefined) throw session.over === "taken" ? this.#taken(upload.key) : this.#lost(upload.key);
     this.#sessions.delete(upload.id);
     return made;
   }
@@ -131,7 +133,7 @@ export class GsUploads implements PartUploads {
   async abort({ key, id }: PartUpload, options: RequestOptions): Promise<void> {
     const session = this.#sessions.get(id);
     this.#sessions.delete(id);
-    if (session === undefined || session.isTaken) return;
+    if (session === undefined || session.over !== undefined) return;
     const ask: HttpAsk = {
       ...this.#asked("end the upload of", key),
       kind: "remove",
@@ -142,22 +144,22 @@ export class GsUploads implements PartUploads {
     await this.#client.discard(await this.#client.send(ask, requestOf(options)));
   }
 
-  /** Sends a chunk until all of it has arrived; the object where that was its last. */
+  /** Sends a chunk until all of it has arrived, or the upload is over; the object where that was its last. */
   async #send(
-    upload: PartUpload,
+    { key }: PartUpload,
     session: Session,
     chunk: Chunk,
     options: RequestOptions,
   ): Promise<StoredNow | undefined> {
     const { bytes, offset, total } = chunk;
     const end = offset + bytes.length;
-    while (!session.isTaken && (session.arrived < end || total !== undefined)) {
+    while (session.over === undefined && (session.arrived < end || total !== undefined)) {
       const before = session.isUnsure ? -1 : session.arrived;
-      const made = await this.#sendOnce(upload, session, chunk, options);
+      const made = await this.#sendOnce(key, session, chunk, options);
       if (made !== undefined) return made;
-      if (session.arrived < offset) throw this.#lost(upload.key, `${session.arrived} bytes are left of it`);
-      if (session.arrived <= before && !session.isTaken) {
-        const asked = this.#asked("put part of", upload.key);
+      if (session.arrived < offset) session.over = "lost";
+      else if (session.arrived <= before && session.over === undefined) {
+        const asked = this.#asked("put part of", key);
         throw wrongAnswer(asked, "an answer that takes no bytes", "one that does", { retryable: true });
       }
     }
@@ -166,7 +168,7 @@ export class GsUploads implements PartUploads {
 
   /** Sends what has not arrived; first of all asks what has, where that is not known. */
   async #sendOnce(
-    { key }: PartUpload,
+    key: string,
     session: Session,
     { bytes, offset, total }: Chunk,
     options: RequestOptions,
@@ -186,25 +188,26 @@ export class GsUploads implements PartUploads {
     session.isUnsure = true;
     const response = await this.#client.send(ask, request);
     const answer = await this.#client.collect(response, ask, request, ANSWER_BYTES_MAX);
-    if (GONE_STATUSES.includes(response.status)) throw this.#lost(key, `status ${response.status}`);
     session.isUnsure = false;
-    if (response.status === 412) session.isTaken = true;
-    else if (response.status !== 308) return parseMade(answer, ask);
-    else session.arrived = arrivedOf(response.headers.get("range"));
+    const { status, headers } = response;
+    if (status === 412) session.over = "taken";
+    else if (GONE_STATUSES.includes(status)) session.over = "lost";
+    else if (status !== 308) return parseMade(answer, ask);
+    else session.arrived = arrivedOf(headers.get("range"));
     return undefined;
   }
 
   #find({ key, id }: PartUpload): Session {
     const session = this.#sessions.get(id);
-    if (session === undefined) throw this.#lost(key, "it has ended");
+    if (session === undefined) throw this.#lost(key);
     return session;
   }
 
   /** By this code whoever puts an object knows that the upload can be begun anew. */
-  #lost(key: string, found: string): StorageError {
+  #lost(key: string): StorageError {
     const details = { key, status: 404, code: "NoSuchUpload", retryable: false };
     return new StorageError(
-      `Cannot go on with the upload of "${key}" in ${this.#address.name}: ${found}, expected one under way`,
+      `Cannot put "${key}" in ${this.#address.name}: its upload is no more, expected one under way`,
       details,
     );
   }

@@ -126,7 +126,7 @@ async function askEndpoint(
   if (status === 200) return tokenOfAnswer(what, text, now());
   const { error, error_description: words } = objectOf(text);
   const code = typeof error === "string" && /^[a-z_]{1,60}$/.test(error) ? error : "";
-  const said = typeof words === "string" ? ` (${redacted(words.slice(0, 200), secrets)})` : "";
+  const said = typeof words === "string" ? ` (${redacted(words, secrets).slice(0, 200)})` : "";
   throw tokenError(what, `status ${status}${code && ` ${code}`}${said}`, wanted, { status, code });
 }
 
