@@ -55,7 +55,8 @@ export class SingleWrite {
       if (!(error instanceof ObjectExistsError)) throw error;
       const found = await this.#find(options, this.#write.replace);
       if (found !== undefined) return found;
-      throw vanishedError(this.#nameOf(), error);
+      // An object that was to be replaced, and is gone, does not come back.
+      throw this.#write.isExchange ? error : vanishedError(this.#nameOf(), error);
     }
   }
 
