@@ -245,6 +245,14 @@ faultyTest("a read names the generation that was listed", async ({ store, front 
   assert.equal(headers.range, "bytes=1-2");
 });
 
+faultyTest("an object is replaced only where it is the one that is known", async ({ store }) => {
+  const first = await store.put("lock", patternBytes(10));
+  const second = await store.put("lock", patternBytes(10, 1), { ifMatch: first.etag });
+  await assert.rejects(store.put("lock", patternBytes(10, 2), { ifMatch: first.etag }), ObjectExistsError);
+  await assert.rejects(store.put("none", patternBytes(10), { ifMatch: first.etag }), ObjectExistsError);
+  assert.deepEqual((await listed(store)).map(({ etag }) => etag), [second.etag]);
+});
+
 faultyTest("a listing that does not end is told", async ({ store, front }) => {
   const page = { items: [], nextPageToken: "again" };
   front.onRequest = () => ({ status: 200, body: JSON.stringify(page) });

@@ -1,11 +1,14 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { after, before, test } from "node:test";
+import { testWritableStore } from "../../src/contract/writable_store_contract.ts";
 import { StorageError } from "../../src/errors.ts";
+import { AdaptedStore } from "../../src/storage/adapted_store.ts";
 import type { BackendContext } from "../../src/storage/backend.ts";
 import type { GsLocation } from "../../src/storage/backend_location.ts";
 import { open } from "../../src/storage/gs/gs_storage.ts";
 import { parseReplicaUrl } from "../../src/storage/replica_url.ts";
+import { RetryingStore } from "../../src/storage/retrying_store.ts";
 import type { Storage, StorageRequest, StoredObject } from "../../src/storage/storage.ts";
 import { FakeGoogle, USER } from "../support/fake_google.ts";
 import { type GcsServer, gcsServerBinary, startGcsServer } from "../support/gcs_server.ts";
@@ -328,38 +331,31 @@ test("gs: a pair of keys signs requests to the XML interface", { skip: keySkip }
   await assert.rejects(opened({ env: { GS_ACCESS_KEY_ID: "a" } }), /only one of GS_ACCESS_KEY_ID and/);
 });
 
-test(
-  "gs: by a pair of keys objects are put, listed, read and removed as in S3",
-  { skip: keySkip },
-  async () => {
-    const s3: S3Server = await startS3Server();
-    try {
-      const keys = { accessKeyId: s3.accessKey, secretAccessKey: s3.secretKey };
-      const location = parseReplicaUrl(`gs://${s3.bucket}/db?endpoint=${s3.endpoint}`) as GsLocation;
-      const context = { env: {}, fetch: undefined, fetchInit: undefined, log: undefined };
-      const storage = await open(location, {
-        ...context,
-        credentials: keys,
-        now: Date.now,
-        readFile: () => Promise.reject(new Error("no file is needed")),
-      });
-      const bytes = new TextEncoder().encode("0123456789");
-      const made = await storage.put!("db/ltx/0/a", bytes, {
-        ...request,
-        ifAbsent: true,
-        timestampMs: NOW_MS,
-      });
-      await assert.rejects(storage.put!("db/ltx/0/a", bytes, { ...request, ifAbsent: true }), {
-        status: 412,
-      });
-      assert.deepEqual(await listed(storage), ["db/ltx/0/a"]);
-      const read = await storage.read("db/ltx/0/a", { offset: 3, size: 4 }, { ...request, etag: made!.etag });
-      assert.deepEqual(read, { bytes: bytes.slice(3, 7), etag: made!.etag, objectSize: 10 });
-      await storage.remove!(["db/ltx/0/a", "db/none"], request);
-      assert.deepEqual(await listed(storage), []);
-      await storage.close!();
-    } finally {
-      await s3.close();
-    }
-  },
-);
+let s3: S3Server;
+before(async () => {
+  if (!keySkip) s3 = await startS3Server();
+});
+after(() => s3?.close());
+
+testWritableStore("gs by a pair of keys", async () => {
+  const location = parseReplicaUrl(`gs://${s3.bucket}?endpoint=${s3.endpoint}`) as GsLocation;
+  const prefix = `${crypto.randomUUID()}/`;
+  const storage = () =>
+    open(location, {
+      env: { GS_ACCESS_KEY_ID: s3.accessKey, GS_SECRET_ACCESS_KEY: s3.secretKey },
+      credentials: undefined,
+      fetch: undefined,
+      fetchInit: undefined,
+      now: Date.now,
+      log: undefined,
+      readFile: () => Promise.reject(new Error("no file is needed")),
+    });
+  const [store, other] = (await Promise.all([storage(), storage()])).map((each) =>
+    new RetryingStore(new AdaptedStore(location.name, each, prefix))
+  );
+  return {
+    store: store!,
+    other: other!,
+    close: async () => void await Promise.all([store!.close(), other!.close()]),
+  };
+}, { manyCount: 100, skip: keySkip });
