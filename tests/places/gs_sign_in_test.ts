@@ -217,6 +217,21 @@ googleTest("an aborted signal does not wait for a token", async (google) => {
   await assert.rejects(listed(storage, { ...request, signal: AbortSignal.abort(reason) }), reason);
 });
 
+googleTest("close() ends the wait for a token", async (google) => {
+  google.fault = "silence";
+  let asked: AbortSignal | null | undefined;
+  const fetch = (url: string, init: RequestInit) => {
+    asked = init.signal;
+    return google.fetch(url, init);
+  };
+  const storage = await asAccount(google, {}, { fetch });
+  const listing = listed(storage);
+  while (asked === undefined) await new Promise((resolve) => setImmediate(resolve));
+  await storage.close!();
+  assert.equal(asked?.aborted, true);
+  assert.match((await failureOf(listing, google)).message, /no answer from 127.0.0.1/);
+});
+
 googleTest("files that are none are told by what is wrong with them", async (google) => {
   const files: [string, RegExp][] = [
     ["no json", /the file of the Google credentials "\/keys\/a.json" is no JSON object, expected one that/],

@@ -5,6 +5,7 @@
  */
 
 import { type Credentials, CredentialsSource } from "../credentials.ts";
+import type { FetchFunction } from "../fetch_function.ts";
 import type { HttpAsk, HttpFault } from "../http_client.ts";
 import { onAbort } from "../request_queue.ts";
 import type { StorageRequest } from "../storage.ts";
@@ -15,17 +16,22 @@ export class GsSignIn {
   readonly #source: CredentialsSource;
   /** What each request was sent with. */
   readonly #used = new WeakMap<HttpAsk, Credentials>();
+  readonly #closing = new AbortController();
   #last = "";
 
   constructor(surroundings: TokenSurroundings) {
-    const { now, log } = surroundings;
+    const { now, log, fetch = (url, init) => globalThis.fetch(url, init) } = surroundings;
+    const closing = this.#closing.signal;
+    const fetchUntilClosed: FetchFunction = (url, init) =>
+      fetch(url, { ...init, signal: AbortSignal.any([closing, ...(init.signal ? [init.signal] : [])]) });
     this.#source = new CredentialsSource(async () => {
-      const { token, expiresMs } = await findToken(surroundings);
+      const { token, expiresMs } = await findToken({ ...surroundings, fetch: fetchUntilClosed });
       // A token is a key of which only the secret counts.
       return { accessKeyId: "token", secretAccessKey: token, expiresMs };
     }, {
       now,
       onRenewalError: (error) => {
+        if (closing.aborted) return;
         log?.warn(`${error instanceof Error ? error.message : error}; the older token is used until its end`);
       },
     });
@@ -43,6 +49,11 @@ export class GsSignIn {
   renew({ status }: HttpFault, ask: HttpAsk): boolean {
     const used = this.#used.get(ask);
     return status === 401 && used !== undefined && this.#source.forget(used);
+  }
+
+  /** Ends what is asked for. */
+  close(): void {
+    this.#closing.abort(new Error("the store was closed"));
   }
 
   redact(text: string): string {

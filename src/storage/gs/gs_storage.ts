@@ -72,6 +72,7 @@ export class GsStorage implements Storage {
   readonly #address: GsAddress;
   readonly #client: HttpClient;
   readonly #uploads: GsUploads;
+  readonly #signIn: GsSignIn | undefined;
 
   /** Without `signIn` requests are those of anybody. */
   constructor(
@@ -80,6 +81,7 @@ export class GsStorage implements Storage {
     { fetch, fetchInit, now }: Partial<BackendContext>,
   ) {
     this.#address = address;
+    this.#signIn = signIn;
     this.#client = new HttpClient({
       authorize: (ask, request) => signIn?.authorize(ask, request) ?? { ...ask.headers },
       renew: (fault, ask) => signIn?.renew(fault, ask) ?? false,
@@ -150,6 +152,7 @@ export class GsStorage implements Storage {
 
   close(): void {
     this.#client.close();
+    this.#signIn?.close();
   }
 
   async #listPage(query: Record<string, string>, request: StorageRequest) {
