@@ -6,6 +6,7 @@ import { StorageError } from "../../src/errors.ts";
 import { AdaptedStore } from "../../src/storage/adapted_store.ts";
 import type { BackendContext } from "../../src/storage/backend.ts";
 import type { GsLocation } from "../../src/storage/backend_location.ts";
+import { CredentialsSource } from "../../src/storage/credentials.ts";
 import { open } from "../../src/storage/gs/gs_storage.ts";
 import { parseReplicaUrl } from "../../src/storage/replica_url.ts";
 import { RetryingStore } from "../../src/storage/retrying_store.ts";
@@ -328,7 +329,9 @@ const KEYS = { accessKeyId: "GOOG1EXAMPLE", secretAccessKey: "key-secret" };
 
 test("gs: a pair of keys signs requests to the XML interface", { skip: keySkip }, async () => {
   const env = { GS_ACCESS_KEY_ID: KEYS.accessKeyId, GS_SECRET_ACCESS_KEY: KEYS.secretAccessKey };
-  for (const told of [{ credentials: KEYS }, { env }]) {
+  const older = { accessKeyId: "GOOG1OLDER", secretAccessKey: "older" };
+  const renewed = { credentials: older, credentialsSource: CredentialsSource.of(KEYS) };
+  for (const told of [{ credentials: KEYS }, { env }, renewed]) {
     const seen: string[] = [];
     const fetch = async (url: string, init: RequestInit) => {
       const { host, pathname, search, origin } = new URL(url);

@@ -26,8 +26,12 @@ export class GsXmlStorage implements Storage {
   readonly traits = { conditionalPut: true, conditionalReplace: false } as const;
   readonly #store: S3Store;
 
-  constructor(address: GsAddress, keys: Credentials, { fetch, fetchInit, now }: Partial<BackendContext>) {
-    const credentials = CredentialsSource.of(keys, { now });
+  constructor(
+    address: GsAddress,
+    keys: Credentials,
+    { credentialsSource, fetch, fetchInit, now }: Partial<BackendContext>,
+  ) {
+    const credentials = credentialsSource ?? CredentialsSource.of(keys, { now });
     this.#store = new S3Store(locationOf(address), { credentials, fetch, fetchInit, now });
   }
 
