@@ -229,3 +229,24 @@ test("AdaptedStore reads what has a key, up to its end", async () => {
   assert.deepEqual([bytes, objectSize], [patternBytes(10).slice(8), 10]);
   assert.equal((await errorOf(store().read(anyObject(KEY), { offset: 10, size: 1 }))).code, "InvalidRange");
 });
+
+test("RetryingStore over it: a later page that does not come is ended with its attempt", async () => {
+  let [begun, ended] = [0, 0];
+  const list: Storage["list"] = async function* (_prefix, request) {
+    begun++;
+    if (request.after === undefined) yield [OBJECT];
+    if (ended > 0) return yield [{ ...OBJECT, key: "ltx/0/b" }];
+    const { signal } = request;
+    await new Promise((_resolve, reject) => {
+      signal.addEventListener("abort", () => {
+        ended++;
+        reject(signal.reason);
+      });
+    });
+  };
+  const retrying = new RetryingStore(store({ list }), { attemptTimeoutMs: 50, baseDelayMs: 1 });
+  const keys: string[] = [];
+  for await (const page of retrying.list("ltx/0/")) keys.push(...page.map(({ key }) => key));
+  assert.deepEqual([keys, begun, ended], [["ltx/0/a", "ltx/0/b"], 2, 1]);
+  await retrying.close();
+});
