@@ -280,7 +280,7 @@ googleTest("where nobody is found, all places are named", async (google) => {
     assert.ok(error.message.includes(found), error.message);
     assert.match(
       error.message,
-      /: looked at GOOGLE_APPLICATION_CREDENTIALS \(not set\), gcloud's file \(\/h\/.*: none\), the machine's metadata/,
+      /: looked at GOOGLE_APPLICATION_CREDENTIALS \(not set\), gcloud's file \(\/h\/.*: none\), the machine's/,
     );
     assert.equal(error.retryable, false);
     assert.deepEqual(urls, [
