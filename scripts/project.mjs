@@ -21,6 +21,7 @@ export const LITESTREAM_VERSION = "0.5.17";
 /** The last release that writes pages as LZ4 frames. */
 export const LITESTREAM_FRAME_VERSION = "0.5.15";
 export const S3_SERVER_VERSION = "1.8.0";
+export const AZURITE_VERSION = "3.37.0";
 export const GO_VERSION = "1.27.3";
 
 /**
