@@ -77,7 +77,7 @@ const PARTS = [
     version: AZURITE_VERSION,
     from: "azurite",
     override: "AZURITE_BIN",
-    // 300 of 365 MB: two databases' clients and telemetry, none of which a server in memory loads or uses.
+    // 300 of 365 MB: two databases' clients and telemetry, none of which a server over a folder uses.
     without: ["applicationinsights", "mysql2", "tedious"],
   },
 ];
