@@ -1,14 +1,19 @@
 /**
- * Azurite: Microsoft's own stand-in for Azure Blob Storage, and what its tests need of Azure: containers and SAS tokens.
+ * Azurite: Microsoft's stand-in for Azure Blob Storage, and what tests need of it: containers and SAS tokens.
  *
  * @module
  */
 import { Buffer } from "node:buffer";
 import { createHmac } from "node:crypto";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { open } from "../../src/storage/abs/abs_storage.ts";
 import { SharedKey } from "../../src/storage/abs/shared_key.ts";
+import type { BackendContext } from "../../src/storage/backend.ts";
+import type { AbsLocation } from "../../src/storage/backend_location.ts";
+import { parseReplicaUrl } from "../../src/storage/replica_url.ts";
+import type { Storage } from "../../src/storage/storage.ts";
 import { freePort, program, start, untilReady } from "./real.ts";
 
 const AZURITE_VERSION = "3.37.0";
@@ -29,11 +34,35 @@ export interface AzuriteServer {
   readonly key: string;
   /** Such as `http://127.0.0.1:40123/devstoreaccount1`. */
   readonly endpoint: string;
+  /** A replica's URL, for our own use. */
+  url(container: string, path?: string): string;
   /** Makes a new container and returns its name. */
   makeContainer(options?: { isPublic?: boolean }): Promise<string>;
   /** A SAS token of the account for the next hour, or until `expiresMs`. */
   sas(permissions: string, expiresMs?: number): string;
   close(): Promise<void>;
+}
+
+/** What a backend is given: these variables and the machine's clock, where `more` says nothing else. */
+export function contextOf(
+  env: Record<string, string>,
+  more: Partial<BackendContext> = {},
+): BackendContext {
+  return {
+    env,
+    credentials: undefined,
+    fetch: undefined,
+    fetchInit: undefined,
+    now: Date.now,
+    log: undefined,
+    readFile: (path) => readFile(path, "utf8"),
+    ...more,
+  };
+}
+
+/** The storage that an `abs://` URL names. */
+export async function openAbs(url: string, context: BackendContext): Promise<Storage> {
+  return await open(parseReplicaUrl(url) as AbsLocation, context);
 }
 
 /** Starts a server on a free loopback port, over a temporary folder. */
@@ -53,6 +82,8 @@ export async function startAzurite(): Promise<AzuriteServer> {
     account: ACCOUNT,
     key: KEY,
     endpoint,
+    url: (container, path = "") =>
+      `abs://${ACCOUNT}@${container}/${path}?endpoint=${encodeURIComponent(endpoint)}`,
     async makeContainer({ isPublic = false } = {}) {
       const name = `c${crypto.randomUUID()}`;
       const headers: Record<string, string> = isPublic ? { "x-ms-blob-public-access": "container" } : {};

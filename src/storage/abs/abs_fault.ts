@@ -13,7 +13,6 @@ import type { AbsSignIn } from "./abs_account.ts";
 /** What each code says to a person, after "expected"; where it depends on how one signs in, see below. */
 const EXPECTED: Readonly<Record<string, string>> = {
   AccountIsDisabled: "an account that is not disabled",
-  AuthorizationFailure: "an account whose firewall admits this address, and permission there",
   AuthorizationProtocolMismatch: "a SAS token for the endpoint's protocol",
   AuthorizationResourceTypeMismatch: "a SAS token for containers and objects (srt=co)",
   AuthorizationServiceMismatch: "a SAS token for blobs (ss=b)",
@@ -67,6 +66,8 @@ const UNKNOWN_CODES = new Set([
   "InvalidAuthenticationInfo",
   "NoAuthenticationInformation",
 ]);
+/** The same, or the address is not admitted. */
+const FIREWALL_CODE = "AuthorizationFailure";
 const FORBIDDEN_CODES = new Set([
   "AuthorizationPermissionMismatch",
   "InsufficientPermissions",
@@ -99,6 +100,7 @@ export function expectedOf(
   }
   if (isWrongVersion({ code, message })) return "a server that knows this version of Azure's interface";
   if (UNKNOWN_CODES.has(code)) return UNKNOWN[signIn];
+  if (code === FIREWALL_CODE) return `${UNKNOWN[signIn]}, and a firewall there that admits this address`;
   if (FORBIDDEN_CODES.has(code) || (status === 403 && EXPECTED[code] === undefined)) {
     const right = signIn === "entra" ? `: role ${ROLES[asked.kind]}` : ` ${PERMISSIONS[asked.kind]}`;
     return FORBIDDEN[signIn] + (signIn === "entra" || signIn === "sas" ? right : "");

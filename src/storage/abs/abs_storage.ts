@@ -9,6 +9,7 @@ import { StorageError } from "../../errors.ts";
 import type { OpenBackend } from "../backend.ts";
 import type { AbsLocation } from "../backend_location.ts";
 import { wrongAnswer } from "../http_fault.ts";
+import { compareKeys } from "../key_order.ts";
 import type { RequestCounts } from "../object_store.ts";
 import { RemovalError } from "../removal.ts";
 import type {
@@ -34,6 +35,11 @@ const REMOVED_AT_ONCE = 16;
 export const open: OpenBackend<AbsLocation> = (location, context) =>
   new AbsStorage(location, new AbsClient(location, context));
 
+/** A page of a listing, and how it was asked for. */
+interface Page extends AbsListing {
+  readonly query: Readonly<Record<string, string>>;
+}
+
 class AbsStorage implements Storage {
   /** Accounts with a hierarchical namespace list folders in their order, not in that of keys. */
   readonly traits = { conditionalPut: true, conditionalReplace: true, cheapList: true, listsInOrder: false };
@@ -41,6 +47,8 @@ class AbsStorage implements Storage {
   readonly parts: AbsUploads;
   readonly #name: string;
   readonly #client: AbsClient;
+  /** Whether listings begin where they are told to. */
+  #starts: "perhaps" | "always" | "never" = "perhaps";
 
   constructor({ name }: AbsLocation, client: AbsClient) {
     this.#name = name;
@@ -53,16 +61,12 @@ class AbsStorage implements Storage {
     prefix: string,
     request: StorageList,
   ): AsyncGenerator<readonly StoredObject[], void, undefined> {
-    const start = startOf(prefix, request.after);
-    for (let marker = "";;) {
-      const { objects, nextMarker } = await this.#listPage(
-        prefix,
-        { ...start, ...(marker && { marker }) },
-        request,
-      );
+    let page = await this.#listStarted(prefix, request) ?? await this.#listPage(prefix, {}, request);
+    for (;;) {
+      const { objects, nextMarker } = page;
       if (objects.length > 0) yield objects;
       if (nextMarker === "") return;
-      marker = nextMarker;
+      page = await this.#listPage(prefix, { ...page.query, marker: nextMarker }, request);
     }
   }
 
@@ -98,11 +102,37 @@ class AbsStorage implements Storage {
     this.#client.close();
   }
 
+  /**
+   * The first page of a listing that begins at a key, which is part of it; undefined where all must be listed.
+   *
+   * No document tells what a start means beside a prefix, and a listing that begins too late hides what is new:
+   * so it is trusted only when it has begun with that very key once.
+   */
+  async #listStarted(prefix: string, request: StorageList): Promise<Page | undefined> {
+    const { after } = request;
+    if (after === undefined || this.#starts === "never" || !isInFolder(prefix, after)) return undefined;
+    let page: Page;
+    try {
+      page = await this.#listPage(prefix, { startFrom: after }, request);
+    } catch (error) {
+      if (!(error instanceof StorageError) || error.status !== 400) throw error;
+      this.#starts = "never";
+      return undefined;
+    }
+    const first = page.objects[0]?.key;
+    if (first === after) this.#starts = "always";
+    if (first === undefined || compareKeys(first, after) >= 0) {
+      return this.#starts === "always" ? page : undefined;
+    }
+    this.#starts = "never"; // An older service does not know of it, and has begun at the beginning.
+    return page;
+  }
+
   async #listPage(
     prefix: string,
     query: Readonly<Record<string, string>>,
     request: StorageRequest,
-  ): Promise<AbsListing> {
+  ): Promise<Page> {
     const ask: AbsAsk = {
       what: `list "${prefix}" in ${this.#name}`,
       key: prefix,
@@ -113,7 +143,7 @@ class AbsStorage implements Storage {
     };
     const { text } = await this.#client.send(ask, request, LISTING_BYTES_MAX);
     try {
-      return parseListing(text);
+      return { ...parseListing(text), query };
     } catch (cause) {
       const found = cause instanceof Error ? cause.message : String(cause);
       throw wrongAnswer(ask, found, "a listing of Azure's", { retryable: true, cause });
@@ -132,8 +162,7 @@ class AbsStorage implements Storage {
   }
 }
 
-/** Where a listing begins, the key itself included: only inside of one folder are all orders the same. */
-function startOf(prefix: string, after: string | undefined): Readonly<Record<string, string>> {
-  const isInside = after?.startsWith(prefix) && prefix.endsWith("/") && !after.includes("/", prefix.length);
-  return isInside ? { startFrom: after! } : {};
+/** Only inside of one folder do accounts with a hierarchical namespace order by keys. */
+function isInFolder(prefix: string, key: string): boolean {
+  return key.startsWith(prefix) && prefix.endsWith("/") && !key.includes("/", prefix.length);
 }
