@@ -33,8 +33,8 @@ const SUFFIX_DEFAULT = "core.windows.net";
 /**
  * The account of a location: of the URL, the options, the endpoint or the environment.
  *
- * Litestream's order: a SAS, a key, then an identity. A connection string stands between the last two: it may be
- * of another account.
+ * Litestream's order: a SAS, a key, then an identity. A connection string comes behind the keys, since
+ * it may be of another account.
  *
  * @throws {StorageError} nothing names the account, or a part is malformed
  */

@@ -15,12 +15,14 @@ export const TIMESTAMP_NAME = "litestreamtimestamp";
 /** What one answer holds; keys are the container's own. */
 export interface AbsListing {
   readonly objects: StoredObject[];
+  /** Whether folders are listed, too, as accounts with a hierarchical namespace do. */
+  readonly hasFolders: boolean;
   /** Empty on the last page. */
   readonly nextMarker: string;
 }
 
 /**
- * Parses a listing with metadata. Folders, which accounts with a hierarchical namespace list, are left out.
+ * Parses a listing with metadata; folders are left out.
  *
  * @throws {SyntaxError} not XML, not a listing, or an element missing or malformed
  */
@@ -32,8 +34,10 @@ export function parseListing(document: string): AbsListing {
       `Cannot parse listing: element ${root.name}, expected EnumerationResults with Blobs`,
     );
   }
-  const objects = blobs.children.filter(({ name }) => name === "Blob").flatMap(parseBlob);
-  return { objects, nextMarker: childText(root, "NextMarker") ?? "" };
+  const entries = blobs.children.filter(({ name }) => name === "Blob").map(parseBlob);
+  const objects = entries.filter((entry) => entry !== undefined);
+  const hasFolders = objects.length < entries.length;
+  return { objects, hasFolders, nextMarker: childText(root, "NextMarker") ?? "" };
 }
 
 /** A time of metadata in ms; undefined where it is none. More digits than a Date has are dropped. */
@@ -42,21 +46,22 @@ export function parseTimestamp(text: string | undefined): number | undefined {
   return Number.isNaN(ms) ? undefined : ms;
 }
 
-function parseBlob(blob: XmlElement): StoredObject[] {
+/** Undefined for a folder. */
+function parseBlob(blob: XmlElement): StoredObject | undefined {
   const key = childText(blob, "Name") ?? "";
   const properties = childOf(blob, "Properties");
   const textOf = (name: string) => properties === undefined ? "" : childText(properties, name)?.trim() ?? "";
   const metadata = new Map(
     childOf(blob, "Metadata")?.children.map(({ name, text }) => [name.toLowerCase(), text]),
   );
-  if (textOf("ResourceType") === "directory" || metadata.get("hdi_isfolder") === "true") return [];
+  if (textOf("ResourceType") === "directory" || metadata.get("hdi_isfolder") === "true") return undefined;
   const size = /^\d+$/.test(textOf("Content-Length")) ? Number(textOf("Content-Length")) : NaN;
   const madeMs = Date.parse(textOf("Creation-Time") || textOf("Last-Modified"));
   const etag = bareEtag(textOf("Etag"));
   if (key === "" || etag === "" || !Number.isSafeInteger(size) || Number.isNaN(madeMs)) {
     throw new SyntaxError(`Cannot parse listing: blob "${key}" lacks a name, an ETag, a size or a time`);
   }
-  return [{ key, size, etag, modifiedMs: parseTimestamp(metadata.get(TIMESTAMP_NAME)) ?? madeMs }];
+  return { key, size, etag, modifiedMs: parseTimestamp(metadata.get(TIMESTAMP_NAME)) ?? madeMs };
 }
 
 function childOf(element: XmlElement, name: string): XmlElement | undefined {

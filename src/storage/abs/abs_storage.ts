@@ -41,8 +41,7 @@ interface Page extends AbsListing {
 }
 
 class AbsStorage implements Storage {
-  /** Accounts with a hierarchical namespace list folders in their order, not in that of keys. */
-  readonly traits = { conditionalPut: true, conditionalReplace: true, cheapList: true, listsInOrder: false };
+  readonly traits = { conditionalPut: true, conditionalReplace: true, cheapList: true, listsInOrder: true };
   readonly counts: RequestCounts;
   readonly parts: AbsUploads;
   readonly #name: string;
@@ -62,12 +61,16 @@ class AbsStorage implements Storage {
     request: StorageList,
   ): AsyncGenerator<readonly StoredObject[], void, undefined> {
     let page = await this.#listStarted(prefix, request) ?? await this.#listPage(prefix, {}, request);
+    let held: StoredObject[] | undefined; // Among folders the order is theirs: keys wait for the last page.
     for (;;) {
-      const { objects, nextMarker } = page;
-      if (objects.length > 0) yield objects;
-      if (nextMarker === "") return;
+      const { objects, hasFolders, nextMarker } = page;
+      if (hasFolders) held ??= [];
+      if (held) held.push(...objects);
+      else if (objects.length > 0) yield sorted(objects);
+      if (nextMarker === "") break;
       page = await this.#listPage(prefix, { ...page.query, marker: nextMarker }, request);
     }
+    if (held?.length) yield sorted(held);
   }
 
   read(
@@ -103,10 +106,10 @@ class AbsStorage implements Storage {
   }
 
   /**
-   * The first page of a listing that begins at a key, which is part of it; undefined where all must be listed.
+   * The first page of a listing that begins with a key, if it is there; undefined where all must be listed.
    *
-   * No document tells what a start means beside a prefix, and a listing that begins too late hides what is new:
-   * so it is trusted only when it has begun with that very key once.
+   * No document tells what a start means beside a prefix, and a listing that begins too late hides what is
+   * new: so it is trusted only when it has begun with that very key once.
    */
   async #listStarted(prefix: string, request: StorageList): Promise<Page | undefined> {
     const { after } = request;
@@ -160,6 +163,11 @@ class AbsStorage implements Storage {
       return error.code === "BlobNotFound" ? undefined : error;
     }
   }
+}
+
+/** Azurite orders by UTF-16 units. */
+function sorted(objects: readonly StoredObject[]): StoredObject[] {
+  return [...objects].sort((a, b) => compareKeys(a.key, b.key));
 }
 
 /** Only inside of one folder do accounts with a hierarchical namespace order by keys. */
