@@ -26,6 +26,8 @@ export interface HttpAnswer {
   readonly counts: RequestCounts;
   /** Takes secrets out of a text. */
   readonly redact: (text: string) => string;
+  /** What tells the object from others, where its ETag header is not that. */
+  readonly etag?: string;
 }
 
 /** What was asked for: an object, and a range of it. */
@@ -43,7 +45,7 @@ export async function readRange(answer: HttpAnswer, wanted: Wanted): Promise<Rea
     if (!/^(|identity|aws-chunked)$/i.test(encoding)) {
       throw wrongAnswer(asked, `Content-Encoding ${encoding}`, "the bytes as they are stored");
     }
-    const etag = bareEtag(response.headers.get("etag") ?? of.etag);
+    const etag = bareEtag(answer.etag ?? response.headers.get("etag") ?? of.etag);
     if (of.etag !== "" && etag !== bareEtag(of.etag)) throw otherObject(asked, `ETag ${etag}`, of);
     const { size, objectSize, length } = extentOf(answer, wanted);
     const isSmall = length !== undefined && length <= WHOLE_BYTES_MAX;

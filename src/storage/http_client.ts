@@ -39,8 +39,10 @@ export interface HttpFault {
 export interface HttpService {
   /** Headers of a request that is about to be sent: all of `ask.headers`, and what proves who asks. */
   authorize?(ask: HttpAsk, request: StorageRequest): Promise<Record<string, string>> | Record<string, string>;
-  /** Called when a request is refused (401, 403): whether other credentials may do. */
-  renew?(fault: HttpFault): Promise<boolean> | boolean;
+  /** Called when a request is refused (401, 403): whether other credentials may do. `ask` is what they were for. */
+  renew?(fault: HttpFault, ask: HttpAsk): Promise<boolean> | boolean;
+  /** What tells an object from all others in the headers of an answer; absent where that is its ETag. */
+  identity?(headers: Headers): string | undefined;
   /** Code and words of an answer that is no success. */
   explain?(body: string, headers: Headers): { code?: string; message?: string };
   /** What a person can do about a fault, after "expected"; undefined where nothing special is known. */
@@ -83,7 +85,7 @@ export class HttpClient {
       const fault = await this.#faultOf(response, ask, request);
       const isRefused = fault.status === 401 || fault.status === 403;
       const mayRepeat = isRefused && !renewed && ask.stream === undefined;
-      if (mayRepeat && await this.#service.renew?.(fault)) {
+      if (mayRepeat && await this.#service.renew?.(fault, ask)) {
         this.counts.retries++;
         continue;
       }
@@ -161,7 +163,9 @@ export class HttpClient {
   }
 
   #answer(response: Response, asked: Asked, options: StorageRequest): HttpAnswer {
-    return { response, asked, options, counts: this.counts, redact: (text) => this.#redacted(text) };
+    const etag = this.#service.identity?.(response.headers);
+    const redact = (text: string) => this.#redacted(text);
+    return { response, asked, options, counts: this.counts, redact, ...(etag !== undefined && { etag }) };
   }
 
   async #faultOf(response: Response, ask: HttpAsk, request: StorageRequest): Promise<HttpFault> {
