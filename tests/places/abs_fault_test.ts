@@ -227,6 +227,8 @@ test("abs: only bytes of the range that was asked for are taken", async () => {
     const { storage } = await openFake(() => gone);
     assert.equal(await read(storage), undefined);
   }
+  const { storage } = await openFake(() => fault(404, "ContainerNotFound"));
+  assert.match((await failure(() => read(storage))).message, /, expected an existing container, not "box"$/);
 });
 
 test("abs: a condition that does not hold is told apart from other conflicts", async () => {

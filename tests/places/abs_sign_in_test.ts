@@ -126,9 +126,13 @@ test("abs: what is refused is told with what to do, and without secrets", { skip
   await assert.rejects(put(wrongKey, "x"), isRefusal(/^Cannot put "x" in abs:.*403/, OTHER_KEY));
   const key = { LITESTREAM_AZURE_ACCOUNT_KEY: azurite.key };
   const missing = await opened(key, azurite.url("nowhere"));
-  for (
-    const asked of [() => keysOf(missing), () => put(missing, "x"), () => missing.remove!(["x"], request)]
-  ) {
+  const asks = [
+    () => keysOf(missing),
+    () => missing.read("x", { offset: 0, size: 1 }, request),
+    () => put(missing, "x"),
+    () => missing.remove!(["x"], request),
+  ];
+  for (const asked of asks) {
     await assert.rejects(
       asked(),
       isRefusal(/ContainerNotFound.*, expected an existing container, not "nowhere"/),
@@ -313,6 +317,16 @@ test("abs: a refused token is renewed once", async () => {
     isRefusal(/InvalidAuthenticationInfo.*Refused \[secret\].*, expected a token of the tenant/, "three"),
   );
   assert.deepEqual(fake.listings, ["one", "two", "two", "three"]);
+});
+
+test("abs: requests that were refused together renew together", async () => {
+  await using fake = await FakeAzure.start();
+  for (const token of ["one", "two", "three"]) fake.give(token);
+  fake.tokens.delete("one");
+  const storage = await openFake(fake, { AZURE_POD_IDENTITY_AUTHORITY_HOST: fake.url });
+  await Promise.all(Array.from({ length: 12 }, () => keysOf(storage)));
+  assert.equal(fake.tokenRequests.length, 2);
+  assert.equal(fake.listings.filter((token) => token === "two").length, 12);
 });
 
 test("abs: why there is no token is told", async () => {

@@ -38,6 +38,7 @@ export class AbsClient {
   readonly #now: () => number;
   readonly #sharedKey: SharedKey | undefined;
   readonly #tokens: CredentialsSource | undefined;
+  readonly #sent = new WeakMap<HttpAsk, Credentials>();
   #token: Credentials | undefined;
   #version = VERSION;
 
@@ -50,7 +51,7 @@ export class AbsClient {
     if (signIn.kind === "entra") this.#tokens = entraTokens(context);
     this.#http = new HttpClient({
       authorize: (ask) => this.#authorize(ask),
-      renew: (fault) => this.#renew(fault),
+      renew: (fault, ask) => this.#renew(fault, ask),
       explain: (body, headers) => explain(body, headers, this.#now()),
       expected: (fault, asked) =>
         expectedOf(fault, asked, { signIn: signIn.kind, container: this.#container }),
@@ -84,7 +85,14 @@ export class AbsClient {
     range: { offset: number; size: number; etag?: string | undefined },
     request: StorageRequest,
   ): Promise<StoredBytes | undefined> {
-    return await this.#inVersion(() => this.#http.read(this.#addressed(ask), range, request));
+    try {
+      return await this.#inVersion(() =>
+        this.#http.read({ ...this.#addressed(ask), accepts: [] }, range, request)
+      );
+    } catch (error) {
+      if (isGone(error)) return undefined;
+      throw error;
+    }
   }
 
   /** When the server made an object, in ms since the Unix epoch; by our clock where it does not say. */
@@ -137,6 +145,7 @@ export class AbsClient {
     if (this.#tokens !== undefined) {
       this.#checkPrivate(ask);
       this.#token = await this.#tokens.current();
+      this.#sent.set(ask, this.#token);
       headers.authorization = `Bearer ${this.#token.secretAccessKey}`;
     }
     return headers;
@@ -161,9 +170,9 @@ export class AbsClient {
   }
 
   /** Permission is not a question of which token is sent. */
-  #renew({ status }: HttpFault): boolean {
-    if (status !== 401 || this.#tokens === undefined || this.#token === undefined) return false;
-    return this.#tokens.forget(this.#token);
+  #renew({ status }: HttpFault, ask: HttpAsk): boolean {
+    const token = this.#sent.get(ask);
+    return status === 401 && token !== undefined && this.#tokens?.forget(token) === true;
   }
 
   #redacted(text: string): string {
@@ -179,6 +188,13 @@ export class AbsClient {
       clean,
     );
   }
+}
+
+/** Whether the blob is not there, or not that one; a container that is missing is another matter. */
+function isGone(error: unknown): boolean {
+  if (!(error instanceof StorageError)) return false;
+  const { status, code } = error;
+  return status === 412 || (status === 404 && (code === "" || code === "BlobNotFound"));
 }
 
 /** The words of an error and of its cause alone. */
