@@ -26,7 +26,7 @@ const EXPECTED: Readonly<Record<string, string>> = {
   InvalidResourceName: "a container's name of 3 to 63 small letters, digits and single hyphens",
   KeyBasedAuthenticationNotPermitted: "an identity, since the account refuses keys",
   LeaseIdMissing: "a blob on which nobody has a lease",
-  OutOfRangeInput: "names of a length that Azure takes",
+  OutOfRangeInput: "a container's name of 3 to 63 characters, and keys of up to 1,024",
   PublicAccessNotPermitted: "credentials, since the account is not public",
   SnapshotsPresent: "a blob without snapshots",
 };
