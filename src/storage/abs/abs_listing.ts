@@ -40,9 +40,9 @@ export function parseListing(document: string): AbsListing {
   return { objects, hasFolders, nextMarker: childText(root, "NextMarker") ?? "" };
 }
 
-/** A time of metadata in ms; undefined where it is none. More digits than a Date has are dropped. */
+/** A time of metadata in ms; undefined where it is none. */
 export function parseTimestamp(text: string | undefined): number | undefined {
-  const ms = Date.parse(text?.trim().replace(/(\.\d{3})\d+/, "$1") ?? "");
+  const ms = Date.parse(text?.trim() ?? "");
   return Number.isNaN(ms) ? undefined : ms;
 }
 
