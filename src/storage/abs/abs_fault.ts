@@ -110,7 +110,7 @@ export function expectedOf(
 
 /** Whether the server is older than the version that it was asked in. */
 export function isWrongVersion({ code, message }: { code: string; message: string }): boolean {
-  return code === "InvalidHeaderValue" && /version/i.test(message);
+  return code === "InvalidHeaderValue" && /x-ms-version|API version/.test(message);
 }
 
 /** Only the first line of what was said: a request's number and time follow. */
