@@ -23,7 +23,7 @@ testStorage("abs", async () => {
   const url = azurite.url(await azurite.makeContainer());
   const context = contextOf({ LITESTREAM_AZURE_ACCOUNT_KEY: azurite.key });
   return { storage: await openAbs(url, context), other: await openAbs(url, context), close: async () => {} };
-}, { skip, listedCount: 250, removedCount: 200 });
+}, { skip, listedCount: 120, removedCount: 120 });
 
 test("abs: of replacements of one object exactly one wins", { skip }, async () => {
   const url = azurite.url(await azurite.makeContainer());
