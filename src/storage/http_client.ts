@@ -105,7 +105,7 @@ export class HttpClient {
       ...ask,
       method: "GET",
       kind: "get",
-      accepts: [404, 412],
+      accepts: ask.accepts ?? [404, 412],
       headers: {
         "accept-encoding": "identity",
         ...ask.headers,
