@@ -172,6 +172,7 @@ function nginxConfig({ port, home, folder }: Place, listings: "html" | "json" | 
   const autoindex = listings === "off" ? "autoindex off;" : `autoindex on; autoindex_format ${listings};`;
   return [
     "daemon off;",
+    ...(process.getuid?.() === 0 ? ["user root;"] : []), // what Litestream writes only its user may read
     "worker_processes 1;",
     `pid ${join(home, "pid")};`,
     "events { worker_connections 256; }",

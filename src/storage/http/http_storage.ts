@@ -1,11 +1,101 @@
 /**
- * HttpStorage: to be written.
+ * HttpStorage: a replica that is published as static files, to be read only.
  *
  * @module
  */
+
+import { StorageError } from "../../errors.ts";
 import type { OpenBackend } from "../backend.ts";
 import type { HttpLocation } from "../backend_location.ts";
+import type { RequestCounts } from "../object_store.ts";
+import type {
+  Storage,
+  StorageList,
+  StorageRead,
+  StorageRequest,
+  StoredBytes,
+  StoredObject,
+} from "../storage.ts";
+import { IndexListing } from "./index_listing.ts";
+import type { HttpListing } from "./listing.ts";
+import { PageListing } from "./page_listing.ts";
+import { Site } from "./site.ts";
 
-export const open: OpenBackend<HttpLocation> = () => {
-  throw new TypeError("Cannot open replica: not built");
-};
+/** How long no index is asked for where there was none, in ms. */
+const NO_INDEX_MS = 60_000;
+
+/** Makes it of a location. */
+export const open: OpenBackend<HttpLocation> = (location, context) =>
+  new HttpStorage(new Site(location, context), context.now);
+
+/** Files are listed by `index.json`, or, where there is none, by the server's own pages. */
+class HttpStorage implements Storage {
+  readonly traits = { conditionalPut: false, cheapList: false, listsInOrder: false };
+  readonly #site: Site;
+  readonly #now: () => number;
+  readonly #index: IndexListing;
+  readonly #pages: PageListing;
+  /** The one that was listed by last. */
+  #listing: HttpListing | undefined;
+  #noIndexUntilMs = -Infinity;
+
+  constructor(site: Site, now: () => number) {
+    this.#site = site;
+    this.#now = now;
+    this.#index = new IndexListing(site);
+    this.#pages = new PageListing(site);
+  }
+
+  get counts(): RequestCounts {
+    return this.#site.counts;
+  }
+
+  async *list(prefix: string, request: StorageList): AsyncGenerator<StoredObject[]> {
+    const objects = await this.#list(prefix, request);
+    if (objects.length > 0) yield objects;
+  }
+
+  async #list(prefix: string, request: StorageRequest): Promise<StoredObject[]> {
+    if (this.#now() >= this.#noIndexUntilMs) {
+      const indexed = await this.#index.list(prefix, request);
+      if (indexed !== undefined) {
+        this.#listing = this.#index;
+        return indexed;
+      }
+      this.#noIndexUntilMs = this.#now() + NO_INDEX_MS;
+    }
+    this.#listing = this.#pages;
+    return await this.#pages.list(prefix, request);
+  }
+
+  async read(
+    key: string,
+    range: { readonly offset: number; readonly size: number },
+    request: StorageRead,
+  ): Promise<StoredBytes | undefined> {
+    // A file may be known from an earlier run: what its tag means only a listing can tell.
+    if (this.#listing === undefined) await this.#list(key, request);
+    const isFresh = request.etag === undefined;
+    const found = await this.#site.read(key, { ...range, isFresh }, request);
+    if (found === "outside" && isFresh) throw this.#outside(key, range.offset);
+    if (found === undefined || found === "outside") {
+      this.#listing!.forget(key);
+      return undefined;
+    }
+    const etag = this.#listing!.tagOf(key, found.facts, request.etag);
+    if (etag === undefined || request.etag !== undefined && etag !== request.etag) this.#listing!.forget(key);
+    return etag === undefined ? undefined : { bytes: found.bytes, etag, objectSize: found.facts.size };
+  }
+
+  #outside(key: string, offset: number): StorageError {
+    const details = { key, status: 416, code: "InvalidRange", retryable: false };
+    return new StorageError(
+      `Cannot read "${key}" in ${this.#site.name}: it ends before byte ${offset}, expected a range inside`,
+      details,
+    );
+  }
+
+  close(): void {
+    this.#site.close();
+  }
+}
