@@ -7,6 +7,7 @@
 import { factsOf, type FileFacts } from "./file_tag.ts";
 import { readRange } from "./http_body.ts";
 import type { HttpAsk, HttpClient } from "./http_client.ts";
+import { wrongAnswer } from "./http_fault.ts";
 import type { ByteRange } from "./object_store.ts";
 import type { StorageRequest } from "./storage.ts";
 
@@ -46,6 +47,15 @@ export async function readFileRange(
   if (!response.ok || isAbsent?.(response)) {
     await client.discard(response);
     return response.status === 416 ? "outside" : undefined;
+  }
+  if (response.status !== 206) {
+    await client.discard(response);
+    // The whole of a small file would do, until there are larger ones.
+    throw wrongAnswer(
+      asked,
+      `status ${response.status} without a range`,
+      "a server that answers ranges with status 206",
+    );
   }
   const of = { key: ask.key, etag: "", size: 0 };
   const answer = { response, asked, options: request, counts: client.counts, redact };

@@ -3,11 +3,11 @@ import { join } from "node:path";
 import { after, before } from "node:test";
 import { testObjectStore } from "../../src/contract/object_store_contract.ts";
 import { AdaptedStore } from "../../src/storage/adapted_store.ts";
-import type { BackendContext } from "../../src/storage/backend.ts";
 import type { HttpLocation } from "../../src/storage/backend_location.ts";
 import { open } from "../../src/storage/http/http_storage.ts";
 import { parseReplicaUrl } from "../../src/storage/replica_url.ts";
 import { RetryingStore } from "../../src/storage/retrying_store.ts";
+import { contextOf } from "../support/backend_context.ts";
 import { testPlace } from "../support/place_suite.ts";
 import { PublishedFolder } from "../support/published_folder.ts";
 import { folderUrl, skipWithout } from "../support/real.ts";
@@ -68,16 +68,6 @@ for (const listings of ["json", "html"] as const) {
   }, { writes: false, parts: { nginx: nginxBinary() } });
 }
 
-function storageOf(url: string, given: Partial<BackendContext> = {}) {
-  const context: BackendContext = {
-    env: {},
-    credentials: undefined,
-    fetch: undefined,
-    fetchInit: undefined,
-    now: Date.now,
-    log: undefined,
-    readFile: () => Promise.reject(new Error("no file is read")),
-    ...given,
-  };
-  return open(parseReplicaUrl(url) as HttpLocation, context);
+function storageOf(url: string) {
+  return open(parseReplicaUrl(url) as HttpLocation, contextOf());
 }

@@ -3,6 +3,7 @@ import { testStorage } from "../../src/contract/storage_contract.ts";
 import type { WebdavLocation } from "../../src/storage/backend_location.ts";
 import { parseReplicaUrl } from "../../src/storage/replica_url.ts";
 import { open } from "../../src/storage/webdav/webdav_storage.ts";
+import { contextOf } from "../support/backend_context.ts";
 import { testPlace } from "../support/place_suite.ts";
 import { skipWithout } from "../support/real.ts";
 import {
@@ -46,16 +47,6 @@ testPlace("webdav on Apache", async () => {
   };
 }, { writes: true, parts: { apache2: apacheBinary() } });
 
-function storageOf(url: string, given: Partial<Parameters<typeof open>[1]> = {}) {
-  const context = {
-    env: {},
-    credentials: undefined,
-    fetch: undefined,
-    fetchInit: undefined,
-    now: Date.now,
-    log: undefined,
-    readFile: () => Promise.reject(new Error("no file is read")),
-    ...given,
-  };
-  return open(parseReplicaUrl(url) as WebdavLocation, context);
+function storageOf(url: string) {
+  return open(parseReplicaUrl(url) as WebdavLocation, contextOf());
 }

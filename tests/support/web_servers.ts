@@ -79,15 +79,12 @@ export async function startNginx(listings: "html" | "json" | "off"): Promise<Web
   });
 }
 
-/** Starts `python3 -m http.server` over a folder. */
-export async function startPythonServer(): Promise<WebServer> {
-  return await serve(
-    "python",
-    "python3",
-    (
-      { port, folder },
-    ) => ["-m", "http.server", "--bind", "127.0.0.1", "--directory", folder, String(port)],
-  );
+/** Starts `python3 -m http.server` over a folder, which stays. */
+export async function startPythonServer(folder: string): Promise<WebServer> {
+  return await serve("python", "python3", ({ port }) => [
+    ...["-m", "http.server", "--bind", "127.0.0.1"],
+    ...["--directory", folder, String(port)],
+  ]);
 }
 
 interface Place {

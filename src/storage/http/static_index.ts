@@ -23,7 +23,9 @@ export interface IndexedFile {
 
 /** The content of `index.json`. */
 export interface StaticIndex {
+  /** {@link INDEX_VERSION}. */
   readonly version: number;
+  /** In any order. */
   readonly files: readonly IndexedFile[];
 }
 
