@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { StorageError } from "../../mod.ts";
+import { ObjectGoneError, StorageError } from "../../mod.ts";
 import type { HttpLocation } from "../../src/storage/backend_location.ts";
 import { open } from "../../src/storage/http/http_storage.ts";
 import { parseReplicaUrl } from "../../src/storage/replica_url.ts";
@@ -164,6 +164,16 @@ test("HttpStorage: all levels come with one index, which is sent again only when
   assert.equal(storage.counts!.bytes, file.bytes.length);
 });
 
+test("HttpStorage: an index that has what is gone is told of", async () => {
+  const site = new FakeSite();
+  site.index(START_MS, [{ key: "ltx/0/a", size: 4, modified: START_MS }]);
+  const storage = await opened(site);
+  const [a] = await listed(storage);
+  const error = await failureOf(readOf(storage, "ltx/0/a", a!.etag));
+  assert.ok(error instanceof ObjectGoneError);
+  assert.match(error.message, /index.json has it and it is not there, expected an index that is made anew/);
+});
+
 test("HttpStorage: an index with ETags holds files to them", async () => {
   const site = new FakeSite();
   site.put("/r/ltx/0/a", "aaaa", START_MS, '"e1"');
@@ -215,7 +225,7 @@ test("HttpStorage: signs in, sends the query everywhere, and shows neither", asy
   const site = new FakeSite();
   site.index(START_MS, [{ key: "ltx/0/a", size: 4, modified: START_MS }]);
   site.put("/r/ltx/0/a", "aaaa", START_MS);
-  const storage = await opened(site, `http://who:pass%20word@h.example/r?sig=${SECRET}&v=1`);
+  const storage = await opened(site, `https://who:pass%20word@h.example/r?sig=${SECRET}&v=1`);
   const [a] = await listed(storage);
   await readOf(storage, "ltx/0/a", a!.etag);
   for (const { url, headers } of site.asked) {
@@ -237,11 +247,11 @@ test("HttpStorage: redirects are followed, without who asks to another origin", 
     if (!url.pathname.startsWith("/r/")) return undefined;
     const location = url.pathname.startsWith("/r/x")
       ? url.href
-      : `http://${url.searchParams.get("to")}${url.pathname.replace("/r/", "/moved/")}`;
+      : `https://${url.searchParams.get("to")}${url.pathname.replace("/r/", "/moved/")}`;
     return new Response(null, { status: 302, headers: { location } });
   };
   for (const to of ["h.example", "cdn.example"]) {
-    await listed(await opened(site, `http://who:word@h.example/r?to=${to}`));
+    await listed(await opened(site, `https://who:word@h.example/r?to=${to}`));
     const { url, headers } = site.asked.splice(0).at(-1)!;
     assert.equal(url.host, to);
     assert.equal(headers.has("authorization"), to === "h.example");

@@ -61,6 +61,38 @@ test("WebdavStorage: a wrong password is told without it, at once", { skip }, as
 });
 
 test(
+  "WebdavStorage: signs in by Digest where the server wants it, and sends no password",
+  { skip },
+  async () => {
+    const other = await startApache({ ...ACCOUNT, digest: true });
+    try {
+      const there = (account = ACCOUNT) =>
+        urlOf("r", account).replace(
+          server!.origin.slice("http://".length),
+          other.origin.slice("http://".length),
+        );
+      const sent: string[] = [];
+      const storage = await opened(there(), (url, init) => {
+        sent.push(new Headers(init!.headers).get("authorization") ?? "none");
+        return fetch(url, init);
+      });
+      assert.ok(await storage.put!("ltx/0/a b", BYTES, ABSENT));
+      const [a] = await listed(storage, "ltx/0/");
+      const read = await storage.read("ltx/0/a b", { offset: 1, size: 2 }, { ...requestOf(), etag: a!.etag });
+      assert.deepEqual([...read!.bytes], [2, 3]);
+      assert.equal(sent[0], "none");
+      assert.deepEqual(sent.slice(1).filter((text) => !text.startsWith("Digest ")), []);
+      const wrong = await opened(there({ user: "who", password: "wrong" }));
+      const error = await failureOf(listed(wrong));
+      assert.match(error.message, /status 401 \(it asks for Digest authentication\)/);
+      assert.equal(error.retryable, false);
+    } finally {
+      await other.close();
+    }
+  },
+);
+
+test(
   "WebdavStorage: what others have begun is listed nowhere, and a dead one's claim falls",
   { skip },
   async () => {

@@ -23,8 +23,11 @@ export interface WebServer {
 export interface Account {
   readonly user: string;
   readonly password: string;
+  /** Digest in place of Basic. */
+  readonly digest?: boolean;
 }
 
+const REALM = "replicas";
 const APACHE_MODULES = "/usr/lib/apache2/modules";
 
 /** Apache, or APACHE_BIN. */
@@ -49,7 +52,7 @@ export async function startApache(account?: Account): Promise<WebServer> {
   return await serve("apache", apacheBinary(), async ({ port, home, folder }) => {
     const config = join(home, "apache.conf");
     await writeFile(config, apacheConfig({ port, home, folder, account }));
-    if (account) await writeFile(join(home, "users"), `${account.user}:${sha1Of(account.password)}\n`);
+    if (account) await writeFile(join(home, "users"), accountLine(account));
     return ["-f", config, "-DFOREGROUND"];
   });
 }
@@ -123,12 +126,12 @@ async function serve(
 
 function apacheConfig({ port, home, folder, account }: Place & { account: Account | undefined }): string {
   const modules = [
-    ...["mpm_event", "authn_core", "authn_file", "authz_core", "authz_user", "auth_basic"],
+    ...["mpm_event", "authn_core", "authn_file", "authz_core", "authz_user", "auth_basic", "auth_digest"],
     ...["alias", "autoindex", "dav", "dav_fs", "dir"],
   ].map((module) => `LoadModule ${module}_module ${APACHE_MODULES}/mod_${module}.so`);
   const access = account === undefined ? ["Require all granted"] : [
-    "AuthType Basic",
-    'AuthName "replicas"',
+    `AuthType ${account.digest ? "Digest" : "Basic"}`,
+    `AuthName "${REALM}"`,
     `AuthUserFile ${join(home, "users")}`,
     "Require valid-user",
   ];
@@ -158,9 +161,10 @@ function apacheConfig({ port, home, folder, account }: Place & { account: Accoun
   ].join("\n");
 }
 
-/** A password as `htpasswd -s` writes it. */
-function sha1Of(password: string): string {
-  return `{SHA}${createHash("sha1").update(password).digest("base64")}`;
+/** A line as `htpasswd -s` or `htdigest` writes it. */
+function accountLine({ user, password, digest = false }: Account): string {
+  if (!digest) return `${user}:{SHA}${createHash("sha1").update(password).digest("base64")}\n`;
+  return `${user}:${REALM}:${createHash("md5").update(`${user}:${REALM}:${password}`).digest("hex")}\n`;
 }
 
 function nginxConfig({ port, home, folder }: Place, listings: "html" | "json" | "off"): string {

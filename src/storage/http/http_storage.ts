@@ -4,7 +4,7 @@
  * @module
  */
 
-import { StorageError } from "../../errors.ts";
+import { ObjectGoneError, StorageError } from "../../errors.ts";
 import type { OpenBackend } from "../backend.ts";
 import type { HttpLocation } from "../backend_location.ts";
 import type { RequestCounts } from "../object_store.ts";
@@ -20,6 +20,7 @@ import { IndexListing } from "./index_listing.ts";
 import type { HttpListing } from "./listing.ts";
 import { PageListing } from "./page_listing.ts";
 import { Site } from "./site.ts";
+import { INDEX_NAME } from "./static_index.ts";
 
 /** How long no index is asked for where there was none, in ms. */
 const NO_INDEX_MS = 60_000;
@@ -78,6 +79,7 @@ class HttpStorage implements Storage {
     const isFresh = request.etag === undefined;
     const found = await this.#site.read(key, { ...range, isFresh }, request);
     if (found === "outside" && isFresh) throw this.#outside(key, range.offset);
+    if (found === undefined && !isFresh && this.#listing === this.#index) throw this.#gone(key);
     if (found === undefined || found === "outside") {
       this.#listing!.forget(key);
       return undefined;
@@ -85,6 +87,17 @@ class HttpStorage implements Storage {
     const etag = this.#listing!.tagOf(key, found.facts, request.etag);
     if (etag === undefined || request.etag !== undefined && etag !== request.etag) this.#listing!.forget(key);
     return etag === undefined ? undefined : { bytes: found.bytes, etag, objectSize: found.facts.size };
+  }
+
+  /** Whoever keeps the index must hear of it: listing again helps only when that is made anew. */
+  #gone(key: string): ObjectGoneError {
+    this.#listing!.forget(key);
+    const details = { key, status: 404, code: "NoSuchKey", retryable: false };
+    return new ObjectGoneError(
+      `Cannot read "${key}" in ${this.#site.name}: ${INDEX_NAME} has it and it is not there, expected an index ` +
+        "that is made anew when files go",
+      details,
+    );
   }
 
   #outside(key: string, offset: number): StorageError {

@@ -12,7 +12,7 @@ import { HttpClient, type HttpFault } from "../http_client.ts";
 import { type Asked, wrongAnswer } from "../http_fault.ts";
 import type { ByteRange, RequestCounts } from "../object_store.ts";
 import { followingRedirects } from "../redirects.ts";
-import { basicOf, withoutSecrets } from "../sign_in.ts";
+import { SignIn, withoutSecrets } from "../sign_in.ts";
 import type { StorageRequest } from "../storage.ts";
 
 const TEXT_BYTES_MAX = 256 * 1024 * 1024;
@@ -40,12 +40,16 @@ export class Site {
   constructor(location: HttpLocation, { fetch, fetchInit, now }: BackendContext) {
     this.name = location.name;
     this.#location = location;
-    const basic = basicOf(location);
+    const signIn = new SignIn(location, location.origin.startsWith("https:"));
     const values = Object.values(location.parameters).filter((value) => value.length >= 6);
-    this.#secrets = [location.query, ...values, location.password, basic?.replace("Basic ", "") ?? ""];
+    this.#secrets = [location.query, ...values, ...signIn.secrets];
     this.#http = new HttpClient({
-      authorize: ({ headers }) => ({ ...headers, ...(basic !== undefined && { authorization: basic }) }),
-      explain,
+      authorize: ({ headers, method, url }) => ({ ...headers, ...signIn.headers(method, url) }),
+      renew: () => signIn.renew(),
+      explain: (_body, headers) => {
+        signIn.hear(headers);
+        return explain(headers);
+      },
       expected,
       redact: (text) => this.redact(text),
       fetch: followingRedirects(fetch ?? ((url, init) => globalThis.fetch(url, init)), { elsewhere: true }),
@@ -140,12 +144,14 @@ function isOtherPage(key: string, { headers }: Response): boolean {
   return /^text\/html\b/i.test(headers.get("content-type") ?? "") && !/\.html?$/.test(key);
 }
 
-function explain(_body: string, headers: Headers): { message?: string } {
+function explain(headers: Headers): { message?: string } {
   const scheme = /^\w+/.exec(headers.get("www-authenticate") ?? "")?.[0];
   return scheme === undefined ? {} : { message: `it asks for ${scheme} authentication` };
 }
 
 function expected({ status }: HttpFault, { kind }: Asked): string | undefined {
-  if (status === 401) return "a user and a password that it takes, in the URL, by Basic authentication";
+  if (status === 401) {
+    return "a user and a password in the URL that the server takes, by Basic or Digest authentication";
+  }
   return status === 403 && kind === "list" ? LISTING_WANTED : undefined;
 }

@@ -13,7 +13,7 @@ import { type HttpAsk, HttpClient, type HttpFault } from "../http_client.ts";
 import { wrongAnswer } from "../http_fault.ts";
 import type { ByteRange, RequestCounts } from "../object_store.ts";
 import { followingRedirects } from "../redirects.ts";
-import { basicOf, withoutSecrets } from "../sign_in.ts";
+import { SignIn, withoutSecrets } from "../sign_in.ts";
 import type { StorageRequest } from "../storage.ts";
 import { type DavEntry, parseMultistatus, PROPFIND_BODY } from "./multistatus.ts";
 
@@ -43,11 +43,15 @@ export class DavClient {
   constructor(location: WebdavLocation, { fetch, fetchInit, now }: BackendContext) {
     this.#location = location;
     this.#now = now;
-    const basic = basicOf(location);
-    this.#secrets = [location.password, basic?.replace("Basic ", "") ?? ""];
+    const signIn = new SignIn(location, location.origin.startsWith("https:"));
+    this.#secrets = signIn.secrets;
     this.#http = new HttpClient({
-      authorize: ({ headers }) => ({ ...headers, ...(basic !== undefined && { authorization: basic }) }),
-      explain,
+      authorize: ({ headers, method, url }) => ({ ...headers, ...signIn.headers(method, url) }),
+      renew: () => signIn.renew(),
+      explain: (body, headers) => {
+        signIn.hear(headers);
+        return explain(body, headers);
+      },
       expected: (fault) => this.#expected(fault),
       redact: (text) => this.#redact(text),
       fetch: followingRedirects(fetch ?? ((url, init) => globalThis.fetch(url, init)), { elsewhere: false }),
@@ -136,7 +140,7 @@ export class DavClient {
     if (status === 401) {
       return this.#location.user === ""
         ? "a user and a password in the URL: webdav://USER:PASSWORD@HOST/path"
-        : "a user and a password that the server takes by Basic authentication";
+        : "a user and a password that the server takes, by Basic or Digest authentication";
     }
     return status === 405 || status === 501 ? "a server that speaks WebDAV there" : undefined;
   }
