@@ -23,7 +23,7 @@ const ENTITIES: Readonly<Record<string, string>> = { amp: "&", quot: '"', apos: 
  * whatever is asked.
  */
 export function parseFolderPage(text: string, url: string): PageEntry[] | undefined {
-  return /^\s*\[/.test(text) ? parseJsonPage(text) : parseHtmlPage(text, url);
+  return /^\s*(\[|null\s*$)/.test(text) ? parseJsonPage(text) : parseHtmlPage(text, url);
 }
 
 interface JsonEntry {
@@ -38,14 +38,14 @@ interface JsonEntry {
 function parseJsonPage(text: string): PageEntry[] | undefined {
   let rows: unknown;
   try {
-    rows = JSON.parse(text);
+    rows = JSON.parse(text) ?? []; // Caddy's of an empty folder
   } catch {
     return undefined;
   }
   if (!Array.isArray(rows)) return undefined;
   return (rows as JsonEntry[]).flatMap((row) => {
     const { name, size, type, is_dir, mtime, mod_time } = row ?? {};
-    if (typeof name !== "string") return [];
+    if (typeof name !== "string" || /^\.{0,2}\/?$|.\/./.test(name)) return [];
     const isFolder = type === "directory" || is_dir === true;
     const modifiedMs = Date.parse(String(mtime ?? mod_time));
     const facts = typeof size === "number" && !Number.isNaN(modifiedMs) ? { size, modifiedMs } : undefined;
@@ -85,7 +85,8 @@ function restOf(path: string, folder: string): { name: string; isFolder: boolean
   const segment = isFolder ? rest.slice(0, -1) : rest;
   if (segment === "" || segment.includes("/")) return undefined;
   try {
-    return { name: decodeURIComponent(segment), isFolder };
+    const name = decodeURIComponent(segment);
+    return name.includes("/") ? undefined : { name, isFolder };
   } catch {
     return undefined;
   }

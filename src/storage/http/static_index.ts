@@ -4,6 +4,8 @@
  * @module
  */
 
+import { hasDotSegments } from "../raw_fetch.ts";
+
 /** The index's name, beside the folder `ltx`. */
 export const INDEX_NAME = "index.json";
 /** What this module writes and reads. */
@@ -57,8 +59,9 @@ export function parseIndex(text: string): IndexEntry[] {
 function entryOf(file: IndexedFile | null, i: number): IndexEntry {
   const { key, size, modified, etag = "" } = file ?? {} as Partial<IndexedFile>;
   const modifiedMs = typeof modified === "string" ? Date.parse(modified) : modified;
-  const isWhole = typeof key === "string" && key !== "" && !key.startsWith("/") && typeof etag === "string" &&
-    Number.isSafeInteger(size) && size! >= 0 && Number.isFinite(modifiedMs);
+  const isKey = typeof key === "string" && key !== "" && !key.startsWith("/") && !hasDotSegments(key);
+  const isWhole = isKey && typeof etag === "string" && Number.isSafeInteger(size) && size! >= 0 &&
+    Number.isFinite(modifiedMs);
   if (!isWhole) {
     throw new RangeError(`file ${i} of ${INDEX_NAME} without key, size or time, expected each with them`);
   }
