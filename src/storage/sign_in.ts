@@ -30,15 +30,16 @@ interface DigestChallenge {
  */
 export class SignIn {
   readonly #account: UrlUser;
+  readonly #isEncrypted: boolean;
   #usesBasic: boolean;
   #digest: DigestChallenge | undefined;
   #count = 0;
-  /** What the last refusal asked for; undefined: nothing that could be answered. */
+  /** What refusals asked for last; undefined: nothing that could be answered. */
   #heard: DigestChallenge | "basic" | undefined;
 
   constructor(account: UrlUser, isEncrypted: boolean) {
     this.#account = account;
-    this.#usesBasic = isEncrypted;
+    this.#isEncrypted = this.#usesBasic = isEncrypted;
   }
 
   /** Whether there is anybody to sign in. */
@@ -58,24 +59,27 @@ export class SignIn {
     return this.#usesBasic ? { authorization: `Basic ${this.#basic()}` } : {};
   }
 
-  /** A request was refused: takes note of what the server asks for. */
+  /** Takes note of what an answer asks for, if anything. */
   hear(headers: Headers): void {
     const asked = headers.get("www-authenticate") ?? "";
-    this.#heard = parseDigest(asked) ?? (/(^|,)\s*Basic\b/i.test(asked) ? "basic" : undefined);
+    this.#heard = parseDigest(asked) ?? (/(^|,)\s*Basic\b/i.test(asked) ? "basic" : this.#heard);
   }
 
-  /** Whether the request that was refused is worth repeating. */
-  renew(): boolean {
+  /**
+   * Whether a request that was refused with this status is worth repeating. Several may have been sent before it was known
+   * what the server wants: each is, once.
+   */
+  renew(status: number): boolean {
     const heard = this.#heard;
-    if (heard === undefined || !this.isAnybody) return false;
+    if (status !== 401 || heard === undefined || !this.isAnybody) return false;
     if (heard === "basic") {
-      const isNews = !this.#usesBasic || this.#digest !== undefined;
-      [this.#usesBasic, this.#digest] = [true, undefined];
-      return isNews;
+      this.#digest = undefined;
+      this.#usesBasic = true;
+      return !this.#isEncrypted; // else it was sent at once
     }
-    const isNews = heard.nonce !== this.#digest?.nonce;
-    if (isNews) [this.#digest, this.#count] = [heard, 0];
-    return isNews;
+    if (heard.nonce !== this.#digest?.nonce) this.#count = 0;
+    this.#digest = heard;
+    return true;
   }
 
   #basic(): string {

@@ -1,13 +1,14 @@
 import assert from "node:assert/strict";
-import { readFile, writeFile } from "node:fs/promises";
+import { readFile, rename, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { openReplica, type Replica, StorageError } from "../../mod.ts";
+import { openReplica, ReplacedError, type Replica, StorageError } from "../../mod.ts";
 import { writeIndex } from "../../src/storage/http/folder_index.ts";
 import {
   type Daemon,
   folderUrl,
   litestreamBinary,
+  replicate,
   skipWithout,
   startDaemon,
   withFolder,
@@ -105,6 +106,31 @@ indexTest("what is newer than the index is found by name after opening", async (
   await replica.waitFor(txids.at(-1)!);
   assert.equal(countOf(replica), 4);
   assert.deepEqual(told, []);
+});
+
+indexTest("another database in its place is told of, though files were met by name", async (given) => {
+  const { url, folder, daemon } = given;
+  await writeIndex(folder);
+  await using replica = await openReplica(url, { pollIntervalMs: 0 });
+  const txids = await insert(given, 3);
+  await replica.waitFor(txids.at(-1)!);
+  await daemon.stop();
+  await withFolder(async (home) => {
+    const other = join(server!.folder, crypto.randomUUID());
+    await replicate({
+      db: join(home, "other.db"),
+      url: folderUrl(other),
+      waitFor: [0, 9],
+      run: (sqlite) => sqlite.exec("CREATE TABLE u(a)"),
+    });
+    const later = Date.now() / 1000 + 5; // servers tell times in seconds
+    for (const { key } of (await writeIndex(other)).files) await utimes(join(other, key), later, later);
+    await rename(folder, `${folder}.old`);
+    await rename(other, folder);
+    await writeIndex(folder);
+    await utimes(join(folder, "index.json"), later, later);
+  });
+  await assert.rejects(replica.refresh(), ReplacedError);
 });
 
 indexTest("a replica behind static files cannot be written to", async ({ url, folder }) => {

@@ -234,3 +234,27 @@ test("WebdavStorage: a body that was cut is tried again, bytes without a range a
   assert.match(error.message, /status 200 without a range, expected a server that answers ranges/);
   assert.equal(error.retryable, false);
 });
+
+test("WebdavStorage: without TLS no password is sent before it is asked for, with TLS at once", async () => {
+  const listing = '<D:multistatus xmlns:D="DAV:"/>';
+  for (
+    const [scheme, expected] of [["webdav", ["none", "none", "Basic", "Basic"]], ["webdavs", [
+      "Basic",
+      "Basic",
+    ]]]
+  ) {
+    const sent: string[] = [];
+    const storage = await opened(`${scheme}://who:hush@h.example/r`, (_url, init) => {
+      const authorization = new Headers(init!.headers).get("authorization");
+      sent.push(authorization?.split(" ")[0] ?? "none");
+      const headers = { "www-authenticate": 'Basic realm="a, b"' };
+      return Promise.resolve(
+        authorization === null
+          ? new Response("", { status: 401, headers })
+          : new Response(listing, { status: 207 }),
+      );
+    });
+    await Promise.all([listed(storage), listed(storage)]);
+    assert.deepEqual(sent, expected);
+  }
+});

@@ -30,7 +30,7 @@ for (const { name, binary, start } of SERVERS) {
     const url = `${server!.origin.replace("http", "webdav")}/a b/${crypto.randomUUID()}`;
     const [storage, other] = [await storageOf(url), await storageOf(url)];
     return { storage, other, close: async () => {} };
-  }, { listedCount: 120, removedCount: 120, skip });
+  }, { listedCount: 80, removedCount: 80, skip });
 }
 
 testPlace("webdav on Apache", async () => {

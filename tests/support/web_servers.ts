@@ -145,8 +145,8 @@ function apacheConfig({ port, home, folder, account }: Place & { account: Accoun
     ...modules,
     "User www-data",
     "Group www-data",
-    "StartServers 2",
-    "ThreadsPerChild 16",
+    ...["ServerLimit 2", "StartServers 2", "ThreadsPerChild 32", "MaxRequestWorkers 64"],
+    ...["MinSpareThreads 1", "MaxSpareThreads 64"], // no process ends while others are served
     "KeepAliveTimeout 60",
     "MaxKeepAliveRequests 0",
     `DocumentRoot ${folder}`,

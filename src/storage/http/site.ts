@@ -45,7 +45,7 @@ export class Site {
     this.#secrets = [location.query, ...values, ...signIn.secrets];
     this.#http = new HttpClient({
       authorize: ({ headers, method, url }) => ({ ...headers, ...signIn.headers(method, url) }),
-      renew: () => signIn.renew(),
+      renew: ({ status }) => signIn.renew(status),
       explain: (_body, headers) => {
         signIn.hear(headers);
         return explain(headers);

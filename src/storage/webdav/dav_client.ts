@@ -47,7 +47,7 @@ export class DavClient {
     this.#secrets = signIn.secrets;
     this.#http = new HttpClient({
       authorize: ({ headers, method, url }) => ({ ...headers, ...signIn.headers(method, url) }),
-      renew: () => signIn.renew(),
+      renew: ({ status }) => signIn.renew(status),
       explain: (body, headers) => {
         signIn.hear(headers);
         return explain(body, headers);
