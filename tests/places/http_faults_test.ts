@@ -186,6 +186,39 @@ test("HttpStorage: an index with ETags holds files to them", async () => {
   assert.equal(await readOf(storage, "ltx/0/a", "e1"), undefined);
 });
 
+test("HttpStorage: where pages tell names alone each file is asked for once, some at a time", async () => {
+  const site = new FakeSite();
+  const names = Array.from({ length: 300 }, (_, i) => String(i).padStart(4, "0"));
+  for (const name of names) site.put(`/r/l/${name}`, "aaaa", START_MS, `"${name}"`);
+  const rowOf = (name: string) =>
+    `<a href="${name}">${name}</a> ${site.files.get(`/r/l/${name}`)!.modifiedMs}`;
+  site.other = ({ url }) => {
+    if (url.pathname !== "/r/l/") return undefined;
+    return new Response(names.toReversed().map(rowOf).join("\n"), {
+      headers: { "content-type": "text/html" },
+    });
+  };
+  let [current, most] = [0, 0];
+  const fetch = async (url: string, init: RequestInit) => {
+    most = Math.max(most, ++current);
+    await Promise.resolve();
+    return await site.fetch(url, init).finally(() => current--);
+  };
+  const storage = await open(parseReplicaUrl("http://h.example/r") as HttpLocation, contextOf({ fetch }));
+  const heads = () => site.taken().filter((asked) => asked.startsWith("HEAD")).length;
+  const after = "l/0289";
+  const some: StoredObject[] = [];
+  for await (const page of storage.list("l/", { ...requestOf(), after })) some.push(...page);
+  assert.deepEqual(some.map(({ key }) => key), names.slice(290).map((name) => `l/${name}`));
+  assert.equal(heads(), 10);
+  assert.deepEqual((await listed(storage, "l/")).map(({ etag }) => etag), names);
+  assert.equal(heads(), 290);
+  assert.ok(most > 1 && most <= 16, `${most} at once`);
+  site.put("/r/l/0007", "bbbb", START_MS + 1000, '"other"');
+  assert.equal((await listed(storage, "l/"))[7]!.etag, "other");
+  assert.equal(heads(), 1);
+});
+
 test("HttpStorage: half an index is read again, one of another version is refused", async () => {
   const site = new FakeSite();
   const cases = [

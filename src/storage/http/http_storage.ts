@@ -7,6 +7,7 @@
 import { ObjectGoneError, StorageError } from "../../errors.ts";
 import type { OpenBackend } from "../backend.ts";
 import type { HttpLocation } from "../backend_location.ts";
+import { compareKeys } from "../key_order.ts";
 import type { RequestCounts } from "../object_store.ts";
 import type {
   Storage,
@@ -31,7 +32,7 @@ export const open: OpenBackend<HttpLocation> = (location, context) =>
 
 /** Files are listed by `index.json`, or, where there is none, by the server's own pages. */
 class HttpStorage implements Storage {
-  readonly traits = { conditionalPut: false, cheapList: false, listsInOrder: false };
+  readonly traits = { conditionalPut: false, cheapList: false };
   readonly #site: Site;
   readonly #now: () => number;
   readonly #index: IndexListing;
@@ -52,21 +53,21 @@ class HttpStorage implements Storage {
   }
 
   async *list(prefix: string, request: StorageList): AsyncGenerator<StoredObject[]> {
-    const objects = await this.#list(prefix, request);
-    if (objects.length > 0) yield objects;
-  }
-
-  async #list(prefix: string, request: StorageRequest): Promise<StoredObject[]> {
-    if (this.#now() >= this.#noIndexUntilMs) {
-      const indexed = await this.#index.list(prefix, request);
-      if (indexed !== undefined) {
-        this.#listing = this.#index;
-        return indexed;
-      }
-      this.#noIndexUntilMs = this.#now() + NO_INDEX_MS;
+    const indexed = await this.#indexed(prefix, request);
+    if (indexed !== undefined) {
+      this.#listing = this.#index;
+      if (indexed.length > 0) yield indexed;
+      return;
     }
     this.#listing = this.#pages;
-    return await this.#pages.list(prefix, request);
+    yield* this.#pages.list(prefix, request);
+  }
+
+  async #indexed(prefix: string, request: StorageRequest): Promise<StoredObject[] | undefined> {
+    if (this.#now() < this.#noIndexUntilMs) return undefined;
+    const indexed = await this.#index.list(prefix, request);
+    if (indexed === undefined) this.#noIndexUntilMs = this.#now() + NO_INDEX_MS;
+    return indexed?.sort((a, b) => compareKeys(a.key, b.key));
   }
 
   async read(
@@ -75,11 +76,11 @@ class HttpStorage implements Storage {
     request: StorageRead,
   ): Promise<StoredBytes | undefined> {
     // A file may be known from an earlier run: what its tag means only a listing can tell.
-    if (this.#listing === undefined) await this.#list(key, request);
+    if (this.#listing === undefined) await this.list(key, request).next();
     const isFresh = request.etag === undefined;
     const found = await this.#site.read(key, { ...range, isFresh }, request);
     if (found === "outside" && isFresh) throw this.#outside(key, range.offset);
-    if (found === undefined && !isFresh && this.#listing === this.#index) throw this.#gone(key);
+    if (found === undefined && !isFresh && this.#index.has(key)) throw this.#gone(key);
     if (found === undefined || found === "outside") {
       this.#listing!.forget(key);
       return undefined;
@@ -91,7 +92,6 @@ class HttpStorage implements Storage {
 
   /** Whoever keeps the index must hear of it: listing again helps only when that is made anew. */
   #gone(key: string): ObjectGoneError {
-    this.#listing!.forget(key);
     const details = { key, status: 404, code: "NoSuchKey", retryable: false };
     return new ObjectGoneError(
       `Cannot read "${key}" in ${this.#site.name}: ${INDEX_NAME} has it and it is not there, expected an index ` +

@@ -72,6 +72,11 @@ export class IndexListing implements HttpListing {
     return served;
   }
 
+  /** Whether the index has a file of that key. */
+  has(key: string): boolean {
+    return this.#loaded?.files.has(key) ?? false;
+  }
+
   forget(key: string): void {
     this.#met.delete(key);
   }
