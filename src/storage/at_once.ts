@@ -4,7 +4,7 @@
  * @module
  */
 
-/** Maps items in order, at most `count` of them at once; the first failure ends it, after those that were begun. */
+/** Maps items, at most `count` of them at once; the first failure ends it, after those that were begun. */
 export async function mapAtOnce<T, R>(
   items: readonly T[],
   count: number,

@@ -28,7 +28,7 @@ export interface FileRead {
   readonly isAbsent?: (response: Response) => boolean;
 }
 
-/** Reads a range of whatever file is there; undefined: none, `"outside"`: the file ends before the range begins. */
+/** Reads a range of whatever file is there; undefined: none, `"outside"`: it ends before the range begins. */
 export async function readFileRange(
   client: HttpClient,
   { ask, range, request, redact, isAbsent }: FileRead,

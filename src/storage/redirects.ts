@@ -11,7 +11,7 @@ const MOVED = new Set([301, 302, 307, 308]);
 
 /** Where redirects may lead. */
 export interface RedirectOptions {
-  /** Also to another origin, which is asked without `Authorization`; else such an answer is given as it is. */
+  /** Also to another origin, which is asked without `Authorization`; else that answer is given as it is. */
   readonly elsewhere: boolean;
 }
 

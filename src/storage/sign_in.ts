@@ -1,5 +1,6 @@
 /**
- * SignIn: who asks, by the name and the password that stand in a URL; Basic or Digest, as the server wants it.
+ * SignIn: who asks, by the name and the password that stand in a URL; by Basic or Digest, as the server
+ * wants.
  *
  * @see RFC 7617 "Basic", RFC 7616 "Digest"
  * @module
@@ -25,8 +26,8 @@ interface DigestChallenge {
 /**
  * Signs requests in.
  *
- * Over TLS the password is sent at once, in the Basic scheme. Else the server is asked first: to one that knows Digest it
- * is never sent.
+ * Over TLS the password is sent at once, in the Basic scheme. Else the server is asked first: to one that
+ * knows Digest it is never sent.
  */
 export class SignIn {
   readonly #account: UrlUser;
@@ -66,8 +67,8 @@ export class SignIn {
   }
 
   /**
-   * Whether a request that was refused with this status is worth repeating. Several may have been sent before it was known
-   * what the server wants: each is, once.
+   * Whether a request that was refused with this status is worth repeating. Several may have been sent before
+   * it was known what the server wants: each is, once.
    */
   renew(status: number): boolean {
     const heard = this.#heard;

@@ -23,7 +23,7 @@ interface Asked {
   readonly headers: Headers;
 }
 
-/** A host to which files are uploaded: their times are those of uploading. `other` answers what it does not have. */
+/** A host to which files are uploaded: their times are those of uploading. `other` may answer before it. */
 class FakeSite {
   readonly files = new Map<string, SiteFile>();
   readonly asked: Asked[] = [];
@@ -149,7 +149,7 @@ test("HttpStorage: files met by name are listed only while they are there", asyn
   assert.deepEqual((await listed(storage)).map(({ key }) => key), ["ltx/0/1", "ltx/0/4"]);
 });
 
-test("HttpStorage: all levels come with one index, which is sent again only when it has changed", async () => {
+test("HttpStorage: all levels come with one index, which is sent again when it has changed", async () => {
   const site = new FakeSite();
   site.index(START_MS, [{ key: "ltx/0/1", size: 4, modified: START_MS }]);
   const file = site.files.get("/r/index.json")!;

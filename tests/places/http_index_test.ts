@@ -84,7 +84,8 @@ indexTest("a follower goes on by name where the index stays behind, and never ba
   const txids = await insert(given, 6);
   await replica.waitFor(txids.at(-1)!);
   assert.equal(countOf(replica), 7);
-  for (let i = 0; i < 2; i++) assert.equal(await replica.refresh(), txids.at(-1)); // they list, by an old index
+  // Both list, by an old index.
+  for (let i = 0; i < 2; i++) assert.equal(await replica.refresh(), txids.at(-1));
   assert.equal(countOf(replica), 7);
   assert.equal(countOf(replica, txids[2]!), 4);
   await writeIndex(folder);

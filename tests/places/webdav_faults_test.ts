@@ -162,7 +162,8 @@ test("WebdavStorage: a server without WebDAV is told of", async () => {
 test("WebdavStorage: redirects are followed on the same origin only", async () => {
   const asked: string[] = [];
   const listing = '<d:multistatus xmlns:d="DAV:"><d:response><d:href>/new/</d:href><d:propstat><d:prop>' +
-    "<d:resourcetype><d:collection/></d:resourcetype></d:prop><d:status>HTTP/1.1 200 OK</d:status></d:propstat>" +
+    "<d:resourcetype><d:collection/></d:resourcetype></d:prop>" +
+    "<d:status>HTTP/1.1 200 OK</d:status></d:propstat>" +
     "</d:response></d:multistatus>";
   const redirecting = (to: string) => (url: string | URL | Request, _init?: RequestInit) => {
     asked.push(String(url));

@@ -38,7 +38,8 @@ test("parseFolderPage() tells a folder that is empty from a page that lists none
 
 test("parseFolderPage() reads the JSON of nginx and of Caddy", () => {
   const nginx = '[{"name":"a","type":"file","mtime":"Sat, 21 Nov 2026 23:41:12 GMT","size":5},' +
-    '{"name":"b","type":"directory","mtime":"Sat, 21 Nov 2026 23:41:12 GMT"},{"name":"../x","size":1},7,null]';
+    '{"name":"b","type":"directory","mtime":"Sat, 21 Nov 2026 23:41:12 GMT"},' +
+    '{"name":"../x","size":1},7,null]';
   const modifiedMs = Date.UTC(2026, 10, 21, 23, 41, 12);
   assert.deepEqual(parseFolderPage(nginx, URL_OF_FOLDER), [
     { name: "a", isFolder: false, facts: { size: 5, modifiedMs }, row: "" },

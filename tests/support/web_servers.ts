@@ -1,5 +1,6 @@
 /**
- * Web servers on loopback over temporary folders: Apache and rclone speak WebDAV, nginx and Python serve files.
+ * Web servers on loopback over temporary folders: Apache and rclone speak WebDAV, nginx and Python serve
+ * them.
  *
  * @module
  */

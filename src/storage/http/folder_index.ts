@@ -19,8 +19,8 @@ import { INDEX_NAME, INDEX_VERSION, type IndexedFile, type StaticIndex } from ".
 export type { IndexedFile, StaticIndex };
 
 /**
- * The index of a folder that holds a replica: all files below it but `*.tmp` and itself. Files that vanish meanwhile are left
- * out.
+ * The index of a folder that holds a replica: all files below it but `*.tmp` and itself. Files that vanish
+ * meanwhile are left out.
  */
 export async function indexOf(folder: string): Promise<StaticIndex> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true });

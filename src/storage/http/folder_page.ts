@@ -19,8 +19,8 @@ const ANCHOR = /<a\s(?:[^>]*?\s)?href\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>"']+))[
 const ENTITIES: Readonly<Record<string, string>> = { amp: "&", quot: '"', apos: "'", lt: "<", gt: ">" };
 
 /**
- * Parses a page about the folder at `url`; undefined where it is about no folder, as a page that a server gives for
- * whatever is asked.
+ * Parses a page about the folder at `url`; undefined where it is about no folder, as a page that a server
+ * gives for whatever is asked.
  */
 export function parseFolderPage(text: string, url: string): PageEntry[] | undefined {
   return /^\s*(\[|null\s*$)/.test(text) ? parseJsonPage(text) : parseHtmlPage(text, url);

@@ -94,8 +94,8 @@ class HttpStorage implements Storage {
   #gone(key: string): ObjectGoneError {
     const details = { key, status: 404, code: "NoSuchKey", retryable: false };
     return new ObjectGoneError(
-      `Cannot read "${key}" in ${this.#site.name}: ${INDEX_NAME} has it and it is not there, expected an index ` +
-        "that is made anew when files go",
+      `Cannot read "${key}" in ${this.#site.name}: ${INDEX_NAME} has it and it is not there, expected an ` +
+        "index that is made anew when files go",
       details,
     );
   }

@@ -25,7 +25,9 @@ interface Indexed {
   readonly object: StoredObject;
   /** What the index says of it, in short. */
   readonly told: string;
-  /** As the server tags it, once it was read: uploading changes times, so this need not be what the index says. */
+  /**
+   * As the server tags it, once it was read: uploading changes times, so it need not be what the index says.
+   */
   served?: string;
 }
 
@@ -39,8 +41,8 @@ interface Loaded {
 }
 
 /**
- * An index older than the newest file must not make a replica seem to go back: files that were read by name are listed too,
- * while the newest of them is there as it was.
+ * An index older than the newest file must not make a replica seem to go back: files that were read by name
+ * are listed too, while the newest of them is there as it was.
  */
 export class IndexListing implements HttpListing {
   readonly #site: Site;
@@ -113,7 +115,8 @@ export class IndexListing implements HttpListing {
   async #read(request: StorageRequest): Promise<Loaded | undefined> {
     const validator = this.#loaded?.validator ?? "";
     const found = await this.#site.text(INDEX_NAME, { accept: "application/json", validator }, request);
-    if (found === undefined || found !== "same" && /^\s*</.test(found.text)) return undefined; // a page for browsers
+    if (found === undefined) return undefined;
+    if (found !== "same" && /^\s*</.test(found.text)) return undefined; // a page for browsers
     if (found !== "same") this.#loaded = await this.#take(found, request);
     await this.#checkMet(request);
     return this.#loaded;
@@ -161,7 +164,7 @@ export class IndexListing implements HttpListing {
     return facts && servedTag(facts, wanted);
   }
 
-  /** An index that has a later file of the same folder is newer than a file that it has not: that one is gone. */
+  /** An index that has a later file of the folder is newer than a file that it has not: that one is gone. */
   #dropOlder(keys: readonly string[]): void {
     const last = new Map<string, string>();
     for (const key of keys) {

@@ -31,7 +31,7 @@ interface FoundFile {
   readonly entry: PageEntry;
 }
 
-/** Where pages tell sizes and times (JSON of nginx and Caddy), these are all that is asked for; else each file once. */
+/** Where pages tell sizes and times (JSON of nginx and Caddy), no more is asked for; else each file once. */
 export class PageListing implements HttpListing {
   readonly #site: Site;
   readonly #described = new Map<string, Described>();

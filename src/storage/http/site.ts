@@ -62,7 +62,9 @@ export class Site {
     return this.#http.counts;
   }
 
-  /** Reads an index or a folder's page; undefined where there is none, `"same"` where it is still the one of `validator`. */
+  /**
+   * Reads an index or a folder's page; undefined: there is none, `"same"`: it is still that of `validator`.
+   */
   async text(
     key: string,
     { accept, validator = "" }: { accept: string; validator?: string },

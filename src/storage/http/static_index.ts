@@ -1,5 +1,5 @@
 /**
- * `index.json`: what a replica that is published as static files consists of, where the server lists no folders.
+ * `index.json`: the files of a replica that is published as static files, where the server lists no folders.
  *
  * @module
  */

@@ -64,7 +64,9 @@ export class DavClient {
     return this.#http.counts;
   }
 
-  /** Where a key lies; an empty one is the replica's own folder, one with a slash first a path on the server. */
+  /**
+   * Where a key lies; an empty one is the replica's own folder, one that begins with a slash a server's path.
+   */
   urlOf(key: string): string {
     return `${this.#location.origin}${encodePath(this.pathOf(key))}`;
   }

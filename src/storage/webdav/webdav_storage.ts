@@ -131,7 +131,7 @@ class WebdavStorage implements Storage {
     return this.#put(key, { stream: chunks }, request);
   }
 
-  /** The bytes go under a name of their own, which then becomes the key: an object is there whole or not at all. */
+  /** The bytes go under a name of their own, which then becomes the key: an object is there whole or not. */
   async #put(
     key: string,
     content: Pick<DavAsk, "body" | "stream">,
@@ -155,7 +155,7 @@ class WebdavStorage implements Storage {
     return { etag, modifiedMs };
   }
 
-  /** Folders are made where there are none; what comes in a stream cannot be sent twice, so they are made before. */
+  /** Folders are made where there are none: before a stream, which cannot be sent twice. */
   async #send(key: string, content: Pick<DavAsk, "body" | "stream">, request: StorageRequest): Promise<void> {
     const folder = this.#client.pathOf(key.slice(0, key.lastIndexOf("/") + 1));
     const isStream = content.stream !== undefined;
