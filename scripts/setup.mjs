@@ -160,8 +160,8 @@ function missingDebianPackages(profile) {
       missing.push("gcc", "libc6-dev", "libclang-rt-dev");
     }
     // Web servers that tests start by themselves, each with a configuration of its own.
-    if (!existsSync("/usr/sbin/apache2")) missing.push("apache2-bin");
-    if (!existsSync("/usr/sbin/nginx")) missing.push("nginx-light");
+    if (!process.env.APACHE_BIN && !existsSync("/usr/sbin/apache2")) missing.push("apache2-bin");
+    if (!process.env.NGINX_BIN && !existsSync("/usr/sbin/nginx")) missing.push("nginx-light");
     if (!works("python3", ["-c", "import ensurepip, venv"])) missing.push("python3", "python3-venv");
   }
   return [...new Set(missing)];
