@@ -5,15 +5,10 @@
  */
 import { cString, type Native, readText } from "../../ffi/native.ts";
 import { LS } from "../../ffi/symbols.ts";
+import { MS_MAX } from "../deadline.ts";
 import { DeadlineError, ReplicaClosedError } from "../errors.ts";
 import type { Log } from "../log.ts";
-import {
-  type Environment,
-  environmentWarnings,
-  makeUriConfig,
-  MS_MAX,
-  type ReplicaConfig,
-} from "../options.ts";
+import { type Environment, environmentWarnings, makeUriConfig, type ReplicaConfig } from "../options.ts";
 import type { FollowEvent } from "../follow/follow_event.ts";
 import { LiveReplica } from "../live/live_replica.ts";
 import { COUNTER } from "../pages/counters.ts";

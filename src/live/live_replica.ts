@@ -42,7 +42,8 @@ import type { LayoutName, RequestOptions, WritableStore } from "../storage/objec
 import { explainEmpty, type Listing, listLevel, listReplica } from "../view/listing.ts";
 import { checkShim, type PlanFile } from "../view/plan_file.ts";
 import { makeRestorePlan, type ReplicaFile } from "../view/restore_plan.ts";
-import { locate, type ViewInfo, viewInfo } from "../view/view_map.ts";
+import { type ViewInfo, viewInfo } from "../view/view_info.ts";
+import { locate } from "../view/view_map.ts";
 import { Restore, type RestoreRequest } from "../restore/restore.ts";
 import { type Point, points, type PointsOptions } from "../time/points.ts";
 import { FileSet, identity } from "./file_set.ts";

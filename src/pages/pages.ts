@@ -6,7 +6,7 @@
 import type { Native } from "../../ffi/native.ts";
 import type { ObjectStore } from "../storage/object_store.ts";
 import { nextTurn, type PlanFile } from "../view/plan_file.ts";
-import { viewInfo } from "../view/view_map.ts";
+import { viewInfo } from "../view/view_info.ts";
 import { carryOver } from "./carry_over.ts";
 import { addTo, addToConnection } from "./counters.ts";
 import { PageCache } from "./page_cache.ts";

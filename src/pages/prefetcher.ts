@@ -5,7 +5,7 @@
  */
 import type { Native } from "../../ffi/native.ts";
 import type { PlanFile } from "../view/plan_file.ts";
-import { viewInfo } from "../view/view_map.ts";
+import { viewInfo } from "../view/view_info.ts";
 import type { Ahead } from "./ahead.ts";
 import { ChainMap } from "./chain_map.ts";
 import { type FrameRange, frameStates, NEWEST } from "./frames.ts";
