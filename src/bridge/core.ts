@@ -91,6 +91,7 @@ export class Core {
       );
       const { layout } = config.location;
       const look = lookFirst(store, layout, { ...config, signal: either });
+      await look.sent;
       const { LiveReplica } = await import("../live/live_replica.ts"); // while the answers are on their way
       const source = {
         native: this.#native,

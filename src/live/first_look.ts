@@ -20,6 +20,8 @@ export interface FirstLook {
   readonly listedMs: number;
   /** Undefined where it depends on what is on disk how the replica is listed. */
   readonly listing: Promise<Listing> | undefined;
+  /** Once the listing is on its way: a thread that is busy sends nothing. */
+  readonly sent: Promise<unknown>;
   /** Undefined where it is all the same. */
   readonly probing: Promise<ConditionProbe> | undefined;
   /** Ends the probe, and the removal of its object. */
@@ -36,7 +38,10 @@ export function lookFirst(
   const listedMs = Date.now();
   const isProbed = write !== undefined && !write.isUnconditional;
   const probing = isProbed ? probeConditions(store, { signal: abort.signal }) : undefined;
-  const listing = offline === "serve-stale" ? undefined : listReplica(store, layout, { signal });
+  let onSent = () => {};
+  const isSent = new Promise<void>((resolve) => onSent = resolve);
+  const listing = offline === "serve-stale" ? undefined : listReplica(store, layout, { signal, onSent });
   for (const answer of [probing, listing]) answer?.catch(() => {});
-  return { listedMs, listing, probing, stop: (reason) => abort.abort(reason) };
+  const sent = Promise.race([isSent, listing]).catch(() => {}); // not every store tells
+  return { listedMs, listing, sent, probing, stop: (reason) => abort.abort(reason) };
 }
