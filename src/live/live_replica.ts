@@ -219,6 +219,7 @@ export class LiveReplica implements Followed {
       replicaId: this.id,
       cacheBytesMax: options.cacheBytesMax,
       aheadBytesMax: options.prefetch === "off" ? 0 : options.prefetchBytesMax,
+      areAllWanted: options.hydrate !== undefined,
       fileOf: (objectId) => this.#files.get(objectId),
       onNotice: source.onNotice,
     });
