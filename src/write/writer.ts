@@ -204,8 +204,11 @@ export class Writer {
       list: () => replica.list(),
       put: async (recovered) => (await this.#put(recovered)).file,
     });
-    await Promise.all([isUntouched ? undefined : replica.refresh(), this.#probe()]);
-    await this.settle();
+    // Nobody is connected yet, so it is all the same which of them comes first; but of both failures the probe's says more.
+    const settling = Promise.resolve(isUntouched ? undefined : replica.refresh()).then(() => this.settle());
+    for (const result of await Promise.allSettled([this.#probe(), settling])) {
+      if (result.status === "rejected") throw result.reason;
+    }
     for (const log of await listLogs(path)) await unlink(log);
     await keepRoom(path);
     this.#looked();
