@@ -4,6 +4,9 @@
  * @module
  */
 
+/** The longest time in ms that timers and the shim can keep. */
+export const MS_MAX: number = 2 ** 31 - 1;
+
 /** The end of one wait; {@link Deadline.clear} it when the wait is over. */
 export class Deadline {
   /** Aborts with the error that was given, or with the other signal's reason. */

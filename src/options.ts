@@ -3,8 +3,9 @@
  *
  * @module
  */
-import { createHash } from "node:crypto";
 import { join, resolve } from "node:path";
+import process from "node:process";
+import { MS_MAX } from "./deadline.ts";
 import type { LogSink } from "./log.ts";
 import type { FetchModule } from "./storage/fetch_function.ts";
 import type { LayoutName } from "./storage/object_store.ts";
@@ -264,9 +265,6 @@ const CACHE_BYTES_LEAST = 1024 * 1024;
 /** Least bound on what is kept on disk. */
 const CACHE_DIR_BYTES_LEAST = 1024 * 1024;
 
-/** The longest time in ms that timers and the shim can keep. */
-export const MS_MAX: number = 2 ** 31 - 1;
-
 /**
  * A number option, or `fallback` where none is given.
  *
@@ -502,6 +500,7 @@ function stateFolder({ XDG_STATE_HOME, HOME }: Environment): string {
 /** A file's name for a replica: what can be read of its own, and what tells it from all others. */
 function fileNameOf(name: string): string {
   const readable = name.replaceAll(/[^A-Za-z0-9.-]+/g, "-").slice(-60);
+  const { createHash } = process.getBuiltinModule("node:crypto"); // takes milliseconds to load
   return `${readable}-${createHash("sha256").update(name).digest("hex").slice(0, 16)}`;
 }
 

@@ -35,10 +35,10 @@ import { type ReplicaEvent, ReplicaEvents } from "./replica_events.ts";
 import type { Point } from "./time/points.ts";
 import { type ConnectionStats, COUNTER, readConnection, readCounters } from "./pages/counters.ts";
 import { type ReplicaStats, StatsMark, statsSince } from "./replica_stats.ts";
-import { findShim } from "./shim_path.ts";
+import { findShim, shimPath as shimPathOf } from "./shim_path.ts";
 import type { RestoreProgress } from "./restore/progress.ts";
 import { callRestore, type RestoredState } from "./restore_call.ts";
-import { decodeViewInfo, VIEW_INFO_SIZE, type ViewInfo } from "./view/view_map.ts";
+import { decodeViewInfo, VIEW_INFO_SIZE, type ViewInfo } from "./view/view_info.ts";
 
 /** The most that a database opened by `connect()` without a class is known to have; `bun:sqlite` and `node:sqlite` do. */
 export interface ReplicaDatabase {
@@ -632,9 +632,12 @@ export async function openReplica(place?: string | OpenOptions, more?: OpenOptio
   const { openTimeoutMs: timeoutMs = OPEN_TIMEOUT_MS, signal } = options;
   const first = source && await askCredentials(source, { timeoutMs, signal });
   const config = makeConfig(url, first ? { ...options, credentials: first } : options, process.env);
-  const shimPath = findShim(options.shimPath);
-  const Database = await defaultDatabase();
-  const core = await threadCore(shimPath);
+  const shimPath = shimPathOf(options.shimPath);
+  const starting = threadCore(shimPath); // which takes longest
+  const [core, Database] = await Promise.all([starting, defaultDatabase()]).catch((error) => {
+    findShim(options.shimPath); // says that there is none
+    throw error;
+  });
   const openId = core.newId();
   let replicaId = 0;
   const renewal = source && first && new CredentialsRenewal(source, first, {

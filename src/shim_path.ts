@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
@@ -13,16 +12,24 @@ import { ShimError } from "./errors.ts";
 const VARIABLE = "LITESTREAM_VFS_SHIM";
 
 /**
- * The absolute path of the shared library: `given`, else what the environment names, else the one built beside the
- * sources.
+ * The absolute path where the shared library is to be: `given`, else what the environment names, else the one built beside
+ * the sources.
+ */
+export function shimPath(given?: string): string {
+  const named = given ?? (process.env[VARIABLE] || undefined);
+  return named === undefined
+    ? fileURLToPath(new URL("../ffi/build/litestream_vfs.so", import.meta.url))
+    : resolve(named);
+}
+
+/**
+ * The same, of a file that is there.
  *
  * @throws {ShimError} there is none
  */
 export function findShim(given?: string): string {
-  const named = given ?? (process.env[VARIABLE] || undefined);
-  const path = named === undefined
-    ? fileURLToPath(new URL("../ffi/build/litestream_vfs.so", import.meta.url))
-    : resolve(named);
+  const path = shimPath(given);
+  const { existsSync } = process.getBuiltinModule("node:fs"); // takes milliseconds to load
   if (existsSync(path)) return path;
   throw new ShimError(
     `Cannot find shim: no file "${path}", expected the shared library; build it with \`npm run shim\`, or name ` +

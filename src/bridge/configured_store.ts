@@ -4,12 +4,7 @@
  * @module
  */
 import type { Native } from "../../ffi/native.ts";
-import { CacheFolder } from "../cache/cache_folder.ts";
-import { CachingStore } from "../cache/caching_store.ts";
-import { LastStates } from "../cache/last_states.ts";
 import { BRIEFLY, isOutage, lastStatesOf } from "../cache/offline.ts";
-import { RangeCache } from "../cache/range_cache.ts";
-import { shimChecksum } from "../cache/range_file.ts";
 import { StorageError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { Environment, ReplicaConfig } from "../options.ts";
@@ -113,7 +108,7 @@ export async function openConfiguredStore(
       signal,
     });
     await checkAbilities(store, config);
-    return withCache(store, config, prefix, native, hooks);
+    return await withCache(store, config, prefix, native, hooks);
   };
   for (const prefix of location.prefixes.length > 1 ? location.prefixes : []) {
     const store = await open(prefix);
@@ -145,14 +140,22 @@ async function checkAbilities(store: WritableStore, { write }: ReplicaConfig): P
 }
 
 /** The store with a disk cache in front, where there is to be one. */
-function withCache(
+async function withCache(
   store: WritableStore,
   { cacheDir, cacheDirBytesMax: bytesMax, location }: ReplicaConfig,
   prefix: string | undefined,
   native: Native,
   { log }: StoreHooks,
-): WritableStore {
+): Promise<WritableStore> {
   if (cacheDir === undefined) return store;
+  const [{ CacheFolder }, { CachingStore }, { LastStates }, { RangeCache }, { shimChecksum }] = await Promise
+    .all([
+      import("../cache/cache_folder.ts"),
+      import("../cache/caching_store.ts"),
+      import("../cache/last_states.ts"),
+      import("../cache/range_cache.ts"),
+      import("../cache/range_file.ts"),
+    ]);
   const folder = new CacheFolder(cacheDir);
   // Buckets of one name at two endpoints are two places.
   const place = [store.name, "endpoint" in location ? location.endpoint : "", prefix ?? ""].join("\n");

@@ -5,17 +5,13 @@
  */
 import { cString, type Native, readText } from "../../ffi/native.ts";
 import { LS } from "../../ffi/symbols.ts";
+import { MS_MAX } from "../deadline.ts";
 import { DeadlineError, ReplicaClosedError } from "../errors.ts";
 import type { Log } from "../log.ts";
-import {
-  type Environment,
-  environmentWarnings,
-  makeUriConfig,
-  MS_MAX,
-  type ReplicaConfig,
-} from "../options.ts";
+import type { Environment, ReplicaConfig } from "../options.ts";
 import type { FollowEvent } from "../follow/follow_event.ts";
-import { LiveReplica } from "../live/live_replica.ts";
+import { lookFirst } from "../live/first_look.ts";
+import type { LiveReplica } from "../live/live_replica.ts";
 import { COUNTER } from "../pages/counters.ts";
 import { encodeError } from "./error_text.ts";
 import { decodeParameters, decodeRequest, REQUEST, REQUEST_WORDS, type ShimRequest } from "./protocol.ts";
@@ -94,6 +90,9 @@ export class Core {
         hooks,
       );
       const { layout } = config.location;
+      const look = lookFirst(store, layout, { ...config, signal: either });
+      await look.sent;
+      const { LiveReplica } = await import("../live/live_replica.ts"); // while the answers are on their way
       const source = {
         native: this.#native,
         coreId: this.id,
@@ -103,7 +102,7 @@ export class Core {
         onNotice: (text: string) => (hooks.log ?? this.#log).warn(text),
         textOf: encodeError,
       };
-      const replica = await LiveReplica.open(source, config, { signal: either });
+      const replica = await LiveReplica.open(source, config, { signal: either }, look);
       this.#replicas.set(replica.id, replica);
       this.#native.calls.ls_replica_bound(replica.id, COUNTER.getRequests, BigInt(config.maxRequests));
       this.#native.calls.ls_replica_bound(replica.id, COUNTER.bytes, BigInt(config.maxBytes));
@@ -132,10 +131,11 @@ export class Core {
   }
 
   /** Makes this core the one that serves databases opened by URI. */
-  register(): void {
-    for (const warning of environmentWarnings(undefined, this.#environment)) this.#log.warn(warning);
+  async register(): Promise<void> {
     this.#registrations++;
     this.#native.calls.ls_core_default(this.id, 1);
+    const { environmentWarnings } = await import("../options.ts");
+    for (const warning of environmentWarnings(undefined, this.#environment)) this.#log.warn(warning);
   }
 
   /** Ends one registration; with the last one go the replicas that were opened by URI. */
@@ -240,6 +240,7 @@ export class Core {
 
   async #answerOpen(request: ShimRequest): Promise<void> {
     try {
+      const { makeUriConfig } = await import("../options.ts");
       const config = makeUriConfig(decodeParameters(this.#textOf(request)), this.#environment);
       const replica = await this.#share(config);
       if (this.#answer(request, 0, replica.id, "") !== 0) this.#unshare(replica.id);

@@ -41,13 +41,12 @@ interface Waiting {
 
 /** A running core of this thread. */
 export class CoreClient {
-  /** The shim on this thread. */
-  readonly native: Native;
   /** Settles when the worker has ended. */
   readonly ended: Promise<void>;
   readonly #worker: Worker;
   readonly #waiting = new Map<number, Waiting>();
   readonly #listeners = new Map<number, NoticeListener>();
+  #native: Native | undefined;
   #nextId = 1;
   #coreId = 0;
   #uses = 0;
@@ -57,10 +56,12 @@ export class CoreClient {
 
   /** Starts a core with its worker. */
   static async start(shimPath: string): Promise<CoreClient> {
-    const native = await loadNative(shimPath);
-    const client = new CoreClient(native, shimPath);
+    const client = new CoreClient(shimPath);
+    const ready = client.#ready();
+    ready.catch(() => {}); // the shim's own failure says more
     try {
-      client.#coreId = await client.#ready();
+      client.#native = await loadNative(shimPath);
+      client.#coreId = await ready;
     } catch (error) {
       await client.#worker.terminate();
       throw error;
@@ -68,8 +69,7 @@ export class CoreClient {
     return client;
   }
 
-  private constructor(native: Native, shimPath: string) {
-    this.native = native;
+  private constructor(shimPath: string) {
     const url = new URL(
       import.meta.url.endsWith(".ts") ? "./core_worker.ts" : "./core_worker.js",
       import.meta.url,
@@ -91,6 +91,11 @@ export class CoreClient {
     });
     // A reader on another thread must not wait for a core that goes with the process.
     process.on("exit", this.#onExit);
+  }
+
+  /** The shim on this thread. */
+  get native(): Native {
+    return this.#native!; // nobody else has a client before it has started
   }
 
   readonly #onExit = (): void => this.#endWaits(new ReplicaClosedError("Cannot read: the process is ending"));

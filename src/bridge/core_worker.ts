@@ -153,7 +153,7 @@ async function perform(core: Core, call: Call): Promise<unknown> {
       await close(core, call.replicaId);
       return 0;
     case "register":
-      core.register();
+      await core.register();
       return 0;
     case "unregister":
       await core.unregister();

@@ -4,7 +4,8 @@
  * @module
  */
 import { DeadlineError, ReplicaError } from "../errors.ts";
-import { MS_MAX, plainCredentials, type ReplicaConfig, type StaticCredentials } from "../options.ts";
+import { MS_MAX } from "../deadline.ts";
+import { plainCredentials, type ReplicaConfig, type StaticCredentials } from "../options.ts";
 import { renewalPauseMs, renewalTimeMs } from "../storage/credentials.ts";
 
 /** Gives keys; the user's. */

@@ -16,7 +16,7 @@ import { Pace } from "../pace.ts";
 import type { ByteRange, ObjectIdentity, ObjectStore } from "../storage/object_store.ts";
 import type { PlanFile } from "../view/plan_file.ts";
 import type { ReplicaFile } from "../view/restore_plan.ts";
-import { viewInfo } from "../view/view_map.ts";
+import { viewInfo } from "../view/view_info.ts";
 import { catchUpPlan } from "./catch_up_plan.ts";
 import { assertOwn } from "./copy_place.ts";
 import { type HydrationRecord, readRecord, removeRecord, writeRecord } from "./hydration_record.ts";
@@ -38,6 +38,9 @@ const SETTLED_LOOK_MS = 10;
 /** What was applied is written down at most this often, and that the replica was seen, in ms. */
 const RECORD_MS = 5_000;
 const SEEN_MS = 60_000;
+
+/** Whoever opens goes on to a first statement, which comes before what it is to spare others; in ms. */
+const HEAD_START_MS = 20;
 
 /** How long each request waits for readers that wait, in ms. */
 const QUIET_MS = 50;
@@ -206,6 +209,7 @@ export class Hydration {
 
   async #run(): Promise<void> {
     let waitMs = 0;
+    await this.#sleep(HEAD_START_MS);
     while (!this.#isClosed) {
       this.#isChanged = false;
       try {

@@ -4,9 +4,9 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import { createHash } from "node:crypto";
 import { open, readFile, rename, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
+import process from "node:process";
 import { sumsPath } from "./local_file.ts";
 import { decodeHeader, encodeHeader } from "../ltx/header.ts";
 import type { PlanFile } from "../view/plan_file.ts";
@@ -108,6 +108,7 @@ function unsealed(stored: string): string {
 }
 
 function hashOf(text: string): string {
+  const { createHash } = process.getBuiltinModule("node:crypto"); // takes milliseconds to load
   return createHash("sha256").update(text).digest("hex");
 }
 

@@ -30,41 +30,31 @@ import {
 import { unkept } from "../cache/caching_store.ts";
 import type { LastState, LastStates } from "../cache/last_states.ts";
 import type { Change } from "../diff/change.ts";
-import { diffDatabases, type DiffOptions } from "../diff/diff.ts";
+import type { DiffOptions } from "../diff/diff.ts";
 import { compareFiles } from "../follow/continuity.ts";
 import type { FollowEvent } from "../follow/follow_event.ts";
 import { type Followed, Follower } from "../follow/follower.ts";
 import { formatTxid } from "../ltx/txid.ts";
 import { addTo, RequestMeter } from "../pages/counters.ts";
 import { type PageRequest, Pages, PRELOAD_SHARE, type TakenPage } from "../pages/pages.ts";
-import { type ConditionProbe, probeConditions } from "../storage/condition_probe.ts";
 import type { LayoutName, RequestOptions, WritableStore } from "../storage/object_store.ts";
 import { explainEmpty, type Listing, listLevel, listReplica } from "../view/listing.ts";
 import { checkShim, type PlanFile } from "../view/plan_file.ts";
 import { makeRestorePlan, type ReplicaFile } from "../view/restore_plan.ts";
-import { locate, type ViewInfo, viewInfo } from "../view/view_map.ts";
-import { Restore, type RestoreRequest } from "../restore/restore.ts";
-import { type Point, points, type PointsOptions } from "../time/points.ts";
+import { type ViewInfo, viewInfo } from "../view/view_info.ts";
+import { locate } from "../view/view_map.ts";
+import type { RestoreRequest } from "../restore/restore.ts";
+import type { Point, PointsOptions } from "../time/points.ts";
 import { FileSet, identity } from "./file_set.ts";
-import { PastStates } from "./past_states.ts";
+import { type FirstLook, lookFirst } from "./first_look.ts";
+import type { PastStates } from "./past_states.ts";
 import { PinWatch } from "./pin_watch.ts";
 import { Presence } from "./presence.ts";
 import { StaleWatch } from "./stale_watch.ts";
-import {
-  type Hydrated,
-  Hydration,
-  type HydrationOptions,
-  type HydrationProgress,
-} from "../hydrate/hydration.ts";
-import {
-  closedFile,
-  type LeftCopy,
-  openLeftCopy,
-  type WholeRecord,
-  wholeRecord,
-} from "../hydrate/left_copy.ts";
-import { type DatabaseHead, headOf, NEW_HEAD } from "../write/logged_file.ts";
-import { type Stored, Writer, type Written } from "../write/writer.ts";
+import type { Hydrated, Hydration, HydrationOptions, HydrationProgress } from "../hydrate/hydration.ts";
+import type { LeftCopy, WholeRecord } from "../hydrate/left_copy.ts";
+import type { DatabaseHead } from "../write/logged_file.ts";
+import type { Stored, Writer, Written } from "../write/writer.ts";
 import { type State, States } from "./states.ts";
 import { ViewPages } from "./view_pages.ts";
 
@@ -163,13 +153,13 @@ export class LiveReplica implements Followed {
   readonly #meter: RequestMeter;
   readonly #files: FileSet;
   readonly #states: States;
-  readonly #past: PastStates;
   readonly #pins: PinWatch;
   readonly #stale: StaleWatch;
   readonly #lastStates: LastStates | undefined;
   readonly #replans = new Map<number, Promise<void>>();
   readonly #gone = new Map<number, StateGoneError>();
   readonly #readers = new Presence();
+  #past: Promise<PastStates> | undefined;
   #writer: Writer | undefined;
   #hydration: Hydration | undefined;
   /** The local copy that the opening was made of. */
@@ -182,26 +172,30 @@ export class LiveReplica implements Followed {
   readonly #restores = new Set<Promise<unknown>>();
   #closed = false;
 
-  /** Opens a replica: lists it, plans, reads the plan's indexes, publishes the first state, follows it from there. */
+  /**
+   * Opens a replica: lists it, plans, reads the plan's indexes, publishes the first state, follows it from there. `look` is
+   * under way; from now on it is this replica's.
+   */
   static async open(
     source: LiveReplicaSource,
     options: LiveReplicaOptions,
     request: RequestOptions,
+    look: FirstLook = lookFirst(source.store, source.layout, { ...options, ...request }),
   ): Promise<LiveReplica> {
     const replica = new LiveReplica(source, options);
-    const { write, hydrate } = options;
-    const listedMs = Date.now();
-    const isProbed = write !== undefined && !write.isUnconditional;
-    const probing = isProbed ? probeConditions(source.store, replica.#request()) : undefined;
-    probing?.catch(() => {}); // the writer is told
+    replica.#pages.signal.addEventListener("abort", () => look.stop(replica.#pages.signal.reason));
     try {
-      const { listing, stale } = await replica.#openReachable(request);
+      const opening = replica.#openReachable(request, look.listing);
+      const parts = loadParts(options, look);
+      parts.catch(() => {}); // where the opening fails before
+      const { listing, stale } = await opening;
       replica.#follow(listing.files, stale);
-      if (write) await replica.#startWriting(write, { probing, listedMs });
-      if (hydrate) replica.#hydrate(hydrate); // it may wait, and whoever opens may not
+      const { Writer, Hydration } = await parts;
+      if (Writer) await replica.#startWriting(Writer, options.write!, look);
+      if (Hydration) replica.#hydrate(Hydration, options.hydrate!); // it may wait, and whoever opens may not
       return replica;
     } catch (error) {
-      const cleaned = probing?.then(({ leftover }) => leftover).catch(() => {});
+      const cleaned = look.probing?.then(({ leftover }) => leftover).catch(() => {});
       await Promise.race([cleaned, sleep(PROBE_GRACE_MS)]);
       await replica.close();
       throw error;
@@ -209,7 +203,7 @@ export class LiveReplica implements Followed {
   }
 
   private constructor(source: LiveReplicaSource, options: LiveReplicaOptions) {
-    const { native, store, coreId, layout } = source;
+    const { native, store, coreId } = source;
     this.#source = source;
     this.#options = options;
     this.id = checkShim(
@@ -225,6 +219,7 @@ export class LiveReplica implements Followed {
       replicaId: this.id,
       cacheBytesMax: options.cacheBytesMax,
       aheadBytesMax: options.prefetch === "off" ? 0 : options.prefetchBytesMax,
+      areAllWanted: options.hydrate !== undefined,
       fileOf: (objectId) => this.#files.get(objectId),
       onNotice: source.onNotice,
     });
@@ -238,9 +233,6 @@ export class LiveReplica implements Followed {
       onRelease: (file) => this.#pages.dropObject(file.objectId),
     });
     this.#states = new States(native, this.id, { name: store.name, isWritten: options.write !== undefined });
-    const { onNotice } = source;
-    const known = () => this.#follower!.known();
-    this.#past = new PastStates({ store, layout, files: this.#files, states: this.#states, known, onNotice });
     this.#pins = new PinWatch(native, this.id, options.stalePinMs);
     const boundMs = options.maxStaleMs || (options.pollIntervalMs > 0 ? STALE_MS : Infinity);
     const tellStale = (lagMs: number) => source.onEvent({ type: "stale", lagMs });
@@ -257,11 +249,14 @@ export class LiveReplica implements Followed {
   /**
    * Opens the newest state, or the last one that was seen where storage cannot be reached and that will do.
    */
-  async #openReachable(request: RequestOptions): Promise<{ listing: Listing; stale?: StaleOpening }> {
+  async #openReachable(
+    request: RequestOptions,
+    listing: Promise<Listing> | undefined,
+  ): Promise<{ listing: Listing; stale?: StaleOpening }> {
     const { offline, write, hydrate } = this.#options;
-    const isWanted = offline === "serve-stale";
-    const last = isWanted ? await this.#lastStates?.load() : undefined;
-    const left = isWanted && hydrate?.path ? await wholeRecord(hydrate.path, this.name) : undefined;
+    if (offline !== "serve-stale") return { listing: await this.#openFirst(request, {}, listing) };
+    const last = await this.#lastStates?.load();
+    const left = hydrate?.path ? await leftRecord(hydrate.path, this.name) : undefined;
     if (!last && !left) return { listing: await this.#openFirst(request) };
     try {
       return { listing: await this.#openFirst(request, BRIEFLY) };
@@ -282,6 +277,7 @@ export class LiveReplica implements Followed {
     request: RequestOptions,
   ): Promise<{ listing: Listing; stale: StaleOpening } | undefined> {
     const { native, onNotice } = this.#source;
+    const { openLeftCopy, closedFile } = await import("../hydrate/left_copy.ts");
     try {
       const left = await openLeftCopy(native, this.id, this.#options.hydrate!.path!, found, request);
       this.#left = left;
@@ -320,12 +316,16 @@ export class LiveReplica implements Followed {
     return { listing: { files: [...files], depth: 0 }, stale };
   }
 
-  async #openFirst(request: RequestOptions, listingOptions: RequestOptions = {}): Promise<Listing> {
+  async #openFirst(
+    request: RequestOptions,
+    listingOptions: RequestOptions = {},
+    listing?: Promise<Listing>,
+  ): Promise<Listing> {
     const { waitForReplicaMs } = this.#options;
     const deadline = performance.now() + waitForReplicaMs;
-    for (;;) {
+    for (let begun = listing;; begun = undefined) {
       try {
-        return await this.#openNewest(request, listingOptions);
+        return await this.#openNewest(request, listingOptions, begun);
       } catch (error) {
         const isEmpty = error instanceof RestorePlanError && error.fault === "empty";
         if (isEmpty && this.#options.write) return this.#openEmpty();
@@ -350,10 +350,16 @@ export class LiveReplica implements Followed {
   }
 
   /** Plans, makes the newest state and publishes it; begins anew when files vanish in between. */
-  async #openNewest(request: RequestOptions, listingOptions: RequestOptions): Promise<Listing> {
+  async #openNewest(
+    request: RequestOptions,
+    listingOptions: RequestOptions,
+    begun: Promise<Listing> | undefined,
+  ): Promise<Listing> {
     const { store, layout } = this.#source;
-    return await this.#planning(async () => {
-      const listing = await listReplica(store, layout, { ...request, ...listingOptions });
+    return await this.#planning(async (attempt) => {
+      const listing = attempt === 1 && begun
+        ? await begun
+        : await listReplica(store, layout, { ...request, ...listingOptions });
       if (listing.files.length === 0) throw await explainEmpty(store, request);
       await this.#openPlan(makeRestorePlan(listing.files), listing, request);
       return listing;
@@ -376,10 +382,10 @@ export class LiveReplica implements Followed {
   }
 
   /** Runs what plans by listings again when files vanish meanwhile, or when the listings were not of one moment. */
-  async #planning<T>(act: () => Promise<T>): Promise<T> {
+  async #planning<T>(act: (attempt: number) => Promise<T>): Promise<T> {
     for (let attempt = 1;; attempt++) {
       try {
-        return await act();
+        return await act(attempt);
       } catch (error) {
         // Ten listings are not one moment: what compaction moved between two of them stands in neither.
         const isTorn = error instanceof RestorePlanError && error.fault !== "empty" && error.fault !== "v0.3";
@@ -588,8 +594,9 @@ export class LiveReplica implements Followed {
   // --------------------------------------------------------------------------------------------------- writing
 
   async #startWriting(
+    Class: typeof Writer,
     options: WriteOptions,
-    opening: { readonly probing: Promise<ConditionProbe> | undefined; readonly listedMs: number },
+    { listedMs, probing }: FirstLook,
   ): Promise<void> {
     const { native, store, layout, textOf, onNotice } = this.#source;
     const replica: Written = {
@@ -606,14 +613,15 @@ export class LiveReplica implements Followed {
       },
     };
     Object.defineProperty(replica, "position", { get: () => this.position });
-    this.#writer = await Writer.open({
+    this.#writer = await Class.open({
       ...options,
       native,
       replicaId: this.id,
       store,
       layout,
       replica,
-      ...opening,
+      listedMs,
+      probing,
       signal: this.#pages.signal,
       onLocked: () => this.#logged = 0,
       onNotice,
@@ -625,7 +633,7 @@ export class LiveReplica implements Followed {
   /** What the newest state's page 1 has as it is stored. */
   async #head(): Promise<DatabaseHead> {
     const newest = this.#states.newest!;
-    if (newest.files.length === 0) return NEW_HEAD;
+    if (newest.files.length === 0) return (await import("../write/logged_file.ts")).NEW_HEAD;
     if (!this.#states.isLocal(newest)) return await this.#headOf(newest.viewId);
     // A local copy's page 1 names a rollback journal, whatever the database does.
     return await this.#planning(async () => {
@@ -635,6 +643,7 @@ export class LiveReplica implements Followed {
   }
 
   async #headOf(viewId: number): Promise<DatabaseHead> {
+    const { headOf } = await import("../write/logged_file.ts");
     const pages = new ViewPages(this.#source.native, viewId, (request) => this.serve(request));
     try {
       return headOf(await pages.page(1));
@@ -807,7 +816,7 @@ export class LiveReplica implements Followed {
 
   // ------------------------------------------------------------------------------------------------- local copy
 
-  #hydrate(options: HydrationOptions): void {
+  #hydrate(Class: typeof Hydration, options: HydrationOptions): void {
     const { native, store, onNotice, onEvent } = this.#source;
     const replica: Hydrated = {
       newest: undefined,
@@ -833,7 +842,7 @@ export class LiveReplica implements Followed {
       onNotice,
       onProgress,
     };
-    this.#hydration = new Hydration(source, options, this.#left);
+    this.#hydration = new Class(source, options, this.#left);
   }
 
   /** The same state, with what a view of its content has in the local copy; takes the reference over. */
@@ -854,6 +863,15 @@ export class LiveReplica implements Followed {
 
   // ------------------------------------------------------------------------------------------------------ past
 
+  /** The states that were asked for; few processes ask. */
+  #pastStates(): Promise<PastStates> {
+    const { store, layout, onNotice } = this.#source;
+    const known = () => this.#follower!.known();
+    return this.#past ??= import("./past_states.ts").then(({ PastStates }) =>
+      new PastStates({ store, layout, files: this.#files, states: this.#states, known, onNotice })
+    );
+  }
+
   /**
    * Hands the view that a connection at a moment sees, 0 for the newest state, to `take`, with the moment as it is
    * shown. The view is the core's: `take` has its reader take a reference at once.
@@ -862,12 +880,13 @@ export class LiveReplica implements Followed {
    * @throws {RestorePlanError} the replica does not reach back to it
    */
   async moment<T>(text: string, take: (viewId: number, text: string) => T): Promise<T> {
+    const past = await this.#pastStates();
     try {
       return await this.#planning(async () => {
         try {
-          return await this.#past.at(text, this.#request(), take);
+          return await past.at(text, this.#request(), take);
         } catch (error) {
-          if (error instanceof ObjectGoneError) this.#past.forget();
+          if (error instanceof ObjectGoneError) past.forget();
           throw error;
         }
       });
@@ -882,12 +901,13 @@ export class LiveReplica implements Followed {
    * @throws {StorageError} the replica cannot be listed
    */
   async points(options: PointsOptions = {}): Promise<Point[]> {
+    const [past, { points }] = await Promise.all([this.#pastStates(), import("../time/points.ts")]);
     try {
       return await this.#planning(async () => {
-        this.#past.forget();
+        past.forget();
         const { onNotice } = this.#source;
-        const listed = await this.#past.list(this.#request());
-        return await points(listed, this.#past.times.createdAt, { onNotice, ...options });
+        const listed = await past.list(this.#request());
+        return await points(listed, past.times.createdAt, { onNotice, ...options });
       });
     } finally {
       this.#meter.carry(this.id);
@@ -901,6 +921,7 @@ export class LiveReplica implements Followed {
    * @throws {RestorePlanError} the replica does not reach back to it
    */
   async *diff(from: string, to: string, options: DiffOptions = {}): AsyncGenerator<Change> {
+    const { diffDatabases } = await import("../diff/diff.ts");
     const held: ViewPages[] = [];
     try {
       for (const moment of [from, to]) held.push(await this.#hold(moment));
@@ -957,8 +978,9 @@ export class LiveReplica implements Followed {
 
   async #restore(moment: string, request: RestoreRequest): Promise<RestoredView> {
     const { native, store } = this.#source;
+    const [past, { Restore }] = await Promise.all([this.#pastStates(), import("../restore/restore.ts")]);
     const isNewest = moment === "latest"; // all of its files are known
-    const known = isNewest ? this.#follower!.known() : await this.#past.list(this.#request());
+    const known = isNewest ? this.#follower!.known() : await past.list(this.#request());
     const files = [...new Map([...known].map((file) => [file.key, file])).values()];
     const state = await this.moment(moment, (viewId) => {
       return viewInfo(native, viewId || this.#states.newest!.viewId)!;
@@ -976,8 +998,8 @@ export class LiveReplica implements Followed {
       state,
       known: files,
       list: () => {
-        this.#past.forget();
-        return this.#past.list(this.#request());
+        past.forget();
+        return past.list(this.#request());
       },
       open: (plan, act) => this.#openApart(plan, act),
     }, { ...request, signal }).run();
@@ -1025,13 +1047,30 @@ export class LiveReplica implements Followed {
     this.#pages.close(this.#closedError());
     await this.#hydration?.close(); // what it waits for ends with the pages' signal
     await Promise.allSettled(this.#restores); // they, too
-    this.#past.close();
+    (await this.#past)?.close();
     this.#files.close();
     this.#states.close();
     this.#source.native.calls.ls_replica_close(this.id);
     await kept;
     await this.#source.store.close();
   }
+}
+
+/** What an opening needs once the first answer is there, loaded while the next ones are awaited. */
+async function loadParts(
+  { write, hydrate }: LiveReplicaOptions,
+  { listing }: FirstLook,
+): Promise<{ Writer?: typeof Writer; Hydration?: typeof Hydration }> {
+  await listing?.catch(() => {}); // whoever opens is told
+  const [writer, hydration] = await Promise.all([
+    write && import("../write/writer.ts"),
+    hydrate && import("../hydrate/hydration.ts"),
+  ]);
+  return { ...writer, ...hydration };
+}
+
+async function leftRecord(path: string, name: string): Promise<WholeRecord | undefined> {
+  return await (await import("../hydrate/left_copy.ts")).wholeRecord(path, name);
 }
 
 function planOf(files: readonly ReplicaFile[], upTo: bigint): ReplicaFile[] {

@@ -7,7 +7,8 @@ import type { Native } from "../../ffi/native.ts";
 import { ReplicaClosedError } from "../errors.ts";
 import { addTo } from "../pages/counters.ts";
 import { checkShim, type PlanFile } from "../view/plan_file.ts";
-import { makeView, type ViewInfo, viewInfo } from "../view/view_map.ts";
+import { type ViewInfo, viewInfo } from "../view/view_info.ts";
+import { makeView } from "../view/view_map.ts";
 
 /** Stamps that are remembered, for states that are seen again. */
 const STAMPS_MAX = 1024;

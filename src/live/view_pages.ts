@@ -9,7 +9,8 @@ import type { PageSource } from "../diff/page_source.ts";
 import { ReplicaError, StateGoneError } from "../errors.ts";
 import type { PageRequest } from "../pages/pages.ts";
 import { nextTurn } from "../view/plan_file.ts";
-import { locate, viewInfo } from "../view/view_map.ts";
+import { viewInfo } from "../view/view_info.ts";
+import { locate } from "../view/view_map.ts";
 import type { ReplicaFile } from "../view/restore_plan.ts";
 
 /** How often a page is loaded anew because it was evicted, or its file gave way to another, before it was read. */

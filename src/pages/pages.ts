@@ -6,7 +6,7 @@
 import type { Native } from "../../ffi/native.ts";
 import type { ObjectStore } from "../storage/object_store.ts";
 import { nextTurn, type PlanFile } from "../view/plan_file.ts";
-import { viewInfo } from "../view/view_map.ts";
+import { viewInfo } from "../view/view_info.ts";
 import { carryOver } from "./carry_over.ts";
 import { addTo, addToConnection } from "./counters.ts";
 import { PageCache } from "./page_cache.ts";
@@ -34,6 +34,8 @@ export interface PagesOptions {
   readonly cacheBytesMax: number;
   /** Bound on pages loaded ahead for one reader, in bytes; 0: nothing is loaded ahead. */
   readonly aheadBytesMax: number;
+  /** Whether all pages will be fetched anyway: then it costs little to have some of them first. */
+  readonly areAllWanted?: boolean;
   readonly fileOf: (objectId: number) => PlanFile | undefined;
   /** Takes sentences for a person. */
   readonly onNotice: (text: string) => void;
@@ -85,12 +87,20 @@ export class Pages {
 
   /** Begins with a database, of which nothing is in memory yet. */
   begin(viewId: number): void {
-    const { native, fileOf, aheadBytesMax, cacheBytesMax } = this.#options;
+    const { native, fileOf, aheadBytesMax, cacheBytesMax, areAllWanted = false } = this.#options;
     const bytesMax = Math.min(aheadBytesMax, cacheBytesMax);
     const pageSize = viewInfo(native, viewId)?.pageSize;
     if (aheadBytesMax === 0 || pageSize === undefined) return;
     const loader = this.#loader;
-    this.#prefetcher = new Prefetcher({ native, loader, fileOf, pageSize, bytesMax, cacheBytesMax });
+    this.#prefetcher = new Prefetcher({
+      native,
+      loader,
+      fileOf,
+      pageSize,
+      bytesMax,
+      cacheBytesMax,
+      areAllWanted,
+    });
   }
 
   /** A database was opened by a chain of `depth` requests: what its schema names will be wanted. */

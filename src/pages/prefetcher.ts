@@ -5,7 +5,7 @@
  */
 import type { Native } from "../../ffi/native.ts";
 import type { PlanFile } from "../view/plan_file.ts";
-import { viewInfo } from "../view/view_map.ts";
+import { viewInfo } from "../view/view_info.ts";
 import type { Ahead } from "./ahead.ts";
 import { ChainMap } from "./chain_map.ts";
 import { type FrameRange, frameStates, NEWEST } from "./frames.ts";
@@ -36,6 +36,9 @@ const SMALL_TREE_MISSES = 8;
 
 /** Roots that are loaded with the opening, at most. */
 const ROOTS_MAX = 64;
+
+/** Below a root, so few pages are interior ones, or a small tree's leaves: with the opening they are loaded, too. */
+const FEW_CHILDREN = 32;
 
 /** Stored pages take about half of their size. */
 const STORED_SHARE = 1 / 2;
@@ -73,6 +76,8 @@ export interface PrefetcherOptions {
   readonly bytesMax: number;
   /** Bound on the pool, in bytes of pages. */
   readonly cacheBytesMax: number;
+  /** Whether all pages will be fetched anyway. */
+  readonly areAllWanted: boolean;
 }
 
 /** One connection's ways. */
@@ -95,6 +100,8 @@ export class Prefetcher {
   readonly #visited = new Map<number, number>();
   /** By root: leaves that readers had to wait for since the tree was loaded as a whole. */
   readonly #missed = new Map<number, number>();
+  /** Roots that come with the opening, and whose children are to come, too; by whose chain. */
+  #opened: { readonly at: ReachedPage; readonly roots: Set<number> } | undefined;
   /** Bytes that pages leave free at their end. */
   #reserved = 0;
 
@@ -133,6 +140,7 @@ export class Prefetcher {
     const type = typeOf(pgno, page);
     if (type === TYPE.overflow) return this.#learnLink(pgno, page, by);
     const isInterior = this.#tree.learn(pgno, page);
+    if (isInterior) this.#loadBelow(pgno, by);
     for (const reader of this.#readers.values()) {
       const at = after(reader.last, by);
       const isWanted = type === TYPE.indexLeaf && reader !== comer && reader.byIndex.isWanted(pgno);
@@ -177,7 +185,18 @@ export class Prefetcher {
   opened(viewId: number, depth: number): void {
     const reached = { viewId, pgno: 1, connection: 0, indexLeaf: 0, depth, isMiss: false };
     this.arrived(reached);
-    this.#load(reached, { pgnos: this.#schema.roots.slice(0, ROOTS_MAX), mark: 0 });
+    const roots = this.#schema.roots.slice(0, ROOTS_MAX);
+    if (this.#options.areAllWanted) this.#opened = { at: reached, roots: new Set(roots) };
+    this.#load(reached, { pgnos: roots, mark: 0 });
+    for (const root of roots) if (this.#tree.isKnown(root)) this.#loadBelow(root, { connection: 0, depth });
+  }
+
+  /** The children of a root that has come with the opening, where they are few: the first statement is a round trip shorter. */
+  #loadBelow(pgno: number, by: LoadedBy): void {
+    if (!this.#opened?.roots.delete(pgno)) return;
+    const children = this.#tree.interiorChildren(pgno);
+    if (children.length > FEW_CHILDREN) return;
+    this.#loadScattered(after(this.#opened.at, by), { pgnos: children, mark: 0 });
   }
 
   /** A reader comes to a page: it has to wait for it, or it was marked. */

@@ -19,7 +19,7 @@ import { Pace } from "../pace.ts";
 import type { ObjectStore } from "../storage/object_store.ts";
 import type { PlanFile } from "../view/plan_file.ts";
 import { makeRestorePlan, type ReplicaFile } from "../view/restore_plan.ts";
-import type { ViewInfo } from "../view/view_map.ts";
+import type { ViewInfo } from "../view/view_info.ts";
 import { PartialFile } from "./partial_file.ts";
 import { Progress, type RestoreProgress } from "./progress.ts";
 

@@ -64,6 +64,8 @@ export interface RequestOptions {
    * anew when the request is tried again; until then they never go back, though views may be of two buffers.
    */
   readonly onProgress?: (received: Uint8Array) => void;
+  /** Called when the request is on its way, where the store can tell; each time it is tried. */
+  readonly onSent?: (() => void) | undefined;
 }
 
 /** A listing's bounds. */

@@ -4,10 +4,8 @@
  * @module
  */
 
-import { readFile } from "node:fs/promises";
 import type { BackendCredentials } from "./backend.ts";
 import { type Credentials, type CredentialsLoader, CredentialsSource } from "./credentials.ts";
-import { credentialsChain } from "./credentials_chain.ts";
 import type { WritableStore } from "./object_store.ts";
 import type { FolderLocation, ReplicaLocation, S3Location } from "./replica_url.ts";
 import type { Storage } from "./storage.ts";
@@ -53,7 +51,7 @@ export async function openStore(
   if (location.scheme !== "s3") return await openAdapted(location, options);
   const { S3Store } = await import("./s3.ts");
   const inner = new S3Store(location, {
-    credentials: credentialsOf(options),
+    credentials: await credentialsOf(options),
     region: regionHint(location, options.env),
     prefix: options.prefix,
     fetch: options.fetch,
@@ -97,7 +95,7 @@ async function openStorage(
     fetchInit,
     log,
     now,
-    readFile: (path) => readFile(path, "utf8"),
+    readFile: readText,
   });
 }
 
@@ -110,16 +108,22 @@ async function backendCredentials(
   return typeof given === "function" ? await given() : given;
 }
 
-function credentialsOf(options: OpenStoreOptions): CredentialsSource | "anonymous" {
+async function credentialsOf(options: OpenStoreOptions): Promise<CredentialsSource | "anonymous"> {
   const { credentials, env = {}, fetch, log, now } = options;
   if (credentials === "anonymous" || credentials instanceof CredentialsSource) return credentials;
   if (typeof credentials === "function") return new CredentialsSource(credentials, { now });
   if (credentials !== undefined) return CredentialsSource.of(credentials, { now });
-  const surroundings = { env, fetch, readFile: (path: string) => readFile(path, "utf8"), runCommand, now };
+  const { credentialsChain } = await import("./credentials_chain.ts");
+  const surroundings = { env, fetch, readFile: readText, runCommand, now };
   const onRenewalError = (error: unknown) => {
     log?.warn(`${error instanceof Error ? error.message : error}; the older ones are used until their end`);
   };
   return credentialsChain(surroundings, { now, onRenewalError });
+}
+
+async function readText(path: string): Promise<string> {
+  const { readFile } = await import("node:fs/promises"); // takes milliseconds to load
+  return await readFile(path, "utf8");
 }
 
 const COMMAND_TIMEOUT_MS = 60_000;

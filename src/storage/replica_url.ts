@@ -6,7 +6,7 @@
  */
 
 import { Buffer } from "node:buffer";
-import { createHash } from "node:crypto";
+import process from "node:process";
 import { type BackendLocation, parseBackendUrl } from "./backend_location.ts";
 import {
   booleanOf,
@@ -273,6 +273,7 @@ function customerKeyOf(url: string, query: URLSearchParams, endpoint: string): C
   if (endpoint.startsWith("http:") && !isLocalHost(hostname(hostOf(endpoint)))) {
     throw fault(url, "an sseCustomerKey for an endpoint without TLS", "https, or a local host");
   }
+  const { createHash } = process.getBuiltinModule("node:crypto"); // takes milliseconds to load
   const keyMd5 = createHash("md5").update(bytes).digest("base64");
   const given = textOf(query, "sseCustomerKeyMD5", "sse-customer-key-md5");
   if (given !== "" && given !== keyMd5) {

@@ -252,7 +252,7 @@ export class RetryingStore implements WritableStore {
       const onProgress = (received: Uint8Array) => {
         if (progress(received.length)) options.onProgress?.(received);
       };
-      return operation({ signal, onProgress }, number);
+      return operation({ signal, onProgress, onSent: options.onSent }, number);
     };
     const { totalTimeoutMs, attemptTimeoutMs, attemptsMax } = this.#basis;
     const signals = [this.#closing.signal, ...(options.signal === undefined ? [] : [options.signal])];
@@ -283,5 +283,6 @@ function following(current: () => ListOptions, after: string | undefined): ListO
       return current().signal as AbortSignal;
     },
     onProgress: (received) => current().onProgress?.(received),
+    onSent: () => current().onSent?.(),
   };
 }

@@ -113,7 +113,7 @@ export class S3Client {
       this.#count(ask);
       const region = this.#region;
       const credentials = await this.#credentials();
-      const response = await this.#exchange(ask, { region, credentials }, options.signal);
+      const response = await this.#exchange(ask, { region, credentials }, options);
       options.onProgress?.(new Uint8Array(0));
       if (response.ok) return response;
       const fault = await this.#readFault(response, ask, options);
@@ -176,7 +176,7 @@ export class S3Client {
   }
 
   /** One HTTP exchange, up to the answer's headers. */
-  async #exchange(ask: Ask, by: Signing, signal: AbortSignal | undefined): Promise<Response> {
+  async #exchange(ask: Ask, by: Signing, { signal, onSent }: RequestOptions): Promise<Response> {
     const { origin, target, isRaw, headers: signed } = await this.#signed(ask, by);
     const headers = ask.range ? { ...signed, range: ask.range } : { ...signed };
     const { method, body } = ask;
@@ -191,7 +191,9 @@ export class S3Client {
       if (method !== "GET") init.method = method;
       if (body !== undefined) init.body = body as Uint8Array<ArrayBuffer>;
       if (signal !== undefined) init.signal = signal;
-      return await this.#fetch(origin + target, init);
+      const answered = this.#fetch(origin + target, init);
+      onSent?.();
+      return await answered;
     } catch (cause) {
       const redact = (text: string) => this.#redacted(text, by.credentials);
       throw networkError(ask, cause, { signal, redact });

@@ -4,10 +4,13 @@
  * @module
  */
 import { COMPACTION_SCHEDULE, nextBoundaryMs } from "../compact/compaction_schedule.ts";
-import { type CompactionReport, Compactor, type CompactorOptions } from "../compact/compactor.ts";
+import type { CompactionReport, Compactor, CompactorOptions } from "../compact/compactor.ts";
 
 /** Boundaries are the server's, and its clock is another one: looked a little later, what is due is seen. */
 const AFTER_BOUNDARY_MS = 1_000;
+
+/** The first statements after an opening come before what is due, in ms. */
+const HEAD_START_MS = 250;
 
 /** What {@link Upkeep} works with. */
 export interface UpkeepOptions extends CompactorOptions {
@@ -15,10 +18,10 @@ export interface UpkeepOptions extends CompactorOptions {
   readonly onNotice: (text: string) => void;
 }
 
-/** Runs a compactor at the beginning and whenever something may be due. */
+/** Runs a compactor soon after the beginning and whenever something may be due. */
 export class Upkeep {
   readonly #options: UpkeepOptions;
-  readonly #compactor: Compactor;
+  #compactor: Compactor | undefined;
   readonly #abort = new AbortController();
   #timer: ReturnType<typeof setTimeout> | undefined;
   #running: Promise<void> | undefined;
@@ -26,11 +29,14 @@ export class Upkeep {
 
   constructor(options: UpkeepOptions) {
     this.#options = options;
-    this.#compactor = new Compactor(options);
   }
 
-  /** Begins; what is due is made at once. */
+  /** Begins; what is due is made soon. */
   start(): void {
+    this.#timer = setTimeout(() => this.#look(), HEAD_START_MS);
+  }
+
+  #look(): void {
     this.#running = this.#run().finally(() => {
       if (!this.#abort.signal.aborted) this.#schedule();
     });
@@ -39,12 +45,14 @@ export class Upkeep {
   #schedule(): void {
     const now = Date.now();
     const next = nextBoundaryMs(this.#options.schedule ?? COMPACTION_SCHEDULE, now);
-    this.#timer = setTimeout(() => this.start(), next - now + AFTER_BOUNDARY_MS);
+    this.#timer = setTimeout(() => this.#look(), next - now + AFTER_BOUNDARY_MS);
   }
 
   async #run(): Promise<void> {
     const { signal } = this.#abort;
     try {
+      const { Compactor } = await import("../compact/compactor.ts");
+      this.#compactor ??= new Compactor(this.#options);
       this.#tell(await this.#compactor.run({ signal }));
     } catch (error) {
       if (!signal.aborted) {

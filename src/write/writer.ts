@@ -5,7 +5,6 @@
  */
 import { mkdir, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
-import { createHash } from "node:crypto";
 import type { Native } from "../../ffi/native.ts";
 import {
   ConflictError,
@@ -172,7 +171,7 @@ export class Writer {
   static async open(options: WriterOptions): Promise<Writer> {
     const writer = new Writer(options);
     const { path, replica, unsyncedBytesMax: bytesMax, store } = options;
-    const base = baseOf(store.name);
+    const base = await baseOf(store.name);
     await makeFolder(dirname(path));
     writer.#shim.open(path, { txid: replica.position + 1n, base, bytesMax });
     options.onLocked();
@@ -205,8 +204,11 @@ export class Writer {
       list: () => replica.list(),
       put: async (recovered) => (await this.#put(recovered)).file,
     });
-    await Promise.all([isUntouched ? undefined : replica.refresh(), this.#probe()]);
-    await this.settle();
+    // Nobody is connected yet, so it is all the same which of them comes first; but of both failures the probe's says more.
+    const settling = Promise.resolve(isUntouched ? undefined : replica.refresh()).then(() => this.settle());
+    for (const result of await Promise.allSettled([this.#probe(), settling])) {
+      if (result.status === "rejected") throw result.reason;
+    }
     for (const log of await listLogs(path)) await unlink(log);
     await keepRoom(path);
     this.#looked();
@@ -541,8 +543,9 @@ export class Writer {
 }
 
 /** What each file of a replica's log has: by it a log is known again that nothing is stored of. */
-function baseOf(name: string): Uint8Array<ArrayBuffer> {
-  return new Uint8Array(createHash("sha256").update(name).digest().subarray(0, BASE_SIZE));
+async function baseOf(name: string): Promise<Uint8Array<ArrayBuffer>> {
+  const hash = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(name));
+  return new Uint8Array(hash, 0, BASE_SIZE);
 }
 
 async function makeFolder(path: string): Promise<void> {
