@@ -21,6 +21,9 @@ export const LITESTREAM_VERSION = "0.5.17";
 /** The last release that writes pages as LZ4 frames. */
 export const LITESTREAM_FRAME_VERSION = "0.5.15";
 export const S3_SERVER_VERSION = "1.8.0";
+export const NATS_SERVER_VERSION = "2.15.1";
+/** The last minor release whose direct gets give one message each. */
+export const NATS_SERVER_OLD_VERSION = "2.10.26";
 export const GO_VERSION = "1.27.3";
 
 /**

