@@ -1,0 +1,200 @@
+/**
+ * ChunkLayout: where the chunks of one object begin, as far as it is known.
+ *
+ * An object's description says how many chunks there are and how large one is at most, not how large each is: a client
+ * cuts where its source made a pause. What is read teaches more. Between two known boundaries all chunks have the largest
+ * size where only then they fill the space.
+ *
+ * @module
+ */
+
+import { boundariesIn, type ChunkBoundary, tailChunks } from "./litestream_chunks.ts";
+
+/** Chunks that follow each other, of which the beginning or the end is known; or both. */
+export interface ChunkRun {
+  readonly first: number;
+  readonly count: number;
+  /** Where the first one begins in the object. */
+  readonly offset?: number;
+  /** Where the last one ends. */
+  readonly end?: number;
+}
+
+/** What an object's description says. */
+export interface ChunkedObject {
+  readonly size: number;
+  readonly chunks: number;
+  readonly chunkSizeMax: number;
+}
+
+const KiB = 1024;
+/** Bytes that may be read too many where that spares a request. */
+const SLACK_BYTES = 256 * KiB;
+/** About what is read at once where it is not known how much is needed. */
+const SEARCH_BYTES = 4 * KiB * KiB;
+/** Boundaries nearer than that to each other are not kept. */
+const BOUNDARY_DISTANCE = 16 * KiB;
+
+/** What is known of one object's chunks. */
+export class ChunkLayout {
+  readonly #object: ChunkedObject;
+  /** By index, and so by offset. The first is the object's beginning, the last one its end. */
+  #boundaries: ChunkBoundary[];
+  /** Whether Litestream's way of cutting may be taken for granted until it is found otherwise. */
+  #isTrusting = true;
+
+  constructor(object: ChunkedObject) {
+    this.#object = object;
+    this.#boundaries = this.#ends();
+  }
+
+  /** The chunks to read next for bytes `from` … `to - 1`. They may not reach that far: then ask again, having learned. */
+  plan(from: number, to: number): ChunkRun {
+    const [low, afterLow] = this.#around(from);
+    const [beforeHigh, high] = this.#around(to - 1);
+    const { chunkSizeMax, chunks } = this.#object;
+    const first = isUniform(low, afterLow, chunkSizeMax) ? lastBefore(low, from, chunkSizeMax) : low;
+    const last = isUniform(beforeHigh, high, chunkSizeMax)
+      ? firstBehind(beforeHigh, high, to, chunkSizeMax)
+      : high;
+    const [before, behind] = [from - first.offset, last.offset - to];
+    const count = last.index - first.index;
+    if (before + behind <= SLACK_BYTES) {
+      return { first: first.index, count, offset: first.offset, end: last.offset };
+    }
+    const isFar = Math.min(before, behind) > SLACK_BYTES && isNearlyUniform(first, last, chunkSizeMax);
+    if (isFar && first.index === 0) return { first: 0, count: 1, offset: 0 };
+    if (isFar && last.index === chunks) return { first: chunks - 1, count: 1, end: last.offset };
+    const bytesPerChunk = (last.offset - first.offset) / count;
+    const some = (size: number) => Math.min(count, Math.ceil(Math.min(size, SEARCH_BYTES) / bytesPerChunk));
+    if (before <= behind) return { first: first.index, count: some(to - first.offset), offset: first.offset };
+    const size = last.offset - from;
+    const isTail = last.index === chunks && this.#isTrusting;
+    const back = Math.min(count, (isTail ? tailChunks(this.#object, size) : undefined) ?? some(size));
+    return { first: last.index - back, count: back, end: last.offset };
+  }
+
+  /**
+   * Takes up what a run's chunks turned out to be, and returns where its first one begins. Undefined: what was known
+   * does not agree with them and has been forgotten.
+   */
+  learn(run: ChunkRun, chunks: readonly Uint8Array[]): number | undefined {
+    const size = chunks.reduce((sum, { length }) => sum + length, 0);
+    const offset = run.offset ?? run.end! - size;
+    const found: ChunkBoundary[] = [];
+    let at = offset;
+    for (const [i, { length }] of chunks.entries()) {
+      found.push({ index: run.first + i, offset: at });
+      at += length;
+    }
+    found.push({ index: run.first + chunks.length, offset: at });
+    const isRight = (run.end === undefined || at === run.end) && offset >= 0 && this.#agrees(found);
+    if (!isRight) return this.#forget();
+    this.#add(this.#told(found, chunks) ?? thinned(found));
+    return offset;
+  }
+
+  /** Whether what is known may be wrong: it came from how Litestream cuts, not from reading alone. */
+  get isTrusting(): boolean {
+    return this.#isTrusting;
+  }
+
+  /** What an object's last chunks tell of all others. */
+  #told(found: readonly ChunkBoundary[], chunks: readonly Uint8Array[]): ChunkBoundary[] | undefined {
+    if (!this.#isTrusting || found.at(-1)!.index !== this.#object.chunks) return undefined;
+    const told = boundariesIn(chunks, this.#object);
+    const first = found[0]!.index;
+    const isRight = told?.every(({ index, offset }) => (found[index - first]?.offset ?? offset) === offset);
+    return isRight ? told : undefined;
+  }
+
+  #ends(): ChunkBoundary[] {
+    return [{ index: 0, offset: 0 }, { index: this.#object.chunks, offset: this.#object.size }];
+  }
+
+  #forget(): undefined {
+    this.#isTrusting = false;
+    this.#boundaries = this.#ends();
+  }
+
+  /** The boundaries between which a byte lies. */
+  #around(offset: number): [ChunkBoundary, ChunkBoundary] {
+    const high = this.#firstWhere((boundary) => boundary.offset > offset);
+    return [this.#boundaries[high - 1]!, this.#boundaries[high]!];
+  }
+
+  /** Whether no boundary that is known lies elsewhere than it was found. */
+  #agrees(found: readonly ChunkBoundary[]): boolean {
+    const first = found[0]!.index;
+    const [start, stop] = this.#within(found);
+    return this.#boundaries.slice(start, stop).every(({ index, offset }) =>
+      found[index - first]!.offset === offset
+    );
+  }
+
+  #add(found: readonly ChunkBoundary[]): void {
+    const [start, stop] = this.#within(found);
+    const known = this.#boundaries.slice(start, stop);
+    const indexes = new Set(known.map(({ index }) => index));
+    const more = found.filter(({ index }) => !indexes.has(index));
+    if (more.length === 0) return;
+    const merged = [...known, ...more].sort((a, b) => a.index - b.index);
+    this.#boundaries = [...this.#boundaries.slice(0, start), ...merged, ...this.#boundaries.slice(stop)];
+  }
+
+  /** Which of those known lie between the first and the last of `found`, or are these. */
+  #within(found: readonly ChunkBoundary[]): [number, number] {
+    const [first, last] = [found[0]!.index, found.at(-1)!.index];
+    return [
+      this.#firstWhere(({ index }) => index >= first),
+      this.#firstWhere(({ index }) => index > last),
+    ];
+  }
+
+  /** The position of the first boundary of which `isBehind` holds, as it then does of all further ones. */
+  #firstWhere(isBehind: (boundary: ChunkBoundary) => boolean): number {
+    let [low, high] = [0, this.#boundaries.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (isBehind(this.#boundaries[middle]!)) high = middle;
+      else low = middle + 1;
+    }
+    return low;
+  }
+}
+
+function isUniform(low: ChunkBoundary, high: ChunkBoundary, chunkSizeMax: number): boolean {
+  return high.offset - low.offset === (high.index - low.index) * chunkSizeMax;
+}
+
+/** All but one chunk's worth: the first, or the last, is a small one, as far as can be seen. */
+function isNearlyUniform(low: ChunkBoundary, high: ChunkBoundary, chunkSizeMax: number): boolean {
+  const missing = (high.index - low.index) * chunkSizeMax - (high.offset - low.offset);
+  return missing > 0 && missing < chunkSizeMax;
+}
+
+function lastBefore(low: ChunkBoundary, offset: number, chunkSizeMax: number): ChunkBoundary {
+  const count = Math.floor((offset - low.offset) / chunkSizeMax);
+  return { index: low.index + count, offset: low.offset + count * chunkSizeMax };
+}
+
+function firstBehind(
+  low: ChunkBoundary,
+  high: ChunkBoundary,
+  offset: number,
+  chunkSizeMax: number,
+): ChunkBoundary {
+  const count = Math.ceil((offset - low.offset) / chunkSizeMax);
+  const index = Math.min(high.index, low.index + count);
+  return { index, offset: low.offset + (index - low.index) * chunkSizeMax };
+}
+
+/** The first one and the last one, and of the others what lies far enough from the one before. */
+function thinned(boundaries: readonly ChunkBoundary[]): ChunkBoundary[] {
+  const kept: ChunkBoundary[] = [];
+  for (const [i, boundary] of boundaries.entries()) {
+    const distance = boundary.offset - (kept.at(-1)?.offset ?? -Infinity);
+    if (distance >= BOUNDARY_DISTANCE || i === boundaries.length - 1) kept.push(boundary);
+  }
+  return kept;
+}

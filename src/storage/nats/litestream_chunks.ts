@@ -1,0 +1,93 @@
+/**
+ * How Litestream cuts the LTX files it makes by compaction into chunks: one for each write of its encoder. That is what
+ * tells where a page lies without all chunks before it.
+ *
+ *     chunk      0        1 … 3P                    3P+1        3P+2 … 4P+1        4P+2      4P+3          4P+4
+ *     holds      header   header, size and bytes    end of      one entry of the   end of    size of       trailer
+ *                         of each of P pages        the pages   page index each    index     page index
+ *     bytes      100      6, 4 and any number       6           3 to 20            1         8             16
+ *
+ * @see LTX format version 3, "Page index"; Litestream 0.5.17
+ * @module
+ */
+
+/** Where a chunk begins in its object. */
+export interface ChunkBoundary {
+  /** The chunk's number, from 0. */
+  readonly index: number;
+  readonly offset: number;
+}
+
+interface Frame {
+  readonly offset: number;
+  readonly size: number;
+}
+
+const HEADER_SIZE = 100;
+const CHUNKS_PER_PAGE = 4;
+const CHUNKS_PER_FRAME = 3;
+const OTHER_CHUNKS = 5;
+const END_OF_PAGES_SIZE = 6;
+const LAST_SIZES = [1, 8, 16];
+/** Chunks are larger on average where they are not cut like that: a page has 64 KiB at most. */
+const CHUNK_SIZE_MEAN_MAX = 17 * 1024;
+
+/** The number of pages of an object that may have been cut like that; undefined: it was not. */
+export function pagesOf({ chunks, size }: { chunks: number; size: number }): number | undefined {
+  const pages = (chunks - OTHER_CHUNKS) / CHUNKS_PER_PAGE;
+  return Number.isInteger(pages) && pages > 0 && size / chunks <= CHUNK_SIZE_MEAN_MAX ? pages : undefined;
+}
+
+/** How many chunks at an object's end hold its last `size` bytes, about, and all that {@link boundariesIn} needs. */
+export function tailChunks(object: { chunks: number; size: number }, size: number): number | undefined {
+  const pages = pagesOf(object);
+  if (pages === undefined) return undefined;
+  const frames = Math.ceil(size / (object.size / pages)) + 1;
+  return Math.min(object.chunks, pages + OTHER_CHUNKS - 1 + CHUNKS_PER_FRAME * frames);
+}
+
+/**
+ * Where each page's chunks begin, by the page index that lies in the object's last chunks.
+ *
+ * Undefined where these are not what an index consists of, or its pages do not fill what is before it.
+ */
+export function boundariesIn(
+  last: readonly Uint8Array[],
+  object: { chunks: number; size: number },
+): ChunkBoundary[] | undefined {
+  const pages = pagesOf(object);
+  if (pages === undefined || last.length < pages + OTHER_CHUNKS - 1) return undefined;
+  const [end, ...tail] = last.slice(-(pages + OTHER_CHUNKS - 1));
+  const entries = tail.slice(0, pages);
+  const isCutSo = end!.length === END_OF_PAGES_SIZE && end!.every((byte) => byte === 0) &&
+    tail.slice(pages).every(({ length }, i) => length === LAST_SIZES[i]);
+  if (!isCutSo) return undefined;
+  const frames = entries.map(frameOf).sort((a, b) => a.offset - b.offset);
+  const boundaries: ChunkBoundary[] = [];
+  let offset = HEADER_SIZE;
+  for (const [i, frame] of frames.entries()) {
+    if (frame.offset !== offset) return undefined;
+    boundaries.push({ index: 1 + i * CHUNKS_PER_FRAME, offset });
+    offset += frame.size;
+  }
+  const tailSize = tail.reduce((sum, { length }) => sum + length, end!.length);
+  if (offset + tailSize !== object.size) return undefined;
+  boundaries.push({ index: 1 + pages * CHUNKS_PER_FRAME, offset });
+  return boundaries;
+}
+
+/** An entry: pgno, offset and size, as varints; NaN where it is something else. */
+function frameOf(entry: Uint8Array): Frame {
+  const numbers: number[] = [];
+  let value = 0;
+  let scale = 1;
+  for (const byte of entry) {
+    value += (byte & 0x7f) * scale;
+    scale *= 128;
+    if (byte & 0x80) continue;
+    numbers.push(value);
+    [value, scale] = [0, 1];
+  }
+  const [, offset = NaN, size = NaN] = numbers;
+  return numbers.length === 3 && scale === 1 ? { offset, size } : { offset: NaN, size: NaN };
+}
