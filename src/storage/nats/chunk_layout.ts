@@ -18,6 +18,16 @@ export interface ChunkRun {
   readonly offset?: number;
   /** Where the last one ends. */
   readonly end?: number;
+  /** Whether that was taken from how Litestream cuts, and may be wrong. */
+  readonly isTrusting: boolean;
+}
+
+interface Search {
+  readonly first: ChunkBoundary;
+  readonly last: ChunkBoundary;
+  readonly from: number;
+  readonly to: number;
+  readonly tries: number;
 }
 
 /** What an object's description says. */
@@ -32,6 +42,8 @@ const KiB = 1024;
 const SLACK_BYTES = 256 * KiB;
 /** About what is read at once where it is not known how much is needed. */
 const SEARCH_BYTES = 4 * KiB * KiB;
+/** How many times as many chunks are read at once after each search that did not reach far enough. */
+const SEARCH_GROWTH = 2;
 /** Boundaries nearer than that to each other are not kept. */
 const BOUNDARY_DISTANCE = 16 * KiB;
 
@@ -48,30 +60,18 @@ export class ChunkLayout {
     this.#boundaries = this.#ends();
   }
 
-  /** The chunks to read next for bytes `from` … `to - 1`. They may not reach that far: then ask again, having learned. */
-  plan(from: number, to: number): ChunkRun {
-    const [low, afterLow] = this.#around(from);
-    const [beforeHigh, high] = this.#around(to - 1);
-    const { chunkSizeMax, chunks } = this.#object;
-    const first = isUniform(low, afterLow, chunkSizeMax) ? lastBefore(low, from, chunkSizeMax) : low;
-    const last = isUniform(beforeHigh, high, chunkSizeMax)
-      ? firstBehind(beforeHigh, high, to, chunkSizeMax)
-      : high;
-    const [before, behind] = [from - first.offset, last.offset - to];
-    const count = last.index - first.index;
-    if (before + behind <= SLACK_BYTES) {
-      return { first: first.index, count, offset: first.offset, end: last.offset };
+  /**
+   * The chunks to read next for bytes `from` … `to - 1`. They may not reach that far: then ask again, having learned,
+   * with `tries` one larger.
+   */
+  plan(from: number, to: number, tries = 0): ChunkRun {
+    const isTrusting = this.#isTrusting;
+    const [first, last] = this.#around(from, to);
+    if (from - first.offset + last.offset - to > SLACK_BYTES) {
+      return { ...this.#search({ first, last, from, to, tries }), isTrusting };
     }
-    const isFar = Math.min(before, behind) > SLACK_BYTES && isNearlyUniform(first, last, chunkSizeMax);
-    if (isFar && first.index === 0) return { first: 0, count: 1, offset: 0 };
-    if (isFar && last.index === chunks) return { first: chunks - 1, count: 1, end: last.offset };
-    const bytesPerChunk = (last.offset - first.offset) / count;
-    const some = (size: number) => Math.min(count, Math.ceil(Math.min(size, SEARCH_BYTES) / bytesPerChunk));
-    if (before <= behind) return { first: first.index, count: some(to - first.offset), offset: first.offset };
-    const size = last.offset - from;
-    const isTail = last.index === chunks && this.#isTrusting;
-    const back = Math.min(count, (isTail ? tailChunks(this.#object, size) : undefined) ?? some(size));
-    return { first: last.index - back, count: back, end: last.offset };
+    const count = last.index - first.index;
+    return { first: first.index, count, offset: first.offset, end: last.offset, isTrusting };
   }
 
   /**
@@ -88,15 +88,37 @@ export class ChunkLayout {
       at += length;
     }
     found.push({ index: run.first + chunks.length, offset: at });
-    const isRight = (run.end === undefined || at === run.end) && offset >= 0 && this.#agrees(found);
+    const isRight = (run.end ?? at) === at && offset >= 0 && run.isTrusting === this.#isTrusting &&
+      this.#agrees(found);
     if (!isRight) return this.#forget();
     this.#add(this.#told(found, chunks) ?? thinned(found));
     return offset;
   }
 
-  /** Whether what is known may be wrong: it came from how Litestream cuts, not from reading alone. */
-  get isTrusting(): boolean {
-    return this.#isTrusting;
+  /** Chunks that teach where the wanted ones are, where that is not known nearly enough. */
+  #search({ first, last, from, to, tries }: Search): Omit<ChunkRun, "isTrusting"> {
+    const { chunkSizeMax, chunks } = this.#object;
+    const count = last.index - first.index;
+    if (Math.min(from - first.offset, last.offset - to) > SLACK_BYTES) {
+      const isNear = isNearlyUniform(first, last, chunkSizeMax);
+      if (isNear && first.index === 0) return { first: 0, count: 1, offset: 0 };
+      if (isNear && last.index === chunks) return { first: chunks - 1, count: 1, end: last.offset };
+      const back = count === chunks ? this.#tailChunks(0) : undefined;
+      if (back !== undefined) return { first: chunks - back, count: back, end: last.offset };
+    }
+    const bytesPerChunk = (last.offset - first.offset) / count;
+    const some = (size: number) =>
+      Math.ceil(Math.min(size, SEARCH_BYTES) / bytesPerChunk) * SEARCH_GROWTH ** tries;
+    if (from - first.offset <= last.offset - to) {
+      return { first: first.index, count: Math.min(count, some(to - first.offset)), offset: first.offset };
+    }
+    const size = last.offset - from;
+    const back = Math.min(count, (last.index === chunks ? this.#tailChunks(size) : undefined) ?? some(size));
+    return { first: last.index - back, count: back, end: last.offset };
+  }
+
+  #tailChunks(size: number): number | undefined {
+    return this.#isTrusting ? tailChunks(this.#object, size) : undefined;
   }
 
   /** What an object's last chunks tell of all others. */
@@ -117,8 +139,19 @@ export class ChunkLayout {
     this.#boundaries = this.#ends();
   }
 
-  /** The boundaries between which a byte lies. */
-  #around(offset: number): [ChunkBoundary, ChunkBoundary] {
+  /** The boundaries around bytes that are nearest to them. */
+  #around(from: number, to: number): [ChunkBoundary, ChunkBoundary] {
+    const { chunkSizeMax } = this.#object;
+    const [low, afterLow] = this.#neighbours(from);
+    const [beforeHigh, high] = this.#neighbours(to - 1);
+    return [
+      isUniform(low, afterLow, chunkSizeMax) ? lastBefore(low, from, chunkSizeMax) : low,
+      isUniform(beforeHigh, high, chunkSizeMax) ? firstBehind(beforeHigh, high, to, chunkSizeMax) : high,
+    ];
+  }
+
+  /** The known boundaries between which a byte lies. */
+  #neighbours(offset: number): [ChunkBoundary, ChunkBoundary] {
     const high = this.#firstWhere((boundary) => boundary.offset > offset);
     return [this.#boundaries[high - 1]!, this.#boundaries[high]!];
   }

@@ -43,13 +43,13 @@ export class ChunkReader {
     const known = this.#knownOf(object);
     const { layout } = known;
     const bytes = new Uint8Array(to - from);
-    for (let missing: ByteSpan = { from, to }; missing.from < missing.to;) {
-      const run = layout.plan(missing.from, missing.to);
+    let missing: ByteSpan = { from, to };
+    for (let tries = 0; missing.from < missing.to; tries++) {
+      const run = layout.plan(missing.from, missing.to, tries);
       const chunks = await this.#fetch(object, { run, known }, asked, request);
       if (chunks === undefined) return undefined;
-      const mayErr = layout.isTrusting;
       const start = layout.learn(run, chunks);
-      if (start === undefined && !mayErr) {
+      if (start === undefined && !run.isTrusting) {
         throw wrongMessage(asked, "chunks of other sizes", `${object.size} bytes in ${object.chunks} chunks`);
       }
       missing = start === undefined ? { from, to } : fill(bytes, from, { missing, start, chunks });
