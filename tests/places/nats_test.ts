@@ -1,11 +1,7 @@
-import { readFile } from "node:fs/promises";
 import { after, before } from "node:test";
 import { testStorage } from "../../src/contract/storage_contract.ts";
-import { open } from "../../src/storage/nats/nats_storage.ts";
-import { parseReplicaUrl } from "../../src/storage/replica_url.ts";
-import type { NatsLocation } from "../../src/storage/backend_location.ts";
 import { testPlace } from "../support/place_suite.ts";
-import { type NatsServer, natsServerBinary, startNatsServer } from "../support/nats_server.ts";
+import { type NatsServer, natsServerBinary, natsStorage, startNatsServer } from "../support/nats_server.ts";
 import { skipWithout } from "../support/real.ts";
 
 const parts = { "nats-server": natsServerBinary() };
@@ -34,16 +30,3 @@ testPlace("nats", async () => {
     close: () => own.close(),
   };
 }, { writes: true, parts });
-
-function natsStorage(url: string) {
-  const location = parseReplicaUrl(url) as unknown as NatsLocation;
-  return open(location, {
-    env: {},
-    credentials: undefined,
-    fetch: undefined,
-    fetchInit: undefined,
-    now: Date.now,
-    log: undefined,
-    readFile: (path) => readFile(path, "utf8"),
-  });
-}

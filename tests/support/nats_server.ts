@@ -3,10 +3,15 @@
  *
  * @module
  */
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect, type ConnectionOptions, type NatsConnection } from "@nats-io/transport-node";
+import type { BackendContext } from "../../src/storage/backend.ts";
+import type { NatsLocation } from "../../src/storage/backend_location.ts";
+import { open } from "../../src/storage/nats/nats_storage.ts";
+import { parseReplicaUrl } from "../../src/storage/replica_url.ts";
+import type { Storage } from "../../src/storage/storage.ts";
 import { freePort, program, start, untilReady } from "./real.ts";
 
 /** The server, or NATS_SERVER_BIN. */
@@ -55,7 +60,11 @@ export async function startNatsServer(options: NatsServerOptions = {}): Promise<
   for (const [name, content] of Object.entries(options.files ?? {})) {
     await writeFile(join(folder, name), content);
   }
-  const connectOnce = () => connect({ servers: host, reconnect: false, ...options.admin });
+  const { tls } = options.admin ?? {};
+  const connectOnce = () => {
+    const named = tls && { tls: { ...tls, host: "127.0.0.1" } as typeof tls };
+    return connect({ servers: host, reconnect: false, ...options.admin, ...named });
+  };
   const run = async () => {
     const running = start(binary, ["-c", config]);
     await untilReady("NATS server answers", running, folder, async () => {
@@ -110,4 +119,17 @@ export async function jetStream(
   const answer = message.json<any>();
   if (answer.error) throw new Error(`Cannot ask ${subject}: ${JSON.stringify(answer.error)}`);
   return answer;
+}
+
+/** The bucket of a URL as the core opens it, with no environment but `env`. */
+export async function natsStorage(url: string, env: BackendContext["env"] = {}): Promise<Storage> {
+  return await open(parseReplicaUrl(url) as unknown as NatsLocation, {
+    env,
+    credentials: undefined,
+    fetch: undefined,
+    fetchInit: undefined,
+    now: Date.now,
+    log: undefined,
+    readFile: (path) => readFile(path, "utf8"),
+  });
 }

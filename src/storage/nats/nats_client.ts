@@ -58,6 +58,8 @@ export class NatsClient {
   readonly #options: NatsClientOptions;
   readonly #exchanges = new Set<Exchange>();
   #connecting: Promise<NatsConnection> | undefined;
+  /** The one that was made last. */
+  #connection: NatsConnection | undefined;
   #closed = false;
 
   constructor(options: NatsClientOptions) {
@@ -103,10 +105,10 @@ export class NatsClient {
     }
   }
 
+  /** A connection that is being made is not waited for; it is closed as soon as it stands. */
   async close(): Promise<void> {
     this.#closed = true;
-    const connection = await this.#connecting?.catch(() => undefined);
-    await connection?.close();
+    await this.#connection?.close();
   }
 
   #connected(asked: Asked, signal: AbortSignal): Promise<NatsConnection> {
@@ -125,8 +127,10 @@ export class NatsClient {
         maxPingOut: PINGS_OUT_MAX,
         noAsyncTraces: true,
       });
+      this.#connection = connection;
       void connection.closed().then((cause) => this.#lose(connection, cause));
       void this.#watch(connection);
+      if (this.#closed) await connection.close();
       return connection;
     } catch (error) {
       this.#connecting = undefined;
@@ -135,7 +139,7 @@ export class NatsClient {
   }
 
   #lose(connection: NatsConnection, cause: unknown): void {
-    this.#connecting = undefined;
+    if (this.#connection === connection) this.#connecting = undefined;
     const error = cause ?? new Error("the connection was closed");
     for (const exchange of this.#exchanges) if (exchange.connection === connection) exchange.fail(error);
   }

@@ -42,6 +42,11 @@ export function apiFault(asked: Asked, { code, err_code = 0, description = "" }:
   );
 }
 
+/** What was given to sign in with cannot be used. */
+export class SignInError extends Error {
+  override name = "SignInError";
+}
+
 /** Nobody listens to a request. */
 export function noResponders(asked: Asked): StorageError {
   const details = { key: asked.key, status: 503, code: "NoResponders", retryable: true };
@@ -76,11 +81,13 @@ export function connectionFault(
     return fault(401, "Unauthorized", EXPECTED_TO_SIGN_IN);
   }
   if (name === "PermissionViolationError") return fault(403, "Forbidden", "a user who may do that");
-  if (/nkey|seed|credentials|invalid encoding|checksum/i.test(`${name} ${text}`)) {
-    return fault(0, "Credentials", "an nkey's seed, or a credentials file");
-  }
-  if (name === "NotCapable" || name === "PermissionDenied" || /certificate|self.signed/i.test(text)) {
-    return fault(0, "Refused", "a server that may be reached and whose certificate holds");
+  if (cause instanceof SignInError) return fault(0, "Credentials", "what a server can be shown");
+  if (name === "NotCapable" || name === "PermissionDenied" || /certificate|self.signed|'tls'/i.test(text)) {
+    return fault(
+      0,
+      "Refused",
+      "a server that may be reached, with TLS and a certificate that holds where there is to be TLS",
+    );
   }
   return fault(0, "Network", "an answer");
 }

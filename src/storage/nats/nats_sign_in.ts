@@ -16,6 +16,7 @@ import {
 } from "@nats-io/transport-node";
 import type { BackendContext } from "../backend.ts";
 import type { NatsLocation } from "../backend_location.ts";
+import { SignInError } from "./nats_fault.ts";
 
 /** What may be said, in either place; paths name files. */
 interface SignIn {
@@ -35,8 +36,9 @@ interface TlsFiles {
   readonly keyPath: string;
 }
 
-/** Makes connection options of a location each time it is called: files may have changed. */
+/** Makes options for a connection to one of a location's servers, each time anew: files may have changed. */
 export async function signInOptions(
+  server: string,
   { user, password, parameters }: NatsLocation,
   { env, readFile }: Pick<BackendContext, "env" | "readFile">,
 ): Promise<ConnectionOptions> {
@@ -45,8 +47,9 @@ export async function signInOptions(
   const authenticator = await authenticatorOf(given, readFile);
   const files = tlsFilesOf(parameters, env);
   return {
+    servers: server,
     ...(authenticator && { authenticator }),
-    ...(files.isOn && { tls: await tlsOf(files, readFile) }),
+    ...(files.isOn && { tls: await tlsOf(server, files, readFile) }),
   };
 }
 
@@ -88,13 +91,35 @@ async function authenticatorOf(
   readFile: BackendContext["readFile"],
 ): Promise<Authenticator | undefined> {
   const encoder = new TextEncoder();
-  if (jwt !== "" && seed !== "") return jwtAuthenticator(jwt, encoder.encode(seed));
-  if (credsPath !== "") return credsAuthenticator(encoder.encode(await readFile(credsPath)));
-  if (nkeyPath !== "") return nkeyAuthenticator(encoder.encode(seedIn(await readFile(nkeyPath))));
-  if (seed !== "") return nkeyAuthenticator(encoder.encode(seed));
+  if (jwt !== "" && seed !== "") return checked("seed", jwtAuthenticator(jwt, encoder.encode(seed)));
+  if (credsPath !== "") {
+    return checked(credsPath, credsAuthenticator(encoder.encode(await textOf(credsPath, readFile))));
+  }
+  if (nkeyPath !== "") {
+    return checked(nkeyPath, nkeyAuthenticator(encoder.encode(seedIn(await textOf(nkeyPath, readFile)))));
+  }
+  if (seed !== "") return checked("seed", nkeyAuthenticator(encoder.encode(seed)));
   if (user !== "") return usernamePasswordAuthenticator(user, password);
   if (token !== "") return tokenAuthenticator(token);
   return undefined;
+}
+
+/** Signs something, so that what cannot be used is found before a server refuses it in other words. */
+function checked(from: string, authenticator: Authenticator): Authenticator {
+  try {
+    authenticator("nonce");
+  } catch (cause) {
+    throw new SignInError(`${from} holds nothing to sign in with`, { cause });
+  }
+  return authenticator;
+}
+
+async function textOf(path: string, readFile: BackendContext["readFile"]): Promise<string> {
+  try {
+    return await readFile(path);
+  } catch (cause) {
+    throw new SignInError(`${path} cannot be read`, { cause });
+  }
 }
 
 /** The seed in a file that may hold more, such as comments. */
@@ -107,11 +132,7 @@ function tlsFilesOf(parameters: Readonly<Record<string, string>>, env: BackendCo
   const certPath = parameters["client-cert"] ?? env.NATS_CERT ?? "";
   const keyPath = parameters["client-key"] ?? env.NATS_KEY ?? "";
   if ((certPath === "") !== (keyPath === "")) {
-    throw new TypeError(
-      `Cannot sign in to NATS: ${
-        certPath === "" ? "client-key" : "client-cert"
-      } alone, expected both or neither`,
-    );
+    throw new SignInError(`${certPath === "" ? "client-key" : "client-cert"} alone, without the other`);
   }
   const isOn = parameters.tls === "true" || caPaths.length > 0 || certPath !== "";
   return { isOn, caPaths, certPath, keyPath };
@@ -119,12 +140,17 @@ function tlsFilesOf(parameters: Readonly<Record<string, string>>, env: BackendCo
 
 /** Where it is on, a server that does not speak it is refused. */
 async function tlsOf(
+  server: string,
   { caPaths, certPath, keyPath }: TlsFiles,
   readFile: BackendContext["readFile"],
 ): Promise<NonNullable<ConnectionOptions["tls"]>> {
-  const authorities = await Promise.all(caPaths.map((path) => readFile(path)));
+  const authorities = await Promise.all(caPaths.map((path) => textOf(path, readFile)));
+  // The library names no host where it is an address; one runtime then takes a certificate for "localhost".
+  const host = server.replace(/:\d+$/, "").replace(/^\[|\]$/g, "");
+  const named = { host } as NonNullable<ConnectionOptions["tls"]>;
   return {
+    ...named,
     ...(authorities.length > 0 && { ca: authorities.join("\n") }),
-    ...(certPath !== "" && { cert: await readFile(certPath), key: await readFile(keyPath) }),
+    ...(certPath !== "" && { cert: await textOf(certPath, readFile), key: await textOf(keyPath, readFile) }),
   };
 }

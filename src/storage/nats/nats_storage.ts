@@ -35,10 +35,11 @@ const REMOVED_AT_ONCE = 32;
 /** Opens a bucket; nothing is asked of a server yet. */
 export const open: OpenBackend<NatsLocation> = (location, context) => {
   const secrets = secretsOf(location, context.env);
+  const { servers } = location;
+  let connections = 0;
   const client = new NatsClient({
     options: async () => ({
-      ...await signInOptions(location, context),
-      servers: [...location.servers],
+      ...await signInOptions(servers[connections++ % servers.length]!, location, context),
       name: "litestream-vfs",
     }),
     redact: (text) => secrets.reduce((shown, secret) => shown.replaceAll(secret, "***"), text),
