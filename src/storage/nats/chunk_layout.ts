@@ -8,7 +8,7 @@
  * @module
  */
 
-import { boundariesIn, type ChunkBoundary, tailChunks } from "./litestream_chunks.ts";
+import { boundariesIn, type ChunkBoundary, tailOf } from "./litestream_chunks.ts";
 
 /** Chunks that follow each other, of which the beginning or the end is known; or both. */
 export interface ChunkRun {
@@ -18,7 +18,9 @@ export interface ChunkRun {
   readonly offset?: number;
   /** Where the last one ends. */
   readonly end?: number;
-  /** Whether that was taken from how Litestream cuts, and may be wrong. */
+  /** About how many bytes they hold. */
+  readonly likelySize: number;
+  /** Whether beginning and end were taken from how Litestream cuts, and may be wrong. */
   readonly isTrusting: boolean;
 }
 
@@ -70,8 +72,8 @@ export class ChunkLayout {
     if (from - first.offset + last.offset - to > SLACK_BYTES) {
       return { ...this.#search({ first, last, from, to, tries }), isTrusting };
     }
-    const count = last.index - first.index;
-    return { first: first.index, count, offset: first.offset, end: last.offset, isTrusting };
+    const [count, likelySize] = [last.index - first.index, last.offset - first.offset];
+    return { first: first.index, count, offset: first.offset, end: last.offset, likelySize, isTrusting };
   }
 
   /**
@@ -99,26 +101,25 @@ export class ChunkLayout {
   #search({ first, last, from, to, tries }: Search): Omit<ChunkRun, "isTrusting"> {
     const { chunkSizeMax, chunks } = this.#object;
     const count = last.index - first.index;
-    if (Math.min(from - first.offset, last.offset - to) > SLACK_BYTES) {
-      const isNear = isNearlyUniform(first, last, chunkSizeMax);
-      if (isNear && first.index === 0) return { first: 0, count: 1, offset: 0 };
-      if (isNear && last.index === chunks) return { first: chunks - 1, count: 1, end: last.offset };
-      const back = count === chunks ? this.#tailChunks(0) : undefined;
-      if (back !== undefined) return { first: chunks - back, count: back, end: last.offset };
+    const isFar = Math.min(from - first.offset, last.offset - to) > SLACK_BYTES;
+    if (isFar && isNearlyUniform(first, last, chunkSizeMax)) {
+      const one = { count: 1, likelySize: chunkSizeMax };
+      if (first.index === 0) return { ...one, first: 0, offset: 0 };
+      if (last.index === chunks) return { ...one, first: chunks - 1, end: last.offset };
+    }
+    const fromEnd = last.offset - from;
+    const isForward = from - first.offset <= last.offset - to;
+    if (last.index === chunks && (isFar ? count === chunks : !isForward)) {
+      const tail = this.#isTrusting ? tailOf(this.#object, isFar ? 0 : fromEnd) : undefined;
+      if (tail !== undefined) return { ...tail, first: chunks - tail.count, end: last.offset };
     }
     const bytesPerChunk = (last.offset - first.offset) / count;
-    const some = (size: number) =>
-      Math.ceil(Math.min(size, SEARCH_BYTES) / bytesPerChunk) * SEARCH_GROWTH ** tries;
-    if (from - first.offset <= last.offset - to) {
-      return { first: first.index, count: Math.min(count, some(to - first.offset)), offset: first.offset };
-    }
-    const size = last.offset - from;
-    const back = Math.min(count, (last.index === chunks ? this.#tailChunks(size) : undefined) ?? some(size));
-    return { first: last.index - back, count: back, end: last.offset };
-  }
-
-  #tailChunks(size: number): number | undefined {
-    return this.#isTrusting ? tailChunks(this.#object, size) : undefined;
+    const size = isForward ? to - first.offset : fromEnd;
+    const likely = Math.ceil(Math.min(size, SEARCH_BYTES) / bytesPerChunk) * SEARCH_GROWTH ** tries;
+    const some = { count: Math.min(count, likely), likelySize: Math.min(count, likely) * bytesPerChunk };
+    return isForward
+      ? { ...some, first: first.index, offset: first.offset }
+      : { ...some, first: last.index - some.count, end: last.offset };
   }
 
   /** What an object's last chunks tell of all others. */

@@ -38,7 +38,7 @@ export class ChunkPlaces {
 
   /** Takes up where a chunk was found. */
   learn(place: ChunkPlace): void {
-    if (this.atMost(place.index) === place.sequence) return; // Nothing new.
+    if (this.atLeast(place.index) === this.atMost(place.index)) return; // Nothing new.
     const others = this.#places.filter(({ index }) => index !== place.index);
     if (others.length >= PLACES_MAX) others.shift();
     this.#places = [...others, place].sort((a, b) => a.index - b.index);

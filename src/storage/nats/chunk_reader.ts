@@ -6,6 +6,7 @@
 
 import type { Asked } from "../http_fault.ts";
 import type { StorageRequest } from "../storage.ts";
+import { ByteBudget } from "./byte_budget.ts";
 import { ChunkLayout, type ChunkRun } from "./chunk_layout.ts";
 import { ChunkPlaces } from "./chunk_places.ts";
 import { wrongMessage } from "./nats_fault.ts";
@@ -24,10 +25,18 @@ interface Known {
   readonly places: ChunkPlaces;
 }
 
+/** How many times as far it is gone back after each search that did not go far enough. */
+const SEARCH_GROWTH = 4;
+/** About what is asked for at once. */
+const BATCH_BYTES = 2 * 1024 * 1024;
+/** About what is on its way at once. A server closes a connection that does not take what it sends in ten seconds. */
+const SENT_BYTES_MAX = 8 * 1024 * 1024;
+
 /** Reads chunks of a bucket's objects, and remembers of each object where they are. */
 export class ChunkReader {
   readonly #stream: ObjectStream;
   readonly #known = new WeakMap<ObjectMeta, Known>();
+  readonly #budget = new ByteBudget(SENT_BYTES_MAX);
 
   constructor(stream: ObjectStream) {
     this.#stream = stream;
@@ -66,31 +75,38 @@ export class ChunkReader {
   ): Promise<Uint8Array[] | undefined> {
     const subject = this.#stream.chunkSubject(object.etag);
     const isOnly = object.chunks === 1;
-    const least = places.atLeast(run.first);
-    const chunks: Uint8Array[] = [];
+    const bytesPerChunk = run.likelySize / run.count;
+    const countMax = Math.max(1, Math.floor(BATCH_BYTES / bytesPerChunk));
+    const chunks: (Uint8Array | undefined)[] = Array.from({ length: run.count });
     let sequence = places.atMost(run.first);
     // Other objects' chunks may lie between these: then it was begun too late, by more than they are.
-    for (let back = 1; chunks.length < run.count;) {
-      const wanted = run.first + chunks.length;
-      const count = back > 1 && chunks.length === 0 ? 1 : run.count - chunks.length;
-      const found = await this.#stream.messages({ subject, sequence, count, isOnly }, asked, request);
-      const indexes = found.map(({ pending }) => object.chunks - 1 - pending);
-      const index = indexes[0] ?? object.chunks;
-      if (index > wanted) {
-        if (sequence <= least || chunks.length > 0) return undefined;
-        sequence = Math.max(least, sequence - (index - wanted) * back);
-        back *= 4;
+    for (let back = 1;;) {
+      const [at, end] = firstGap(chunks);
+      if (at === end) return chunks as Uint8Array[];
+      const wanted = run.first + at;
+      const least = places.atLeast(wanted);
+      if (back === 0) sequence = Math.max(sequence, least);
+      const range = { subject, sequence, count: Math.min(end - at, countMax), isOnly };
+      const found = await this.#budget.run(
+        range.count * bytesPerChunk,
+        request.signal,
+        () => this.#stream.messages(range, asked, request),
+      );
+      for (const { pending, data } of found) {
+        const i = object.chunks - 1 - pending - run.first;
+        if (i >= 0 && i < run.count) chunks[i] ??= data;
+      }
+      const index = object.chunks - 1 - (found[0]?.pending ?? -1);
+      if (found.length > 0) places.learn({ index, sequence: found[0]!.sequence });
+      if (index <= wanted) {
+        back = 0; // From here on there is nothing to be missed.
+        sequence = found.at(-1)!.sequence + 1;
         continue;
       }
-      back = 1;
-      for (const [i, { data }] of found.entries()) {
-        if (indexes[i]! > run.first + chunks.length) return undefined;
-        if (indexes[i] === run.first + chunks.length) chunks.push(data);
-      }
-      places.learn({ index, sequence: found[0]!.sequence });
-      sequence = found.at(-1)!.sequence + 1;
+      if (back === 0 || sequence <= least) return undefined;
+      sequence = Math.max(least, sequence - (index - wanted) * back);
+      back *= SEARCH_GROWTH;
     }
-    return chunks;
   }
 
   #knownOf(object: ObjectMeta): Known {
@@ -101,6 +117,14 @@ export class ChunkReader {
     }
     return known;
   }
+}
+
+/** From which chunk on some are missing, and up to which one; both are their number where none is. */
+function firstGap(chunks: readonly (Uint8Array | undefined)[]): [number, number] {
+  const at = chunks.indexOf(undefined);
+  if (at < 0) return [chunks.length, chunks.length];
+  const end = chunks.findIndex((chunk, i) => i > at && chunk !== undefined);
+  return [at, end < 0 ? chunks.length : end];
 }
 
 /** Copies what is missing from chunks that begin at `start`, and returns what is still missing. */

@@ -29,6 +29,7 @@ const CHUNKS_PER_FRAME = 3;
 const OTHER_CHUNKS = 5;
 const END_OF_PAGES_SIZE = 6;
 const LAST_SIZES = [1, 8, 16];
+const ENTRY_SIZE_LIKELY = 9;
 /** Chunks are larger on average where they are not cut like that: a page has 64 KiB at most. */
 const CHUNK_SIZE_MEAN_MAX = 17 * 1024;
 
@@ -38,12 +39,17 @@ export function pagesOf({ chunks, size }: { chunks: number; size: number }): num
   return Number.isInteger(pages) && pages > 0 && size / chunks <= CHUNK_SIZE_MEAN_MAX ? pages : undefined;
 }
 
-/** How many chunks at an object's end hold its last `size` bytes, about, and all that {@link boundariesIn} needs. */
-export function tailChunks(object: { chunks: number; size: number }, size: number): number | undefined {
+/** The chunks at an object's end that hold its last `size` bytes, about, and all that {@link boundariesIn} needs. */
+export function tailOf(
+  object: { chunks: number; size: number },
+  size: number,
+): { count: number; likelySize: number } | undefined {
   const pages = pagesOf(object);
   if (pages === undefined) return undefined;
-  const frames = Math.ceil(size / (object.size / pages)) + 1;
-  return Math.min(object.chunks, pages + OTHER_CHUNKS - 1 + CHUNKS_PER_FRAME * frames);
+  const bytesPerPage = object.size / pages;
+  const frames = Math.ceil(size / bytesPerPage) + 1;
+  const count = Math.min(object.chunks, pages + OTHER_CHUNKS - 1 + CHUNKS_PER_FRAME * frames);
+  return { count, likelySize: Math.min(object.size, frames * bytesPerPage + pages * ENTRY_SIZE_LIKELY) };
 }
 
 /**
