@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { createServer, type Socket } from "node:net";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { StorageError } from "../../src/errors.ts";
 import { AdaptedStore } from "../../src/storage/adapted_store.ts";
@@ -14,7 +15,14 @@ import {
   startNatsServer,
 } from "../support/nats_server.ts";
 import { Random } from "../support/random.ts";
-import { freePort, skipWithout } from "../support/real.ts";
+import {
+  freePort,
+  litestreamBinary,
+  litestreamFrameBinary,
+  replicate,
+  skipWithout,
+  withFolder,
+} from "../support/real.ts";
 
 const skip = skipWithout({ "nats-server": natsServerBinary() });
 const skipOld = skipWithout({ "old nats-server": natsServerOldBinary() });
@@ -121,6 +129,61 @@ test("nats: ranges come by a consumer from a server of before 2.11", { skip: ski
     await old.close();
   }
 });
+
+for (
+  const [release, binary, bytesMax] of [
+    ["0.5.17", litestreamBinary(), 20_000],
+    ["0.5.15", litestreamFrameBinary(), Infinity], // Cut otherwise: found by reading, which takes what it takes.
+  ] as const
+) {
+  const skipRelease = skip || skipWithout({ [`litestream ${release}`]: binary });
+  test(
+    `nats: pages of files that Litestream ${release} compacted`,
+    { skip: skipRelease },
+    () =>
+      withFolder(async (folder) => {
+        const url = `nats://${server.host}/${await newBucket()}`;
+        await replicate({
+          db: join(folder, "primary.db"),
+          url,
+          binary: binary!,
+          waitFor: [0, 1, 9],
+          run(sqlite) {
+            sqlite.exec("CREATE TABLE t(a INTEGER PRIMARY KEY, b BLOB)");
+            sqlite.exec(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1500)
+            INSERT INTO t(b) SELECT randomblob(700) FROM n`);
+          },
+        });
+        await withStorage(url, async (storage) => {
+          const compacted = (await listed(storage)).filter(({ key, size }) =>
+            !key.startsWith("ltx/0/") && size > 1e6
+          );
+          assert.ok(compacted.length > 0);
+          for (const { key, etag, size } of compacted) {
+            const read = async (offset: number, size: number) =>
+              (await storage.read(key, { offset, size }, { ...request, etag }))!.bytes;
+            const found = new Map<number, Uint8Array>([[
+              size - 32 * KiB,
+              await read(size - 32 * KiB, 32 * KiB),
+            ]]);
+            await read(size >> 1, 1); // Where a snapshot was written beside other files, this finds it in the stream.
+            const random = new Random(3);
+            const before = storage.counts!.bytes;
+            for (let i = 0; i < 20; i++) {
+              const offset = random.next(size - 5_000);
+              found.set(offset, await read(offset, 5_000));
+            }
+            const each = (storage.counts!.bytes - before) / 20;
+            assert.ok(each < bytesMax, `${each} bytes for 5,000 in ${key}`);
+            const whole = await read(0, size);
+            for (const [offset, bytes] of found) {
+              assert.deepEqual(bytes, whole.slice(offset, offset + bytes.length), `${key} from ${offset}`);
+            }
+          }
+        });
+      }),
+  );
+}
 
 test("nats: a further listing asks for changes only, in one request", { skip }, async () => {
   const url = `nats://${server.host}/${await newBucket()}`;
