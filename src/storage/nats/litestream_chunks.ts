@@ -7,7 +7,9 @@
  *                         of each of P pages        the pages   page index each    index     page index
  *     bytes      100      6, 4 and any number       6           3 to 20            1         8             16
  *
- * @see LTX format version 3, "Page index"; Litestream 0.5.17
+ * Up to release 0.5.15 a page's bytes have no size before them, which makes two chunks of each.
+ *
+ * @see LTX format version 3, "Page index"; Litestream 0.5.15 and 0.5.17
  * @module
  */
 
@@ -18,14 +20,20 @@ export interface ChunkBoundary {
   readonly offset: number;
 }
 
+/** A way of cutting. */
+export interface Cut {
+  readonly chunksPerFrame: number;
+  readonly pages: number;
+}
+
 interface Frame {
   readonly offset: number;
   readonly size: number;
 }
 
 const HEADER_SIZE = 100;
-const CHUNKS_PER_PAGE = 4;
-const CHUNKS_PER_FRAME = 3;
+/** Newest first. */
+const CHUNKS_PER_FRAME = [3, 2];
 const OTHER_CHUNKS = 5;
 const END_OF_PAGES_SIZE = 6;
 const LAST_SIZES = [1, 8, 16];
@@ -33,10 +41,12 @@ const ENTRY_SIZE_LIKELY = 9;
 /** Chunks are larger on average where they are not cut like that: a page has 64 KiB at most. */
 const CHUNK_SIZE_MEAN_MAX = 17 * 1024;
 
-/** The number of pages of an object that may have been cut like that; undefined: it was not. */
-export function pagesOf({ chunks, size }: { chunks: number; size: number }): number | undefined {
-  const pages = (chunks - OTHER_CHUNKS) / CHUNKS_PER_PAGE;
-  return Number.isInteger(pages) && pages > 0 && size / chunks <= CHUNK_SIZE_MEAN_MAX ? pages : undefined;
+/** The ways in which an object may have been cut, by the number of its chunks. */
+export function cutsOf({ chunks, size }: { chunks: number; size: number }): Cut[] {
+  if (size / chunks > CHUNK_SIZE_MEAN_MAX) return [];
+  return CHUNKS_PER_FRAME
+    .map((chunksPerFrame) => ({ chunksPerFrame, pages: (chunks - OTHER_CHUNKS) / (chunksPerFrame + 1) }))
+    .filter(({ pages }) => Number.isInteger(pages) && pages > 0);
 }
 
 /** The chunks at an object's end that hold its last `size` bytes, about, and all that {@link boundariesIn} needs. */
@@ -44,11 +54,12 @@ export function tailOf(
   object: { chunks: number; size: number },
   size: number,
 ): { count: number; likelySize: number } | undefined {
-  const pages = pagesOf(object);
-  if (pages === undefined) return undefined;
+  const cut = cutsOf(object).at(-1); // The one with the largest index.
+  if (cut === undefined) return undefined;
+  const { pages, chunksPerFrame } = cut;
   const bytesPerPage = object.size / pages;
   const frames = Math.ceil(size / bytesPerPage) + 1;
-  const count = Math.min(object.chunks, pages + OTHER_CHUNKS - 1 + CHUNKS_PER_FRAME * frames);
+  const count = Math.min(object.chunks, pages + OTHER_CHUNKS - 1 + chunksPerFrame * frames);
   return { count, likelySize: Math.min(object.size, frames * bytesPerPage + pages * ENTRY_SIZE_LIKELY) };
 }
 
@@ -61,24 +72,34 @@ export function boundariesIn(
   last: readonly Uint8Array[],
   object: { chunks: number; size: number },
 ): ChunkBoundary[] | undefined {
-  const pages = pagesOf(object);
-  if (pages === undefined || last.length < pages + OTHER_CHUNKS - 1) return undefined;
+  for (const cut of cutsOf(object)) {
+    const boundaries = boundariesBy(cut, last, object.size);
+    if (boundaries !== undefined) return boundaries;
+  }
+  return undefined;
+}
+
+function boundariesBy(
+  { pages, chunksPerFrame }: Cut,
+  last: readonly Uint8Array[],
+  objectSize: number,
+): ChunkBoundary[] | undefined {
+  if (last.length < pages + OTHER_CHUNKS - 1) return undefined;
   const [end, ...tail] = last.slice(-(pages + OTHER_CHUNKS - 1));
-  const entries = tail.slice(0, pages);
   const isCutSo = end!.length === END_OF_PAGES_SIZE && end!.every((byte) => byte === 0) &&
     tail.slice(pages).every(({ length }, i) => length === LAST_SIZES[i]);
   if (!isCutSo) return undefined;
-  const frames = entries.map(frameOf).sort((a, b) => a.offset - b.offset);
+  const frames = tail.slice(0, pages).map(frameOf).sort((a, b) => a.offset - b.offset);
   const boundaries: ChunkBoundary[] = [];
   let offset = HEADER_SIZE;
   for (const [i, frame] of frames.entries()) {
     if (frame.offset !== offset) return undefined;
-    boundaries.push({ index: 1 + i * CHUNKS_PER_FRAME, offset });
+    boundaries.push({ index: 1 + i * chunksPerFrame, offset });
     offset += frame.size;
   }
   const tailSize = tail.reduce((sum, { length }) => sum + length, end!.length);
-  if (offset + tailSize !== object.size) return undefined;
-  boundaries.push({ index: 1 + pages * CHUNKS_PER_FRAME, offset });
+  if (offset + tailSize !== objectSize) return undefined;
+  boundaries.push({ index: 1 + pages * chunksPerFrame, offset });
   return boundaries;
 }
 
