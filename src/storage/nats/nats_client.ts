@@ -129,7 +129,7 @@ export class NatsClient {
       });
       this.#connection = connection;
       void connection.closed().then((cause) => this.#lose(connection, cause));
-      void this.#watch(connection);
+      this.#watch(connection).catch((error) => this.#lose(connection, error));
       if (this.#closed) await connection.close();
       return connection;
     } catch (error) {
