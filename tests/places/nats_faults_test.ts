@@ -163,7 +163,7 @@ for (
               size - 32 * KiB,
               await read(size - 32 * KiB, 32 * KiB),
             ]]);
-            await read(size >> 1, 1); // Where a snapshot was written beside other files, this finds it in the stream.
+            await read(size >> 1, 1); // Finds it in the stream, where it lies between others.
             const random = new Random(3);
             const before = storage.counts!.bytes;
             for (let i = 0; i < 20; i++) {

@@ -22,7 +22,10 @@ function varints(...values: number[]): Uint8Array {
   return Uint8Array.from(bytes);
 }
 
-/** A file as Litestream's compaction cuts it, with pages of these sizes, in an order that is not that of their pgnos. */
+/**
+ * A file as Litestream's compaction cuts it, with pages of these sizes, in an order that is not that of their
+ * pgnos.
+ */
 function compacted(pageSizes: readonly number[]): Uint8Array[] {
   const chunks = cut([100]);
   const entries: Uint8Array[] = [];
@@ -69,7 +72,7 @@ function reading(chunks: readonly Uint8Array[]) {
   };
 }
 
-test("plan() reads no more than a range's own chunks where they are cut evenly, once the end is known", () => {
+test("plan() reads a range's own chunks only where they are cut evenly, once the end is known", () => {
   const { size, read } = reading(cut([...Array(40).fill(CHUNK), 1_000]));
   assert.deepEqual(read(size - 500, size), { runs: 1, bytes: 1_000 });
   assert.deepEqual(read(10 * CHUNK + 5, 10 * CHUNK + 10), { runs: 1, bytes: CHUNK });

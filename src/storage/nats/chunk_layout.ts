@@ -1,9 +1,9 @@
 /**
  * ChunkLayout: where the chunks of one object begin, as far as it is known.
  *
- * An object's description says how many chunks there are and how large one is at most, not how large each is: a client
- * cuts where its source made a pause. What is read teaches more. Between two known boundaries all chunks have the largest
- * size where only then they fill the space.
+ * An object's description says how many chunks there are and how large one is at most, not how large each is:
+ * a client cuts where its source made a pause. What is read teaches more. Between two known boundaries all
+ * chunks have the largest size where only then they fill the space.
  *
  * @module
  */
@@ -63,8 +63,8 @@ export class ChunkLayout {
   }
 
   /**
-   * The chunks to read next for bytes `from` … `to - 1`. They may not reach that far: then ask again, having learned,
-   * with `tries` one larger.
+   * The chunks to read next for bytes `from` … `to - 1`. They may not reach that far: then ask again, having
+   * learned, with `tries` one larger.
    */
   plan(from: number, to: number, tries = 0): ChunkRun {
     const isTrusting = this.#isTrusting;
@@ -77,8 +77,8 @@ export class ChunkLayout {
   }
 
   /**
-   * Takes up what a run's chunks turned out to be, and returns where its first one begins. Undefined: what was known
-   * does not agree with them and has been forgotten.
+   * Takes up what a run's chunks turned out to be, and returns where its first one begins. Undefined: what
+   * was known does not agree with them and has been forgotten.
    */
   learn(run: ChunkRun, chunks: readonly Uint8Array[]): number | undefined {
     const size = chunks.reduce((sum, { length }) => sum + length, 0);

@@ -1,8 +1,8 @@
 /**
  * ChunkPlaces: where an object's chunks lie in the stream, as far as it is known.
  *
- * Its description lies behind all of them, and mostly right behind: where something else was written meanwhile, a
- * chunk lies further ahead than it seems.
+ * Its description lies behind all of them, and mostly right behind: where something else was written
+ * meanwhile, a chunk lies further ahead than it seems.
  *
  * @module
  */

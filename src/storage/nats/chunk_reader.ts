@@ -29,7 +29,10 @@ interface Known {
 const SEARCH_GROWTH = 4;
 /** About what is asked for at once. */
 const BATCH_BYTES = 2 * 1024 * 1024;
-/** About what is on its way at once. A server closes a connection that does not take what it sends in ten seconds. */
+/**
+ * About what is on its way at once. A server closes a connection that does not take what it sends soon
+ * enough.
+ */
 const SENT_BYTES_MAX = 8 * 1024 * 1024;
 
 /** Reads chunks of a bucket's objects, and remembers of each object where they are. */

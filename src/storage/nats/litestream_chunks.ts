@@ -1,11 +1,11 @@
 /**
- * How Litestream cuts the LTX files it makes by compaction into chunks: one for each write of its encoder. That is what
- * tells where a page lies without all chunks before it.
+ * How Litestream cuts the LTX files it makes by compaction into chunks: one for each write of its encoder.
+ * That is what tells where a page lies without all chunks before it.
  *
- *     chunk      0        1 … 3P                    3P+1        3P+2 … 4P+1        4P+2      4P+3          4P+4
- *     holds      header   header, size and bytes    end of      one entry of the   end of    size of       trailer
- *                         of each of P pages        the pages   page index each    index     page index
- *     bytes      100      6, 4 and any number       6           3 to 20            1         8             16
+ *     chunk   0       1 … 3P                   3P+1       3P+2 … 4P+1       4P+2     4P+3         4P+4
+ *     holds   header  header, size and bytes   end of     one entry of the  end of   size of      trailer
+ *                     of each of P pages       the pages  page index each   index    page index
+ *     bytes   100     6, 4 and any number      6          3 to 20           1        8            16
  *
  * Up to release 0.5.15 a page's bytes have no size before them, which makes two chunks of each.
  *
@@ -49,7 +49,10 @@ export function cutsOf({ chunks, size }: { chunks: number; size: number }): Cut[
     .filter(({ pages }) => Number.isInteger(pages) && pages > 0);
 }
 
-/** The chunks at an object's end that hold its last `size` bytes, about, and all that {@link boundariesIn} needs. */
+/**
+ * The chunks at an object's end with its last `size` bytes, about, and with all that {@link boundariesIn}
+ * needs.
+ */
 export function tailOf(
   object: { chunks: number; size: number },
   size: number,

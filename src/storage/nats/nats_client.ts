@@ -1,8 +1,8 @@
 /**
  * NatsClient: requests to NATS servers and what they answer, each on its own inbox.
  *
- * The connection is made when it is first used, and made anew by the request after the one that found it gone: trying
- * again, and when, is not decided here.
+ * The connection is made when it is first used, and made anew by the request after the one that found it
+ * gone: trying again, and when, is not decided here.
  *
  * @module
  */

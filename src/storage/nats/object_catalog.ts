@@ -1,9 +1,10 @@
 /**
- * ObjectCatalog: the objects of a bucket as they were last listed, so that a further listing asks for changes only.
+ * ObjectCatalog: the objects of a bucket as they were last listed, so that a further listing asks for changes
+ * only.
  *
- * Each version of an object, and its removal, is one message, and takes the place of the object's one before: what
- * lies behind the last message seen is what has changed. That last one is asked for again. It has to come, or a later
- * one of its object: otherwise the stream is another one, and all is listed anew.
+ * Each version of an object, and its removal, is one message, and takes the place of the object's one before:
+ * what lies behind the last message seen is what has changed. That last one is asked for again. It has to
+ * come, or a later one of its object: otherwise the stream is another one, and all is listed anew.
  *
  * @module
  */

@@ -1,8 +1,8 @@
 /**
  * ObjectStream: the stream behind a bucket of object store, by JetStream's own requests.
  *
- * Messages of a subject come by a batched direct get (servers from 2.11 on). Where a server does not know that, or the
- * bucket does not allow it, they come by a short-lived consumer, which is two requests more.
+ * Messages of a subject come by a batched direct get (servers from 2.11 on). Where a server does not know
+ * that, or the bucket does not allow it, they come by a short-lived consumer, which is two requests more.
  *
  * @see NATS ADR-31 "JetStream Direct Get", ADR-20 "JetStream based Object Stores"
  * @module
@@ -94,7 +94,9 @@ export class ObjectStream {
     };
   }
 
-  /** Messages in the order of the stream: `count`, or all there are, or fewer where the server likes to pause. */
+  /**
+   * Messages in the order of the stream: `count`, or all there are, or fewer where the server likes to pause.
+   */
   async messages(range: MessageRange, asked: Asked, request: StorageRequest): Promise<PendingMessage[]> {
     if (this.#isDirect !== false && (this.#isBatched || range.isOnly)) {
       const found = await this.#messagesDirect(range, asked, request);
@@ -104,8 +106,8 @@ export class ObjectStream {
   }
 
   /**
-   * Stores a message; returns its sequence, undefined where `lastSequence` is not that of the subject's last message
-   * (0: there is none).
+   * Stores a message; returns its sequence, undefined where `lastSequence` is not that of the subject's last
+   * message (0: there is none).
    */
   async publish(
     subject: string,
@@ -193,7 +195,7 @@ export class ObjectStream {
       deliver_policy: "by_start_sequence",
       opt_start_seq: sequence,
       filter_subject: subject,
-      ack_policy: "explicit", // What older servers ask of a consumer that is pulled from; nothing is acknowledged.
+      ack_policy: "explicit", // Older servers take no other of who pulls; nothing is acknowledged.
       max_ack_pending: -1,
       replay_policy: "instant",
       inactive_threshold: CONSUMER_INACTIVE_NS,
@@ -283,7 +285,10 @@ function directMessage({ headers, data }: Msg, asked: Asked): StreamMessage {
   return { subject, sequence, timeMs, data };
 }
 
-/** A consumer's message has it in the subject for acknowledgements, which newer servers begin with two tokens more. */
+/**
+ * A consumer's message has it in the subject for acknowledgements, which newer servers begin with two tokens
+ * more.
+ */
 function consumedMessage({ subject, reply = "", data }: Msg, asked: Asked): PendingMessage {
   const tokens = reply.split(".");
   const first = tokens.length >= 11 ? 4 : 2;

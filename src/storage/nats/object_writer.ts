@@ -1,6 +1,6 @@
 /**
- * ObjectWriter: objects put into a bucket and removed from it, each by one message that counts only where the object's
- * last one is the one expected.
+ * ObjectWriter: objects put into a bucket and removed from it, each by one message that counts only where the
+ * object's last one is the one expected.
  *
  * @see NATS ADR-20 "JetStream based Object Stores"
  * @module
