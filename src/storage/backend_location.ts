@@ -199,8 +199,9 @@ function parseNats(parts: UrlParts): NatsLocation {
     return `${name}:${port}`;
   });
   if (path === "/") throw fault(url, "no bucket", "nats://HOST/BUCKET");
+  const bucket = bucketOf(url, path.slice(1), /^[A-Za-z0-9_-]+$/);
   const rest = restOf(parts, `nats://${host}${path}`, "");
-  return freezeAll({ scheme: "nats", ...rest, user, password, servers, bucket: path.slice(1) });
+  return freezeAll({ scheme: "nats", ...rest, user, password, servers, bucket });
 }
 
 function parseHttp(parts: UrlParts): HttpLocation {
