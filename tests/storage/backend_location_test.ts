@@ -1,6 +1,48 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import { parseReplicaUrl } from "../../src/storage/replica_url.ts";
+import { test } from "node:test";
+
+test("parseReplicaUrl() reads abs:// as Litestream does", () => {
+  assert.deepEqual(
+    parseReplicaUrl("abs://account@container/a//b/../c%20d?endpoint=127.0.0.1:10000/account/"),
+    {
+      scheme: "abs",
+      name: "abs://account@container/a/c d",
+      layout: "folder",
+      prefixes: ["a/c d/"],
+      parameters: { endpoint: "127.0.0.1:10000/account/" },
+      account: "account",
+      container: "container",
+      endpoint: "http://127.0.0.1:10000/account",
+    },
+  );
+  const root = parseReplicaUrl("abs://container");
+  assert.deepEqual(root, {
+    scheme: "abs",
+    name: "abs://container/",
+    layout: "folder",
+    prefixes: [""],
+    parameters: {},
+    account: "",
+    container: "container",
+    endpoint: "",
+  });
+  for (
+    const [url, words] of [
+      ["abs:///path", /no bucket, expected one before the path/],
+      ["abs://account@/path", /no bucket/],
+      ["abs://a_b/path", /bucket "a_b"/],
+      ["abs://account:secret@container/path", /a password before the container/],
+      ["abs://a@b@c/path", /no bucket/],
+    ] as const
+  ) {
+    assert.throws(() => parseReplicaUrl(url), (error) => {
+      assert.ok(error instanceof TypeError);
+      assert.match(error.message, words);
+      return true;
+    });
+  }
+});
 
 test("parseReplicaUrl() of gs:// gives bucket, prefix and endpoint", () => {
   const location = {
@@ -98,4 +140,40 @@ test("parseReplicaUrl() keeps path and query of http:// and https:// as they are
     assert.match(error.message, /"https:\/\/\/a": no host/);
     return !error.message.includes("hush");
   });
+});
+
+test("parseReplicaUrl() reads nats://", () => {
+  const parsed = (url: string) => {
+    const location = parseReplicaUrl(url);
+    assert.equal(location.scheme, "nats");
+    assert.deepEqual(location.prefixes, [""]);
+    assert.equal(location.layout, "folder");
+    return location;
+  };
+  const { name, user, password, servers, bucket } = parsed("nats://me:a%40b@Host,other:4223/replica_1/");
+  assert.deepEqual([name, user, password, bucket], [
+    "nats://Host,other:4223/replica_1",
+    "me",
+    "a@b",
+    "replica_1",
+  ]);
+  assert.deepEqual(servers, ["host:4222", "other:4223"]);
+  assert.deepEqual(parsed("nats://[::1]/b").servers, ["[::1]:4222"]);
+  const { parameters } = parsed("nats://host/b?creds=/etc/a%20b.creds&tls=true");
+  assert.deepEqual({ ...parameters }, { creds: "/etc/a b.creds", tls: "true" });
+  for (
+    const [url, words] of [
+      ["nats://host", /no bucket, expected nats:\/\/HOST\/BUCKET/],
+      ["nats://host/a/b", /bucket "a\/b", expected a bucket's name/],
+      ["nats://host/a.b", /bucket "a\.b", expected a bucket's name/],
+      ["nats:///b", /no host/],
+      ["nats://me:hush@host:99999/b", /host "host:99999"/],
+    ] as const
+  ) {
+    assert.throws(
+      () => parseReplicaUrl(url),
+      (error) => error instanceof TypeError && words.test(error.message) && !/hush/.test(error.message),
+      url,
+    );
+  }
 });
