@@ -14,7 +14,7 @@ import { wrongAnswer } from "./http_fault.ts";
 import { collectBody } from "./http_body.ts";
 import type { S3Client } from "./s3_client.ts";
 import type { S3Asked } from "./s3_fault.ts";
-import { childText, parseXml, type XmlElement } from "./xml.ts";
+import { childText, escapeXml, parseXml, type XmlElement } from "./xml.ts";
 
 /** An error for each of 1,000 keys takes no more. */
 const ANSWER_BYTES_MAX = 4 * 1024 * 1024;
@@ -137,8 +137,4 @@ function isUnknownRequest(error: unknown): boolean {
 function requestOf(keys: readonly string[]): string {
   const objects = keys.map((key) => `<Object><Key>${escapeXml(key)}</Key></Object>`).join("");
   return `<Delete xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Quiet>true</Quiet>${objects}</Delete>`;
-}
-
-function escapeXml(text: string): string {
-  return text.replace(/[&<>"'\r\n\t]/g, (character) => `&#${character.charCodeAt(0)};`);
 }
