@@ -8,6 +8,7 @@ import { testStorage } from "../../src/contract/storage_contract.ts";
 import type { BackendContext } from "../../src/storage/backend.ts";
 import type { OssLocation } from "../../src/storage/backend_location.ts";
 import { probeConditions } from "../../src/storage/condition_probe.ts";
+import { CredentialsSource } from "../../src/storage/credentials.ts";
 import { anyObject, type WritableStore } from "../../src/storage/object_store.ts";
 import { openStore, type OpenStoreOptions } from "../../src/storage/open_store.ts";
 import { open } from "../../src/storage/oss/oss_storage.ts";
@@ -240,6 +241,18 @@ for (const { title, env } of SIGN_INS) {
     assert.deepEqual(await keysOf(await storeAt(fake, { env: env(fake) })), ["k"]);
   });
 }
+
+test("OssStorage signs with the newest credentials of a source", async () => {
+  await using fake = await FakeOss.start({ sessionToken: "first" });
+  const { accessKeyId, accessKeySecret: secretAccessKey } = fake.options;
+  const source = CredentialsSource.of({ accessKeyId, secretAccessKey, sessionToken: "first" });
+  const store = await storeAt(fake, { credentials: source });
+  await keysOf(store);
+  fake.options.sessionToken = "second";
+  source.push({ accessKeyId, secretAccessKey, sessionToken: "second" });
+  await keysOf(store);
+  assert.deepEqual(fake.log.map(({ headers }) => headers["x-oss-security-token"]), ["first", "second"]);
+});
 
 /** A `fetch` before which the machine's metadata service stands; `asked` are its paths. */
 function withMetadata(

@@ -32,8 +32,9 @@ const VARIABLES = [
 
 /** What signs requests; `"anonymous"`: nothing does. */
 export function ossCredentials(context: BackendContext): CredentialsSource | "anonymous" {
-  const { credentials, now, log } = context;
+  const { credentials, credentialsSource, now, log } = context;
   if (credentials === "anonymous") return credentials;
+  if (credentialsSource !== undefined) return credentialsSource;
   const onRenewalError = (error: unknown) => {
     log?.warn(`${error instanceof Error ? error.message : error}; the older ones are used until their end`);
   };
