@@ -26,7 +26,8 @@ import {
   textOf,
   type UrlParts,
 } from "./url_parts.ts";
-import { HOST_FORMS, type ProviderName, providerOf } from "./providers.ts";
+import { regionOfZone, zoneOf } from "./directory_bucket.ts";
+import { HOST_FORMS, type ProviderName, providerNamed, providerOf } from "./providers.ts";
 
 /** A customer's own encryption key, sent with each GET and PUT. A secret. */
 export interface CustomerKey {
@@ -231,7 +232,9 @@ function s3Location(
   const { host } = place;
   const asked = textOf(query, "endpoint") || (host.endpoint === "" ? defaults.endpoint ?? "" : "");
   const endpoint = asked === "" ? host.endpoint : cleanEndpoint(url, asked);
-  const provider = providerOf(hostOf(endpoint));
+  const zone = endpoint === "" ? zoneOf(host.bucket) : undefined;
+  const provider = zone === undefined ? providerOf(hostOf(endpoint)) : providerNamed("express");
+  const regionDefault = zone === undefined ? (endpoint === "" ? "" : "us-east-1") : regionOfZone(zone);
   const customerKey = customerKeyOf(url, query, endpoint);
   const kmsKeyId = textOf(query, "sseKmsKeyId", "sse-kms-key-id");
   if (customerKey !== undefined && kmsKeyId !== "") {
@@ -243,7 +246,7 @@ function s3Location(
     layout: "s3",
     prefixes: place.prefixes,
     bucket: host.bucket,
-    region: textOf(query, "region") || host.region || (endpoint === "" ? "" : "us-east-1"),
+    region: textOf(query, "region") || host.region || regionDefault,
     endpoint,
     provider: provider.name,
     pathStyle: booleanOf(query, "forcePathStyle", "force-path-style") ??

@@ -9,6 +9,7 @@ import { createHash } from "node:crypto";
 import { StorageError } from "../errors.ts";
 import type { RequestOptions } from "./object_store.ts";
 import { RemovalError } from "./removal.ts";
+import { providerNamed } from "./providers.ts";
 import type { S3Location } from "./replica_url.ts";
 import { wrongAnswer } from "./http_fault.ts";
 import { collectBody } from "./http_body.ts";
@@ -32,7 +33,7 @@ export class S3Removal {
     this.#location = location;
     this.#prefix = prefix;
     this.#client = client;
-    this.#isSingleOnly = location.provider === "google";
+    this.#isSingleOnly = providerNamed(location.provider).singleRemoval === true;
   }
 
   /**
@@ -52,10 +53,7 @@ export class S3Removal {
   async #removeAtOnce(keys: readonly string[], options: RequestOptions): Promise<StorageError[]> {
     const asked = this.#asked(`${keys.length} objects`, keys[0] ?? "");
     const body = new TextEncoder().encode(requestOf(keys.map((key) => this.#prefix + key)));
-    const md5: Record<string, string> = this.#location.requireContentMd5
-      ? { "content-md5": createHash("md5").update(body).digest("base64") }
-      : {};
-    const headers = { "content-type": "application/xml", ...md5 };
+    const headers = { "content-type": "application/xml", ...this.#checksumOf(body) };
     try {
       const response = await this.#client.send(
         { ...asked, method: "POST", objectKey: "", query: "delete=", headers, body },
@@ -68,6 +66,14 @@ export class S3Removal {
       this.#isSingleOnly = true;
       return await this.#removeSingly(keys, options);
     }
+  }
+
+  #checksumOf(body: Uint8Array): Record<string, string> {
+    const { provider, requireContentMd5 } = this.#location;
+    const { removalChecksum } = providerNamed(provider);
+    if (requireContentMd5) return { "content-md5": createHash("md5").update(body).digest("base64") };
+    if (removalChecksum === undefined) return {};
+    return { [removalChecksum]: createHash("sha256").update(body).digest("base64") };
   }
 
   /** What the answer tells of single keys; those that it does not name were removed. */
