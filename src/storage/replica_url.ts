@@ -167,14 +167,14 @@ function rootPrefixes(path: string): string[] {
 /** `s3://arn:PARTITION:s3:REGION:ACCOUNT:accesspoint/NAME[/path][?query]`, which is no URL: its host holds colons. */
 function parseAccessPoint(text: string, defaults: ReplicaUrlDefaults): S3Location {
   const [whole = "", query = ""] = text.split("#", 1)[0]?.split(/\?(.*)/s) ?? [];
-  const match = /^s3:\/\/(arn:[^:/]+:s3:([^:/]*):(\d+):accesspoint[/:]([A-Za-z0-9-]+))(\/.*)?$/i.exec(whole);
+  if (/^s3:\/\/arn:[^:/]+:s3::/i.test(whole)) {
+    throw fault(whole, "a multi-region access point", "an access point of one region (the ARN names none)");
+  }
+  const match = /^s3:\/\/(arn:[^:/]+:s3:([^:/]+):(\d+):accesspoint[/:]([A-Za-z0-9-]+))(\/.*)?$/i.exec(whole);
   if (match === null) {
     throw fault(whole, "an ARN of another form", "arn:aws:s3:REGION:ACCOUNT:accesspoint/NAME[/path]");
   }
   const [, bucket = "", region = "", , , rest = ""] = match;
-  if (region === "") {
-    throw fault(whole, "a multi-region access point", "an access point of one region (the ARN names none)");
-  }
   const path = cleanPath(percentDecode(whole, rest)).slice(1);
   const host = { bucket, region, endpoint: "", pathStyle: false };
   const prefixes = path === "" ? rootPrefixes(rest) : [`${path}/`];
