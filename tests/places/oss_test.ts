@@ -82,8 +82,7 @@ testPlace("OSS (a fake, spoken to by Litestream's own client)", async () => {
       env: { OSS_ACCESS_KEY_ID: accessKeyId, OSS_ACCESS_KEY_SECRET: accessKeySecret },
     }),
     async close() {
-      worker.postMessage("close");
-      await once(worker, "exit");
+      await worker.terminate();
     },
   };
 }, { writes: true, parts: {} });

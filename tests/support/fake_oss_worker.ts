@@ -1,5 +1,5 @@
 /**
- * A {@link FakeOss} on a thread of its own: SQLite holds the test's own while it reads.
+ * A {@link FakeOss} on a thread of its own, with which it ends: SQLite holds the test's own while it reads.
  *
  * @module
  */
@@ -8,4 +8,3 @@ import { FakeOss } from "./fake_oss.ts";
 
 const fake = await FakeOss.start();
 parentPort!.postMessage({ endpoint: fake.endpoint, ...fake.options });
-parentPort!.on("message", () => void fake.close().then(() => parentPort!.close()));

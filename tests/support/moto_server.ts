@@ -38,6 +38,8 @@ run_simple("127.0.0.1", int(sys.argv[1]), DomainDispatcherApplication(create_bac
 `;
 /** Requests before keys are checked: those that make the keys. */
 const UNCHECKED = 3;
+/** Keys of a listing page: few requests make more than one. */
+const PAGE_KEYS = 100;
 const REGION = "us-east-1";
 const BUCKET = "replicas";
 
@@ -52,6 +54,7 @@ export async function startMoto(): Promise<MotoServer> {
     PYTHONPATH: library,
     HOME: folder,
     INITIAL_NO_AUTH_ACTION_COUNT: String(UNCHECKED),
+    MOTO_S3_DEFAULT_MAX_KEYS: String(PAGE_KEYS),
   });
   await untilReady("moto answers", server, folder, async () => {
     const answer = await fetch(`${endpoint}/moto-api/data.json`).catch(() => undefined);
