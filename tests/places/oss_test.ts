@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { test } from "node:test";
 import { Worker } from "node:worker_threads";
-import { StorageError } from "../../src/errors.ts";
+import { ObjectGoneError, StorageError } from "../../src/errors.ts";
 import { patternBytes } from "../../src/contract/object_store_contract.ts";
 import { testStorage } from "../../src/contract/storage_contract.ts";
 import type { BackendContext } from "../../src/storage/backend.ts";
@@ -407,6 +407,66 @@ for (const { title, status, body = "", attempts, expected } of ANSWERS) {
     assert.match((await errorOf(listing())).message, expected);
     assert.equal(count, attempts);
   });
+}
+
+/** Answers to a read of bytes 10 to 14 of an object of 100 bytes that was listed with ETag `E`. */
+const READS: readonly { title: string; answer: () => Response; attempts: number; expected: RegExp }[] = [
+  {
+    title: "a cut body",
+    answer: () => partOf("abc", { "content-range": "bytes 10-14/100" }),
+    attempts: 3,
+    expected: /a body of 3 bytes/,
+  },
+  {
+    title: "an ignored range",
+    answer: () => new Response("a".repeat(100), { headers: { etag: '"E"' } }),
+    attempts: 1,
+    expected: /status 200 without a range/,
+  },
+  {
+    title: "another range",
+    answer: () => partOf("abcde", { "content-range": "bytes 0-4/100" }),
+    attempts: 1,
+    expected: /Content-Range "bytes 0-4\/100"/,
+  },
+  {
+    title: "another object",
+    answer: () => partOf("abcde", { "content-range": "bytes 10-14/100", etag: '"F"' }),
+    attempts: 1,
+    expected: /ETag F, expected the listed object/,
+  },
+  { title: "416", answer: () => new Response("", { status: 416 }), attempts: 1, expected: /a range inside/ },
+  { title: "412", answer: () => new Response("", { status: 412 }), attempts: 1, expected: /there is none/ },
+  { title: "404", answer: () => new Response("", { status: 404 }), attempts: 1, expected: /there is none/ },
+  {
+    title: "404 of the bucket",
+    answer: () => new Response("<Error><Code>NoSuchBucket</Code></Error>", { status: 404 }),
+    attempts: 1,
+    expected: /an existing bucket, not "b"/,
+  },
+];
+for (const { title, answer, attempts, expected } of READS) {
+  test(`OssStorage.read() takes ${title} for what it is`, async () => {
+    let count = 0;
+    const store = await openStore(locate("oss://b/db"), {
+      credentials: { accessKeyId: "a", secretAccessKey: "b" },
+      fetch: () => {
+        count++;
+        return Promise.resolve(answer());
+      },
+      baseDelayMs: 1,
+      maxDelayMs: 2,
+    });
+    const of = { key: "k", etag: "E", size: 100 };
+    const error = await errorOf(store.read(of, { offset: 10, size: 5 }, { attemptsMax: 3 }));
+    assert.match(error.message, expected);
+    assert.equal(error instanceof ObjectGoneError, /there is none|listed object/.test(expected.source));
+    assert.equal(count, attempts);
+  });
+}
+
+function partOf(body: string, headers: Record<string, string>): Response {
+  return new Response(body, { status: 206, headers: { etag: '"E"', ...headers } });
 }
 
 test("OssStorage tells which objects were not removed", async () => {

@@ -144,6 +144,9 @@ interface HttpAnswer {
 }
 
 const FILE_CHUNK = 1024 * 1024;
+const CUSTOMER_KEY_MD5 = "x-amz-server-side-encryption-customer-key-md5";
+const ENCRYPTED =
+  "The object was stored using a form of Server Side Encryption. The correct parameters must be provided.";
 
 /** The server. */
 export class FakeS3 {
@@ -565,6 +568,7 @@ export class FakeS3 {
         ? errorAnswer(403, "AccessDenied", "Access Denied")
         : errorAnswer(404, "NoSuchKey", "The specified key does not exist.");
     }
+    if (isOfOtherKey(request, object.headers)) return errorAnswer(400, "InvalidRequest", ENCRYPTED);
     const ifMatch = request.headers.get("if-match");
     if (
       ifMatch !== undefined && ifMatch !== object.etag && ifMatch !== "*" && fault?.kind !== "ignoreIfMatch"
@@ -631,6 +635,7 @@ export class FakeS3 {
       return errorAnswer(404, "NoSuchUpload", "The specified multipart upload does not exist.");
     }
     if (method === "PUT") {
+      if (isOfOtherKey(request, upload.headers)) return errorAnswer(400, "InvalidRequest", ENCRYPTED);
       const etag = `"${createHash("md5").update(request.body).digest("hex")}"`;
       upload.parts.set(Number(query.get("partNumber")), { etag, bytes: request.body });
       return { status: 200, headers: { etag }, body: Buffer.alloc(0) };
@@ -971,10 +976,15 @@ function unescapeXml(text: string): string {
   );
 }
 
+/** Whether an object, or an upload, was encrypted with another key of its customer's than the request brings. */
+function isOfOtherKey(request: HttpRequest, kept: Record<string, string>): boolean {
+  return request.headers.get(CUSTOMER_KEY_MD5) !== kept[CUSTOMER_KEY_MD5];
+}
+
 /** The headers of a request that its object is given back with. */
 function keptHeaders(request: HttpRequest): Record<string, string> {
   const kept = [...request.headers].filter(([name]) =>
-    name.startsWith("x-amz-meta-") || name === "content-type"
+    name.startsWith("x-amz-meta-") || name === "content-type" || name === CUSTOMER_KEY_MD5
   );
   return Object.fromEntries(kept);
 }
