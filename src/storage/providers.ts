@@ -5,7 +5,7 @@
  * @module
  */
 
-/** Names of the rows of {@link PROVIDERS}; `"express"` are directory buckets, `"aws"` and `"other"` need nothing special. */
+/** Names of the rows of {@link PROVIDERS}; `"aws"` and `"other"` need nothing, `"express"` are directory buckets. */
 export type ProviderName =
   | "aws"
   | "express"
