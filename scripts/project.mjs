@@ -29,6 +29,7 @@ export const RCLONE_VERSION = "1.75.2";
 export const NATS_SERVER_VERSION = "2.15.1";
 /** The last minor release whose direct gets give one message each. */
 export const NATS_SERVER_OLD_VERSION = "2.10.26";
+export const MOTO_VERSION = "5.2.5";
 export const GO_VERSION = "1.27.3";
 
 /**

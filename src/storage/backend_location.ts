@@ -233,6 +233,9 @@ function restOf({ query }: UrlParts, name: string, path: string): BackendBase {
 
 function bucketOf(url: string, bucket: string, form: RegExp): string {
   if (bucket === "") throw fault(url, "no bucket", "one before the path");
+  if (bucket.includes("@")) {
+    throw fault(url, "user information before the bucket", "credentials in options or environment");
+  }
   if (!form.test(bucket)) throw fault(url, `bucket "${bucket}"`, "a bucket's name");
   return bucket;
 }

@@ -5,9 +5,10 @@
  * @module
  */
 
-/** Names of the rows of {@link PROVIDERS}; `"aws"` and `"other"` need nothing special. */
+/** Names of the rows of {@link PROVIDERS}; `"aws"` and `"other"` need nothing, `"express"` are directory buckets. */
 export type ProviderName =
   | "aws"
+  | "express"
   | "tigris"
   | "hetzner"
   | "digitalocean"
@@ -35,8 +36,15 @@ export interface Provider {
   readonly matches: (host: string) => boolean;
   /** The bucket stands in the path, not in the host name. */
   readonly pathStyle?: true;
-  /** Deleting many objects takes no Content-MD5. */
+  /** Deleting many objects takes no Content-MD5, but where `removalChecksum` is set another checksum. */
   readonly withoutContentMd5?: true;
+  readonly removalChecksum?: "x-amz-checksum-sha256";
+  /** Objects are removed one by one: there is no request that removes many. */
+  readonly singleRemoval?: true;
+  /** Listings come in no order, of whole folders, and from their beginning. */
+  readonly listsFolders?: true;
+  /** Requests are signed with a session, as those of another service. */
+  readonly sessions?: true;
   /** Multipart parts in flight. */
   readonly uploadConcurrency?: number;
   /** Sent on every request. */
@@ -45,6 +53,10 @@ export interface Provider {
 
 /** Hosts that are recognised where a bucket's name stands, tried in this order. */
 export const HOST_FORMS: readonly HostForm[] = [
+  {
+    pattern: /^(?<bucket>[^.]+--x-s3)\.s3express-[^.]+\.(?<region>[^.]+)\.amazonaws\.com$/,
+    endpoint: "",
+  },
   { pattern: /^(?<bucket>.+)\.s3(?:\.(?<region>[^.]+))?\.amazonaws\.com$/, endpoint: "" },
   {
     pattern: /^(?:(?<bucket>.+)\.)?(?<region>[^.]+)\.digitaloceanspaces\.com$/,
@@ -76,7 +88,15 @@ export const PROVIDERS: readonly Provider[] = [
   { name: "scaleway", matches: (host) => host.endsWith(".scw.cloud") },
   { name: "r2", matches: (host) => host.endsWith(".r2.cloudflarestorage.com"), uploadConcurrency: 2 },
   { name: "supabase", matches: (host) => host.endsWith(".supabase.co"), pathStyle: true },
-  { name: "google", matches: isGoogleStorage },
+  { name: "google", matches: isGoogleStorage, singleRemoval: true },
+  {
+    name: "express",
+    matches: (host) => /(^|\.)s3express-[^.]+\.[^.]+\.amazonaws\.com$/.test(host),
+    withoutContentMd5: true,
+    removalChecksum: "x-amz-checksum-sha256",
+    listsFolders: true,
+    sessions: true,
+  },
   { name: "aws", matches: (host) => /\.amazonaws\.com(\.cn)?$/.test(host) },
   { name: "minio", matches: (host) => host.includes(":"), pathStyle: true },
 ];
@@ -91,4 +111,9 @@ export function providerOf(host: string): Provider {
   const lower = host.toLowerCase();
   if (lower === "") return { name: "aws", matches: () => true };
   return PROVIDERS.find((provider) => provider.matches(lower)) ?? { name: "other", matches: () => true };
+}
+
+/** The row of that name. */
+export function providerNamed(name: ProviderName): Provider {
+  return PROVIDERS.find((provider) => provider.name === name) ?? { name, matches: () => true };
 }

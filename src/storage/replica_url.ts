@@ -26,7 +26,8 @@ import {
   textOf,
   type UrlParts,
 } from "./url_parts.ts";
-import { HOST_FORMS, type ProviderName, providerOf } from "./providers.ts";
+import { regionOfZone, zoneOf } from "./directory_bucket.ts";
+import { HOST_FORMS, type ProviderName, providerNamed, providerOf } from "./providers.ts";
 
 /** A customer's own encryption key, sent with each GET and PUT. A secret. */
 export interface CustomerKey {
@@ -166,14 +167,14 @@ function rootPrefixes(path: string): string[] {
 /** `s3://arn:PARTITION:s3:REGION:ACCOUNT:accesspoint/NAME[/path][?query]`, which is no URL: its host holds colons. */
 function parseAccessPoint(text: string, defaults: ReplicaUrlDefaults): S3Location {
   const [whole = "", query = ""] = text.split("#", 1)[0]?.split(/\?(.*)/s) ?? [];
-  const match = /^s3:\/\/(arn:[^:/]+:s3:([^:/]*):(\d+):accesspoint[/:]([A-Za-z0-9-]+))(\/.*)?$/i.exec(whole);
+  if (/^s3:\/\/arn:[^:/]+:s3::/i.test(whole)) {
+    throw fault(whole, "a multi-region access point", "an access point of one region (the ARN names none)");
+  }
+  const match = /^s3:\/\/(arn:[^:/]+:s3:([^:/]+):(\d+):accesspoint[/:]([A-Za-z0-9-]+))(\/.*)?$/i.exec(whole);
   if (match === null) {
     throw fault(whole, "an ARN of another form", "arn:aws:s3:REGION:ACCOUNT:accesspoint/NAME[/path]");
   }
   const [, bucket = "", region = "", , , rest = ""] = match;
-  if (region === "") {
-    throw fault(whole, "a multi-region access point", "an access point of one region (the ARN names none)");
-  }
   const path = cleanPath(percentDecode(whole, rest)).slice(1);
   const host = { bucket, region, endpoint: "", pathStyle: false };
   const prefixes = path === "" ? rootPrefixes(rest) : [`${path}/`];
@@ -231,7 +232,9 @@ function s3Location(
   const { host } = place;
   const asked = textOf(query, "endpoint") || (host.endpoint === "" ? defaults.endpoint ?? "" : "");
   const endpoint = asked === "" ? host.endpoint : cleanEndpoint(url, asked);
-  const provider = providerOf(hostOf(endpoint));
+  const zone = endpoint === "" ? zoneOf(host.bucket) : undefined;
+  const provider = zone === undefined ? providerOf(hostOf(endpoint)) : providerNamed("express");
+  const regionDefault = zone === undefined ? (endpoint === "" ? "" : "us-east-1") : regionOfZone(zone);
   const customerKey = customerKeyOf(url, query, endpoint);
   const kmsKeyId = textOf(query, "sseKmsKeyId", "sse-kms-key-id");
   if (customerKey !== undefined && kmsKeyId !== "") {
@@ -243,7 +246,7 @@ function s3Location(
     layout: "s3",
     prefixes: place.prefixes,
     bucket: host.bucket,
-    region: textOf(query, "region") || host.region || (endpoint === "" ? "" : "us-east-1"),
+    region: textOf(query, "region") || host.region || regionDefault,
     endpoint,
     provider: provider.name,
     pathStyle: booleanOf(query, "forcePathStyle", "force-path-style") ??

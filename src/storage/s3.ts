@@ -25,6 +25,7 @@ import {
   type RequestCounts,
   type RequestOptions,
 } from "./object_store.ts";
+import { providerNamed } from "./providers.ts";
 import type { S3Location } from "./replica_url.ts";
 import { encodeQuery } from "./s3_address.ts";
 import { wrongAnswer } from "./http_fault.ts";
@@ -35,6 +36,7 @@ import { customerKeyHeaders } from "./s3_headers.ts";
 import { parseListing, type S3Listing } from "./s3_listing.ts";
 import { S3Removal } from "./s3_removal.ts";
 import { S3Uploads } from "./s3_uploads.ts";
+import type { StorageTraits } from "./storage.ts";
 
 /** What an {@link S3Store} is made with beside its location. */
 export interface S3StoreOptions extends S3ClientOptions {
@@ -43,16 +45,12 @@ export interface S3StoreOptions extends S3ClientOptions {
 }
 
 const LISTING_BYTES_MAX = 16 * 1024 * 1024;
+const PAGE_OBJECTS = 1000;
 
 /** A replica's objects in a bucket. */
 export class S3Store implements BareStore {
   readonly name: string;
-  readonly traits = {
-    conditionalPut: true,
-    conditionalReplace: true,
-    cheapList: true,
-    listsInOrder: true,
-  } as const;
+  readonly traits: Required<StorageTraits>;
   readonly counts: RequestCounts = { list: 0, get: 0, bytes: 0, retries: 0 };
   readonly #location: S3Location;
   readonly #prefix: string;
@@ -64,6 +62,13 @@ export class S3Store implements BareStore {
     this.name = location.name;
     this.#location = location;
     this.#prefix = options.prefix ?? location.prefixes[0] ?? "";
+    const inOrder = providerNamed(location.provider).listsFolders !== true;
+    this.traits = {
+      conditionalPut: true,
+      conditionalReplace: true,
+      cheapList: inOrder,
+      listsInOrder: inOrder,
+    };
     this.#client = new S3Client(location, options, this.counts);
     this.#uploads = new S3Uploads(location, this.#prefix, this.#client);
     this.#removal = new S3Removal(location, this.#prefix, this.#client);
@@ -74,13 +79,43 @@ export class S3Store implements BareStore {
   }
 
   async *list(prefix: string, options: ListOptions = {}): AsyncGenerator<ListedObject[], void, undefined> {
-    let token: string | undefined;
+    if (!this.traits.listsInOrder) return yield* this.#listSorted(prefix, options);
     let last: string | undefined = options.after;
-    do {
-      const page = await this.#listPage(prefix, token, options);
-      const objects = this.#ownObjects(page.objects, prefix, last);
+    for await (const page of this.#pages(prefix, options)) {
+      const objects = this.#ownObjects(page, prefix, last);
       last = objects.at(-1)?.key ?? last;
       if (objects.length > 0) yield objects;
+    }
+  }
+
+  /** Whole folders, which come in no order, down to what was asked for. */
+  async *#listSorted(
+    prefix: string,
+    options: ListOptions,
+  ): AsyncGenerator<ListedObject[], void, undefined> {
+    const { after, ...others } = options;
+    const whole = this.#prefix + prefix;
+    const folder = whole.slice(0, whole.lastIndexOf("/") + 1).slice(this.#prefix.length);
+    const byKey = new Map<string, ListedObject>();
+    for await (const page of this.#pages(folder, others)) {
+      for (const object of page) {
+        const key = object.key.slice(this.#prefix.length);
+        const isAfter = after === undefined || compareKeys(after, key) < 0;
+        if (object.key.startsWith(whole) && isAfter) byKey.set(key, { ...object, key });
+      }
+    }
+    const sorted = [...byKey.values()].sort((a, b) => compareKeys(a.key, b.key));
+    for (let first = 0; first < sorted.length; first += PAGE_OBJECTS) {
+      yield sorted.slice(first, first + PAGE_OBJECTS);
+    }
+  }
+
+  /** Each page as it comes, its keys the bucket's own. */
+  async *#pages(prefix: string, options: ListOptions): AsyncGenerator<ListedObject[], void, undefined> {
+    let token: string | undefined;
+    do {
+      const page = await this.#listPage(prefix, token, options);
+      yield page.objects;
       if (page.continuationToken === token && token !== undefined) {
         throw wrongAnswer(
           listAsked(this, prefix),

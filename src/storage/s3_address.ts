@@ -4,6 +4,7 @@
  * @module
  */
 
+import { zoneOf } from "./directory_bucket.ts";
 import type { S3Location } from "./replica_url.ts";
 
 /** Where a bucket is spoken to: the origin, and what stands before a key in the path. */
@@ -21,6 +22,10 @@ export function addressOf(location: S3Location, region: string): Address {
   if (endpoint === "") {
     if (access !== undefined) {
       return { origin: `https://${access}.s3-accesspoint.${region}.${domain}`, base: "" };
+    }
+    const zone = zoneOf(bucket);
+    if (zone !== undefined) {
+      return { origin: `https://${bucket}.s3express-${zone}.${region}.${domain}`, base: "" };
     }
     // A wildcard certificate covers one label: names with dots, and names no host may have, stand in the path.
     const inHost = !pathStyle && /^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$/.test(bucket);

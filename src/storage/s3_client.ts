@@ -12,13 +12,15 @@ import { ReplicaClosedError, StorageError } from "../errors.ts";
 import type { Credentials, CredentialsSource } from "./credentials.ts";
 import type { FetchFunction } from "./fetch_function.ts";
 import type { RequestCounts, RequestOptions } from "./object_store.ts";
-import { PROVIDERS } from "./providers.ts";
+import { type Provider, providerNamed } from "./providers.ts";
 import { hasDotSegments, rawFetch } from "./raw_fetch.ts";
 import type { S3Location } from "./replica_url.ts";
 import { type Address, addressOf, encodeKey } from "./s3_address.ts";
 import { collectBody, type HttpAnswer } from "./http_body.ts";
+import { serviceError } from "./credentials_service.ts";
 import { networkError } from "./http_fault.ts";
 import { faultError, isWrongRegion, parseFault, refusalOf, type S3Asked, type S3Fault } from "./s3_fault.ts";
+import { type SessionMode, sessionSource } from "./s3_session.ts";
 
 /** What an {@link S3Client} is made with beside its location. */
 export interface S3ClientOptions {
@@ -50,6 +52,8 @@ export interface Ask extends S3Asked {
 interface Signing {
   readonly region: string;
   readonly credentials: Credentials | undefined;
+  /** Whether the credentials are a session's. */
+  readonly inSession: boolean;
 }
 
 /** A request that is signed; all that is missing is its range, which no signature covers. */
@@ -73,6 +77,8 @@ interface SignedSecond extends Signing {
 }
 
 const REGION_DEFAULT = "us-east-1";
+/** Less than an attempt may take, so that a failure names the session. */
+const SESSION_TIMEOUT_MS = 3_000;
 const FAULT_BYTES_MAX = 64 * 1024;
 const SIGNING_KEYS_MAX = 16;
 /** Shorter ones, which nobody but a test has, would be found in the middle of words. */
@@ -86,7 +92,9 @@ export class S3Client {
   readonly #fetch: FetchFunction;
   readonly #now: () => number;
   readonly #signingKeys = new Map<string, ArrayBuffer>();
-  readonly #providerHeaders: Readonly<Record<string, string>>;
+  readonly #provider: Provider;
+  /** Whose credentials requests are signed with. */
+  readonly #source: CredentialsSource | "anonymous";
   /** What fetch is given with each request. */
   readonly #fetchInit: RequestInit;
   #signedSecond: SignedSecond | undefined;
@@ -101,7 +109,11 @@ export class S3Client {
     this.#fetch = options.fetch ?? ((url, init) => globalThis.fetch(url, init));
     this.#now = options.now ?? Date.now;
     this.#region = location.region || options.region || REGION_DEFAULT;
-    this.#providerHeaders = PROVIDERS.find(({ name }) => name === location.provider)?.headers ?? {};
+    this.#provider = providerNamed(location.provider);
+    const { credentials } = options;
+    this.#source = this.#provider.sessions && credentials !== "anonymous"
+      ? sessionSource((mode) => this.#beginSession(credentials, mode), options)
+      : credentials;
     const tls = location.skipVerify ? { tls: { rejectUnauthorized: false } } : {};
     this.#fetchInit = { ...tls, ...options.fetchInit, redirect: "manual" };
   }
@@ -113,7 +125,8 @@ export class S3Client {
       this.#count(ask);
       const region = this.#region;
       const credentials = await this.#credentials();
-      const response = await this.#exchange(ask, { region, credentials }, options);
+      const inSession = this.#source !== this.#options.credentials;
+      const response = await this.#exchange(ask, { region, credentials, inSession }, options);
       options.onProgress?.(new Uint8Array(0));
       if (response.ok) return response;
       const fault = await this.#readFault(response, ask, options);
@@ -165,14 +178,46 @@ export class S3Client {
       this.#region = fault.region;
       return true;
     }
-    const source = this.#options.credentials;
+    const source = this.#source;
     const refusal = refusalOf(fault);
     return refusal !== undefined && source !== "anonymous" && credentials !== undefined &&
       source.forget(credentials, refusal);
   }
 
   async #credentials(): Promise<Credentials | undefined> {
-    return this.#options.credentials === "anonymous" ? undefined : await this.#options.credentials.current();
+    return this.#source === "anonymous" ? undefined : await this.#source.current();
+  }
+
+  /** What a request for a session is answered; it is signed with what the store was given. */
+  async #beginSession(source: CredentialsSource, mode: SessionMode): Promise<string> {
+    const { bucket, name } = this.#location;
+    const asked: S3Asked = { what: `begin a session in ${name}`, bucket, key: "", kind: "get" };
+    const ask: Ask = {
+      ...asked,
+      method: "GET",
+      objectKey: "",
+      query: "session=",
+      headers: { "x-amz-create-session-mode": mode },
+    };
+    const options = { signal: AbortSignal.timeout(SESSION_TIMEOUT_MS) };
+    for (let renewed = false;; renewed = true) {
+      const by = { region: this.#region, credentials: await source.current(), inSession: false };
+      const response = await this.#exchange(ask, by, options).catch((cause) => {
+        if (!options.signal.aborted) throw cause;
+        throw serviceError(asked.what, `no answer within ${SESSION_TIMEOUT_MS} ms`, { status: 0, cause });
+      });
+      if (response.ok) {
+        const body = await collectBody(this.answer(response, asked, options), FAULT_BYTES_MAX);
+        return new TextDecoder().decode(body);
+      }
+      const fault = await this.#readFault(response, ask, options);
+      const refusal = refusalOf(fault);
+      if (!renewed && refusal !== undefined && source.forget(by.credentials, refusal)) continue;
+      throw faultError(fault, asked, {
+        nowMs: this.#now(),
+        redact: (text) => this.#redacted(text, by.credentials),
+      });
+    }
   }
 
   /** One HTTP exchange, up to the answer's headers. */
@@ -223,39 +268,46 @@ export class S3Client {
     return signed;
   }
 
-  #secondNow({ region, credentials }: Signing): SignedSecond {
+  #secondNow({ region, credentials, inSession }: Signing): SignedSecond {
     const nowMs = this.#now();
     const second = Math.floor(nowMs / 1000);
     const last = this.#signedSecond;
     if (last?.second === second && last.region === region && last.credentials === credentials) return last;
     const datetime = new Date(nowMs).toISOString().replace(/[:-]|\.\d{3}/g, "");
     const address = addressOf(this.#location, region);
-    return this.#signedSecond = { second, datetime, region, credentials, address, requests: new Map() };
+    const by = { region, credentials, inSession };
+    return this.#signedSecond = { ...by, second, datetime, address, requests: new Map() };
   }
 
   /** The request with its signature; unsigned where access is anonymous. */
-  async #sign(ask: Ask, { region, credentials, address, datetime }: SignedSecond): Promise<SignedRequest> {
+  async #sign(
+    ask: Ask,
+    { region, credentials, inSession, address, datetime }: SignedSecond,
+  ): Promise<SignedRequest> {
     const { origin, base } = address;
     const path = `${base}/${encodeKey(ask.objectKey)}`;
     const target = ask.query === "" ? path : `${path}?${ask.query}`;
-    const headers = { ...ask.headers, ...this.#providerHeaders };
+    const headers = { ...ask.headers, ...this.#provider.headers };
     const url = origin + target;
     const signed = credentials === undefined
       ? headers
-      : await this.#signedHeaders(ask, { url, path, headers, region, credentials, datetime });
+      : await this.#signedHeaders(ask, { url, path, headers, region, credentials, inSession, datetime });
     // Not signed: proxies and Google change it on the way.
     const sent = { ...signed, "accept-encoding": "identity" };
     return { origin, target, isRaw: hasDotSegments(path), headers: sent };
   }
 
-  async #signedHeaders({ method, body }: Ask, { url, path, headers, region, credentials, datetime }: {
+  async #signedHeaders({ method, body }: Ask, request: {
     url: string;
     path: string;
     headers: Record<string, string>;
     region: string;
     credentials: Credentials;
+    inSession: boolean;
     datetime: string;
   }): Promise<Record<string, string>> {
+    const { url, path, headers, region, credentials, inSession, datetime } = request;
+    const { accessKeyId, secretAccessKey, sessionToken } = credentials;
     if (this.#signingKeys.size > SIGNING_KEYS_MAX) this.#signingKeys.clear();
     const signer = new AwsV4Signer({
       method,
@@ -263,11 +315,12 @@ export class S3Client {
       headers: {
         ...headers,
         "x-amz-content-sha256": this.#location.signPayload ? await sha256Of(body) : "UNSIGNED-PAYLOAD",
+        ...(sessionToken && inSession ? { "x-amz-s3session-token": sessionToken } : {}),
       },
-      accessKeyId: credentials.accessKeyId,
-      secretAccessKey: credentials.secretAccessKey,
-      ...(credentials.sessionToken ? { sessionToken: credentials.sessionToken } : {}),
-      service: "s3",
+      accessKeyId,
+      secretAccessKey,
+      ...(sessionToken && !inSession ? { sessionToken } : {}),
+      service: this.#provider.sessions ? "s3express" : "s3",
       region,
       cache: this.#signingKeys,
       datetime,

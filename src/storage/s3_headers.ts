@@ -40,6 +40,6 @@ export function conditionHeaders({ replace, ifMatch }: PutOptions): Record<strin
 }
 
 /** As Litestream spells it: RFC 3339, the fraction of a second without zeros at its end. */
-function formatTimestamp(ms: number): string {
+export function formatTimestamp(ms: number): string {
   return new Date(ms).toISOString().replace(/\.?0+Z$/, "Z");
 }

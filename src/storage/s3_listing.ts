@@ -56,7 +56,7 @@ function parseObject(contents: XmlElement, urlEncoded: boolean): ListedObject {
 }
 
 /** Keys are encoded as form values: a plus sign is a space. */
-function decodeKey(key: string): string {
+export function decodeKey(key: string): string {
   if (!/[%+]/.test(key)) return key;
   try {
     return decodeURIComponent(key.replaceAll("+", " "));

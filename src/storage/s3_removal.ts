@@ -9,12 +9,13 @@ import process from "node:process";
 import { StorageError } from "../errors.ts";
 import type { RequestOptions } from "./object_store.ts";
 import { RemovalError } from "./removal.ts";
+import { providerNamed } from "./providers.ts";
 import type { S3Location } from "./replica_url.ts";
 import { wrongAnswer } from "./http_fault.ts";
 import { collectBody } from "./http_body.ts";
 import type { S3Client } from "./s3_client.ts";
 import type { S3Asked } from "./s3_fault.ts";
-import { childText, parseXml, type XmlElement } from "./xml.ts";
+import { childText, escapeXml, parseXml, type XmlElement } from "./xml.ts";
 
 /** An error for each of 1,000 keys takes no more. */
 const ANSWER_BYTES_MAX = 4 * 1024 * 1024;
@@ -32,7 +33,7 @@ export class S3Removal {
     this.#location = location;
     this.#prefix = prefix;
     this.#client = client;
-    this.#isSingleOnly = location.provider === "google";
+    this.#isSingleOnly = providerNamed(location.provider).singleRemoval === true;
   }
 
   /**
@@ -52,10 +53,7 @@ export class S3Removal {
   async #removeAtOnce(keys: readonly string[], options: RequestOptions): Promise<StorageError[]> {
     const asked = this.#asked(`${keys.length} objects`, keys[0] ?? "");
     const body = new TextEncoder().encode(requestOf(keys.map((key) => this.#prefix + key)));
-    const md5: Record<string, string> = this.#location.requireContentMd5
-      ? { "content-md5": md5Of(body) }
-      : {};
-    const headers = { "content-type": "application/xml", ...md5 };
+    const headers = { "content-type": "application/xml", ...this.#checksumOf(body) };
     try {
       const response = await this.#client.send(
         { ...asked, method: "POST", objectKey: "", query: "delete=", headers, body },
@@ -68,6 +66,13 @@ export class S3Removal {
       this.#isSingleOnly = true;
       return await this.#removeSingly(keys, options);
     }
+  }
+
+  #checksumOf(body: Uint8Array): Record<string, string> {
+    const { provider, requireContentMd5 } = this.#location;
+    const { removalChecksum } = providerNamed(provider);
+    if (requireContentMd5) return { "content-md5": hashOf("md5", body) };
+    return removalChecksum === undefined ? {} : { [removalChecksum]: hashOf("sha256", body) };
   }
 
   /** What the answer tells of single keys; those that it does not name were removed. */
@@ -139,11 +144,7 @@ function requestOf(keys: readonly string[]): string {
   return `<Delete xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Quiet>true</Quiet>${objects}</Delete>`;
 }
 
-function escapeXml(text: string): string {
-  return text.replace(/[&<>"'\r\n\t]/g, (character) => `&#${character.charCodeAt(0)};`);
-}
-
-function md5Of(body: Uint8Array): string {
+function hashOf(name: string, body: Uint8Array): string {
   const { createHash } = process.getBuiltinModule("node:crypto"); // takes milliseconds to load
-  return createHash("md5").update(body).digest("base64");
+  return createHash(name).update(body).digest("base64");
 }

@@ -1,5 +1,5 @@
 /**
- * A small strict XML reader: enough for the answers of S3 and STS, nothing more.
+ * A small strict XML reader: enough for the answers of S3 and its like, nothing more.
  *
  * @module
  */
@@ -42,6 +42,11 @@ export function parseXml(document: string): XmlElement {
 /** The text of the first child named `name`; undefined where there is none. */
 export function childText(element: XmlElement, name: string): string | undefined {
   return element.children.find((child) => child.name === name)?.text;
+}
+
+/** Text as it stands in an element. */
+export function escapeXml(text: string): string {
+  return text.replace(/[&<>"'\r\n\t]/g, (character) => `&#${character.charCodeAt(0)};`);
 }
 
 function addText(open: XmlElement[], raw: string, at: number): void {

@@ -64,7 +64,7 @@ test("parseReplicaUrl() of gs:// gives bucket, prefix and endpoint", () => {
   );
   for (const root of ["gs://bucket", "gs://bucket/"]) assert.deepEqual(parseReplicaUrl(root).prefixes, [""]);
   for (
-    const [url, found] of [["gs:///a", "no bucket"], ["gs://a@b/c", 'bucket "a@b"'], [
+    const [url, found] of [["gs:///a", "no bucket"], ["gs://a@b/c", "user information before the bucket"], [
       "gs://b/%",
       "a percent sign",
     ]]

@@ -209,7 +209,7 @@ const faults: [url: string, words: RegExp][] = [
   [`s3://bkt/db?endpoint=http://h.example&sseCustomerKey=${btoa("h".repeat(32))}`, /without TLS/],
   [`s3://bkt/db?sseCustomerKeyMD5=hush&sseCustomerKey=${btoa("h".repeat(32))}`, /MD5 of another key/],
   [`s3://bkt/db?sseKmsKeyId=x&sseCustomerKey=${btoa("h".repeat(32))}`, /one of them/],
-  ["s3://arn:aws:s3::123456789012:accesspoint/mine.mrap/db", /ARN of another form/],
+  ["s3://arn:aws:s3::123456789012:accesspoint/mine.mrap/db", /a multi-region access point/],
   ["s3://arn:aws:s3::123456789012:accesspoint/mine/db", /multi-region/],
   ["s3://arn:aws:s3-outposts:eu-west-1:123456789012:outpost/x/db", /ARN of another form/],
   ["file://relative/path", /a relative path, or the host "relative", expected three slashes/],

@@ -628,3 +628,24 @@ test("a put of a store with requestsMax 1 waits for no place of its own", async 
   await store.read(anyObject("l"), { offset: 0, size: 1_000 });
   assert.equal(Math.max(...fake.log.map(({ concurrency }) => concurrency)), 1);
 });
+
+test("S3Store reads back what it has encrypted with a customer's key, and nobody does without that", async () => {
+  await using fake = await FakeS3.start();
+  const [ours, theirs] = [7, 8].map((byte) => {
+    const key = btoa(String.fromCharCode(...new Uint8Array(32).fill(byte)));
+    return `&sseCustomerKey=${encodeURIComponent(key)}`;
+  });
+  const store = await storeAt(fake, {}, ours);
+  const large = patternBytes(6 * MiB, 3);
+  await store.put("whole", OURS);
+  await store.put("parts", large, { inParts: true });
+  for (const [key, content] of [["whole", OURS], ["parts", large]] as const) {
+    const read = (from: WritableStore) => from.read(anyObject(key), { offset: 0, size: content.length });
+    assert.deepEqual((await read(store)).bytes, content);
+    for (const parameters of ["", theirs]) {
+      const error = await errorOf(read(await storeAt(fake, {}, parameters)));
+      assert.match(error.message, /Server Side Encryption/);
+      assert.equal(error.retryable, false);
+    }
+  }
+});

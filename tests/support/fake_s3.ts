@@ -18,7 +18,7 @@ import { createServer, type Server, type Socket } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { gzipSync } from "node:zlib";
 import { type Fault, FaultSchedule } from "./faults.ts";
-import { checkSignature } from "./sigv4_check.ts";
+import { checkSignature, type Refusal } from "./sigv4_check.ts";
 
 /** How the server behaves; all of it may be changed while it runs. */
 export interface FakeS3Options {
@@ -40,6 +40,15 @@ export interface FakeS3Options {
   bulkDelete: boolean;
   /** Whether removing many at once must carry a Content-MD5, as Amazon wants it. */
   requireContentMd5: boolean;
+  /**
+   * It is a directory bucket, named `NAME--ZONE--x-s3`: sessions, listings of folders in no order, and tags that tell
+   * nothing of the content.
+   */
+  directory: boolean;
+  /** How long a directory bucket's sessions last, in ms. */
+  sessionLifeMs: number;
+  /** Modes of sessions that are forbidden. */
+  forbiddenModes: readonly string[];
   /** Keys of a listing page at most. */
   pageSize: number;
   /** Time before an answer begins, in ms. */
@@ -81,6 +90,15 @@ interface StoredObject {
   readonly headers: Record<string, string>;
   /** Opened once, by the first read. */
   file?: Promise<FileHandle>;
+}
+
+/** What requests to a directory bucket are signed with. */
+interface Session {
+  readonly accessKeyId: string;
+  readonly secretAccessKey: string;
+  readonly sessionToken: string;
+  readonly mode: string;
+  readonly expiresMs: number;
 }
 
 /** An upload in parts that has neither been completed nor aborted. */
@@ -126,6 +144,9 @@ interface HttpAnswer {
 }
 
 const FILE_CHUNK = 1024 * 1024;
+const CUSTOMER_KEY_MD5 = "x-amz-server-side-encryption-customer-key-md5";
+const ENCRYPTED =
+  "The object was stored using a form of Server Side Encryption. The correct parameters must be provided.";
 
 /** The server. */
 export class FakeS3 {
@@ -136,6 +157,8 @@ export class FakeS3 {
   readonly #objects = new Map<string, StoredObject>();
   /** Uploads in parts by their ids. */
   readonly #uploads = new Map<string, OpenUpload>();
+  /** A directory bucket's sessions by their tokens. */
+  readonly #sessions = new Map<string, Session>();
   readonly #sockets = new Set<Socket>();
   readonly #server: Server;
   #sortedKeys: SortedKey[] | undefined;
@@ -154,6 +177,9 @@ export class FakeS3 {
       verify: true,
       bulkDelete: true,
       requireContentMd5: true,
+      directory: false,
+      sessionLifeMs: 5 * 60_000,
+      forbiddenModes: [],
       pageSize: 1000,
       latencyMs: 0,
       bytesPerSecond: 0,
@@ -193,7 +219,9 @@ export class FakeS3 {
     more: { modifiedMs?: number; headers?: Record<string, string> } = {},
   ): string {
     const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    const etag = `"${createHash("md5").update(buffer).digest("hex")}"`;
+    const etag = this.options.directory
+      ? `"${crypto.randomUUID().replaceAll("-", "")}"`
+      : `"${createHash("md5").update(buffer).digest("hex")}"`;
     const { modifiedMs = this.options.now(), headers = {} } = more;
     this.#set(key, { size: buffer.length, etag, modifiedMs, bytes: buffer, headers });
     return etag;
@@ -223,6 +251,11 @@ export class FakeS3 {
   /** The headers that an object is given back with. */
   headersOf(key: string): Readonly<Record<string, string>> {
     return this.#objects.get(key)?.headers ?? {};
+  }
+
+  /** Sessions that were begun, in any mode. */
+  get sessionCount(): number {
+    return this.#sessions.size;
   }
 
   /** Uploads in parts that are open. */
@@ -353,6 +386,7 @@ export class FakeS3 {
     if (md5 !== undefined && md5 !== createHash("md5").update(request.body).digest("base64")) {
       return errorAnswer(400, "BadDigest", "The Content-MD5 you specified did not match what we received.");
     }
+    if (md5 !== undefined && this.options.directory) return withoutMd5();
     const { query } = place;
     if (query.has("uploads") || query.has("uploadId")) return this.#partAnswer(request, place, fault);
     if (method === "PUT") return this.#putAnswer(request, place.key, fault);
@@ -366,7 +400,9 @@ export class FakeS3 {
     if (options.expiredTokens.includes(request.headers.get("x-amz-security-token") ?? "")) {
       return errorAnswer(400, "ExpiredToken", "The provided token has expired.");
     }
-    const { refusal, region } = checkSignature(request, { ...options, nowMs: options.now() });
+    const { refusal, region } = options.directory
+      ? this.#checkSession(request)
+      : checkSignature(request, { ...options, nowMs: options.now() });
     const hostRegion = /[.-]s3\.([a-z0-9-]+)\.amazonaws\.com$|^s3\.([a-z0-9-]+)\.amazonaws\.com$/.exec(host);
     const named = hostRegion?.[1] ?? hostRegion?.[2];
     if (named !== undefined && named !== options.region) {
@@ -387,8 +423,46 @@ export class FakeS3 {
     return errorAnswer(refusal.status, refusal.code, refusal.message, refusal.elements);
   }
 
+  /** A session is begun with the bucket's own keys; all else is signed with one. */
+  #checkSession(request: HttpRequest): { refusal?: Refusal; region: string } {
+    const { options } = this;
+    const facts = { service: "s3express", nowMs: options.now() };
+    if (/\?session=?$/.test(request.target)) return checkSignature(request, { ...options, ...facts });
+    const session = this.#sessions.get(request.headers.get("x-amz-s3session-token") ?? "");
+    const isOver = session === undefined || session.expiresMs <= options.now();
+    const mayNot = session?.mode === "ReadOnly" && request.method !== "GET";
+    if (isOver || mayNot) {
+      const [status, code] = isOver ? [400, "ExpiredToken"] : [403, "AccessDenied"];
+      return { refusal: { status, code, message: "The session does not hold." }, region: options.region };
+    }
+    return checkSignature(request, { ...session, ...facts, tokenHeader: "x-amz-s3session-token" });
+  }
+
+  #sessionAnswer(request: HttpRequest): HttpAnswer {
+    const mode = request.headers.get("x-amz-create-session-mode") ?? "ReadWrite";
+    if (this.options.forbiddenModes.includes(mode)) return errorAnswer(403, "AccessDenied", "Access Denied");
+    const number = this.#sessions.size + 1;
+    const session: Session = {
+      accessKeyId: `ASIASESSION${number}`,
+      secretAccessKey: `session-secret-number-${number}`,
+      sessionToken: `session/token+number=${number}`,
+      mode,
+      expiresMs: this.options.now() + this.options.sessionLifeMs,
+    };
+    this.#sessions.set(session.sessionToken, session);
+    const texts = `<SessionToken>${session.sessionToken}</SessionToken>` +
+      `<SecretAccessKey>${session.secretAccessKey}</SecretAccessKey>` +
+      `<AccessKeyId>${session.accessKeyId}</AccessKeyId>` +
+      `<Expiration>${new Date(session.expiresMs).toISOString()}</Expiration>`;
+    return xmlAnswer(200, `<CreateSessionResult><Credentials>${texts}</Credentials></CreateSessionResult>`);
+  }
+
   #bucketAnswer(request: HttpRequest, query: URLSearchParams, fault: Fault | undefined): HttpAnswer {
-    if (request.method === "GET" && query.get("list-type") === "2") return this.#listAnswer(query, fault);
+    const isDirectory = this.options.directory;
+    if (isDirectory && request.method === "GET" && query.has("session")) return this.#sessionAnswer(request);
+    if (request.method === "GET" && query.get("list-type") === "2") {
+      return isDirectory ? this.#listFolderAnswer(query) : this.#listAnswer(query, fault);
+    }
     if (request.method === "GET" && query.has("location")) {
       const region = this.options.region === "us-east-1" ? "" : this.options.region;
       return xmlAnswer(200, `<LocationConstraint>${region}</LocationConstraint>`);
@@ -451,6 +525,34 @@ export class FakeS3 {
     );
   }
 
+  /** A directory bucket's listing: of a folder, in an order of its own, from the beginning. */
+  #listFolderAnswer(query: URLSearchParams): HttpAnswer {
+    const prefix = query.get("prefix") ?? "";
+    if (query.has("start-after")) return errorAnswer(501, "NotImplemented", "start-after is not supported.");
+    if (prefix !== "" && !prefix.endsWith("/")) {
+      return errorAnswer(
+        400,
+        "InvalidRequest",
+        "This bucket does not support a prefix that does not end in a delimiter.",
+      );
+    }
+    const encode = query.get("encoding-type") === "url" ? urlEncode : escapeXml;
+    const first = Number(query.get("continuation-token") ?? 0);
+    const keys = this.keys().filter((key) => key.startsWith(prefix))
+      .map((key) => ({ key, place: createHash("sha1").update(key).digest("hex") }))
+      .sort((a, b) => a.place < b.place ? -1 : 1);
+    const end = first + this.options.pageSize;
+    const isTruncated = end < keys.length;
+    const next = isTruncated ? `<NextContinuationToken>${end}</NextContinuationToken>` : "";
+    const contents = keys.slice(first, end).map(({ key }) => this.#contents(key, encode));
+    return xmlAnswer(
+      200,
+      `<ListBucketResult><Name>${this.options.bucket}</Name><Prefix>${encode(prefix)}</Prefix>` +
+        `${encode === urlEncode ? "<EncodingType>url</EncodingType>" : ""}` +
+        `<IsTruncated>${isTruncated}</IsTruncated>${next}${contents.join("")}</ListBucketResult>`,
+    );
+  }
+
   #contents(key: string, encode: (text: string) => string): string {
     const { etag, size, modifiedMs } = this.#objects.get(key) as StoredObject;
     return `<Contents><Key>${encode(key)}</Key><LastModified>${
@@ -466,6 +568,7 @@ export class FakeS3 {
         ? errorAnswer(403, "AccessDenied", "Access Denied")
         : errorAnswer(404, "NoSuchKey", "The specified key does not exist.");
     }
+    if (isOfOtherKey(request, object.headers)) return errorAnswer(400, "InvalidRequest", ENCRYPTED);
     const ifMatch = request.headers.get("if-match");
     if (
       ifMatch !== undefined && ifMatch !== object.etag && ifMatch !== "*" && fault?.kind !== "ignoreIfMatch"
@@ -532,6 +635,7 @@ export class FakeS3 {
       return errorAnswer(404, "NoSuchUpload", "The specified multipart upload does not exist.");
     }
     if (method === "PUT") {
+      if (isOfOtherKey(request, upload.headers)) return errorAnswer(400, "InvalidRequest", ENCRYPTED);
       const etag = `"${createHash("md5").update(request.body).digest("hex")}"`;
       upload.parts.set(Number(query.get("partNumber")), { etag, bytes: request.body });
       return { status: 200, headers: { etag }, body: Buffer.alloc(0) };
@@ -573,6 +677,11 @@ export class FakeS3 {
   #bulkDeleteAnswer(request: HttpRequest, fault: Fault | undefined): HttpAnswer {
     if (!this.options.bulkDelete) return errorAnswer(400, "InvalidArgument", "Invalid argument.");
     const md5 = request.headers.get("content-md5");
+    if (md5 !== undefined && this.options.directory) return withoutMd5();
+    const sha256 = request.headers.get("x-amz-checksum-sha256");
+    if (sha256 !== undefined && sha256 !== createHash("sha256").update(request.body).digest("base64")) {
+      return errorAnswer(400, "BadDigest", "The SHA256 you specified did not match what we received.");
+    }
     const isChecked = md5 !== undefined || [...request.headers.keys()].some((name) => /checksum/.test(name));
     if (!isChecked && this.options.requireContentMd5) {
       return errorAnswer(400, "InvalidRequest", "Missing required header for this request: Content-MD5");
@@ -820,6 +929,10 @@ function faultAnswer(fault: Extract<Fault, { kind: "status" }>): HttpAnswer {
   return answer;
 }
 
+function withoutMd5(): HttpAnswer {
+  return errorAnswer(400, "InvalidRequest", "This bucket does not support Content-MD5 header.");
+}
+
 function preconditionFailed(): HttpAnswer {
   return errorAnswer(
     412,
@@ -863,10 +976,15 @@ function unescapeXml(text: string): string {
   );
 }
 
+/** Whether an object, or an upload, was encrypted with another key of its customer's than the request brings. */
+function isOfOtherKey(request: HttpRequest, kept: Record<string, string>): boolean {
+  return request.headers.get(CUSTOMER_KEY_MD5) !== kept[CUSTOMER_KEY_MD5];
+}
+
 /** The headers of a request that its object is given back with. */
 function keptHeaders(request: HttpRequest): Record<string, string> {
   const kept = [...request.headers].filter(([name]) =>
-    name.startsWith("x-amz-meta-") || name === "content-type"
+    name.startsWith("x-amz-meta-") || name === "content-type" || name === CUSTOMER_KEY_MD5
   );
   return Object.fromEntries(kept);
 }

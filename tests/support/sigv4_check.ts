@@ -25,6 +25,8 @@ export interface SigningFacts {
   /** Empty: none is wanted. */
   readonly sessionToken: string;
   readonly nowMs: number;
+  /** The header that the session token comes in; `"x-amz-security-token"` where nothing is said. */
+  readonly tokenHeader?: string;
   /** `"s3"` where nothing is said. */
   readonly service?: string;
 }
@@ -44,7 +46,7 @@ export function checkSignature(
   request: RawRequest,
   facts: SigningFacts,
 ): { refusal?: Refusal; region: string } {
-  const { service = "s3" } = facts;
+  const { service = "s3", tokenHeader = "x-amz-security-token" } = facts;
   const authorization = request.headers.get("authorization") ?? "";
   const match =
     /^AWS4-HMAC-SHA256 Credential=([^/]+)\/(\d{8})\/([^/]+)\/([^/]+)\/aws4_request, SignedHeaders=([a-z0-9;-]+), Signature=([0-9a-f]{64})$/
@@ -54,7 +56,7 @@ export function checkSignature(
   if (accessKeyId !== facts.accessKeyId) {
     return refused(403, "InvalidAccessKeyId", "The access key id does not exist in our records.", region);
   }
-  const token = request.headers.get("x-amz-security-token") ?? "";
+  const token = request.headers.get(tokenHeader) ?? "";
   if (token !== facts.sessionToken) {
     return refused(400, "InvalidToken", "The provided token is malformed.", region);
   }
