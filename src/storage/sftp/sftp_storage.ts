@@ -1,11 +1,316 @@
 /**
- * SftpStorage: to be written.
+ * SftpStorage: a replica's objects as files of a host that is reached by SSH.
  *
+ * @see https://datatracker.ietf.org/doc/html/draft-ietf-secsh-filexfer-02 version 3 of the protocol
+ * @see https://github.com/openssh/openssh-portable/blob/master/PROTOCOL section 4, OpenSSH's additions
  * @module
  */
-import type { OpenBackend } from "../backend.ts";
-import type { SftpLocation } from "../backend_location.ts";
 
-export const open: OpenBackend<SftpLocation> = () => {
-  throw new TypeError("Cannot open replica: not built");
-};
+import type { BackendContext, OpenBackend } from "../backend.ts";
+import type { SftpLocation } from "../backend_location.ts";
+import type { ByteRange } from "../object_store.ts";
+import { StorageError } from "../../errors.ts";
+import { checkKey } from "../folder_key.ts";
+import { compareKeys } from "../key_order.ts";
+import { RemovalError } from "../removal.ts";
+import type {
+  Storage,
+  StorageList,
+  StoragePut,
+  StorageRead,
+  StorageRequest,
+  StoredBytes,
+  StoredNow,
+  StoredObject,
+} from "../storage.ts";
+import { KnownTags, type ObjectFacts, sizeIn, tagOf, TAIL_BYTES } from "./object_tag.ts";
+import { SharedConnection } from "./shared_connection.ts";
+import { type Handle, READ, type SftpConnection, type Watch } from "./sftp_connection.ts";
+import { faultOf, isAbsent } from "./sftp_fault.ts";
+import { SftpSettings } from "./sftp_settings.ts";
+import { SftpUploads } from "./sftp_uploads.ts";
+import type { FileFacts, FolderEntry } from "./ssh_library.ts";
+
+const OBJECTS_AT_ONCE = 128;
+const REMOVALS_AT_ONCE = 64;
+/** Folders within folders; a symbolic link to a folder above would go on for ever. */
+const DEPTH_MAX = 16;
+/** A range up to this is read before the object's size is known. */
+const SMALL_BYTES = 32 * 1024;
+const NO_BYTES = new Uint8Array(0);
+
+const TYPE_MASK = 0o170000;
+const FOLDER_TYPE = 0o040000;
+const FILE_TYPE = 0o100000;
+
+/** Opens a replica below the folder that the user comes to at sign-in, or at an absolute path. */
+export const open: OpenBackend<SftpLocation> = (location, context) => new SftpStorage(location, context);
+
+/** One place in a folder, and how it is listed. */
+interface Walk {
+  readonly prefix: string;
+  readonly after: string | undefined;
+  readonly watch: Watch;
+  readonly depth: number;
+}
+
+class SftpStorage implements Storage {
+  readonly traits = {
+    conditionalPut: true,
+    conditionalReplace: false,
+    cheapList: false,
+    listsInOrder: false,
+  };
+  readonly parts: SftpUploads;
+  readonly #name: string;
+  readonly #path: string;
+  readonly #connection: SharedConnection;
+  readonly #tags: KnownTags;
+
+  constructor(location: SftpLocation, context: BackendContext) {
+    this.#name = location.name;
+    this.#path = location.path.replace(/\/+$/, "");
+    this.#connection = new SharedConnection(new SftpSettings(location, context));
+    this.#tags = new KnownTags(context.now);
+    this.parts = new SftpUploads({
+      name: this.#name,
+      tags: this.#tags,
+      connection: (signal) => this.#connection.get(signal),
+      pathOf: (key) => this.#pathOf(key),
+    });
+  }
+
+  async *list(prefix: string, request: StorageList): AsyncGenerator<readonly StoredObject[]> {
+    const what = `list "${prefix}" in ${this.#name}`;
+    const folder = prefix.slice(0, prefix.lastIndexOf("/") + 1);
+    if (folder !== "") checkKey(folder.slice(0, -1), what);
+    try {
+      const connection = await this.#connection.get(request.signal);
+      yield* this.#objectsBelow(connection, folder, {
+        prefix,
+        after: request.after,
+        watch: request,
+        depth: 0,
+      });
+    } catch (error) {
+      if (request.signal.aborted) throw request.signal.reason;
+      throw faultOf(error, { what, key: prefix, wanted: "a folder that can be read" });
+    }
+  }
+
+  async read(key: string, range: ByteRange, request: StorageRead): Promise<StoredBytes | undefined> {
+    const what = `read bytes ${range.offset}-${range.offset + range.size - 1} of "${key}" in ${this.#name}`;
+    checkKey(key, what);
+    const { signal, etag } = request;
+    try {
+      const connection = await this.#connection.get(signal);
+      return await connection.with(this.#pathOf(key), READ, signal, async (handle) => {
+        const found = await readObject(connection, handle, {
+          range,
+          sizeExpected: sizeIn(etag),
+          watch: request,
+        });
+        if (found === undefined) return undefined;
+        this.#tags.learn(key, found.facts, found.etag);
+        return { bytes: found.bytes, etag: found.etag, objectSize: found.facts.size };
+      });
+    } catch (error) {
+      if (signal.aborted) throw signal.reason;
+      if (isAbsent(error)) return undefined;
+      throw faultOf(error, { what, key, wanted: "a file that can be read" });
+    }
+  }
+
+  async put(key: string, bytes: Uint8Array, request: StoragePut): Promise<StoredNow | undefined> {
+    return await this.parts.putWhole(key, bytes, request);
+  }
+
+  async remove(keys: readonly string[], request: StorageRequest): Promise<void> {
+    for (const key of keys) checkKey(key, `remove "${key}" from ${this.#name}`);
+    const connection = await this.#connection.get(request.signal);
+    const failures: StorageError[] = [];
+    await atOnce(keys, REMOVALS_AT_ONCE, async (key) => {
+      try {
+        await connection.ask(request.signal, (session, answer) => session.unlink(this.#pathOf(key), answer));
+      } catch (cause) {
+        if (isAbsent(cause)) return;
+        request.signal.throwIfAborted();
+        const what = `remove "${key}" from ${this.#name}`;
+        const error = faultOf(cause, { what, key, wanted: "a folder that can be written to" });
+        if (!(error instanceof StorageError)) throw error;
+        failures.push(error);
+      } finally {
+        this.#tags.forget(key);
+        request.onProgress(NO_BYTES);
+      }
+    });
+    if (failures.length > 0) throw new RemovalError(this.#name, keys.length, failures);
+  }
+
+  close(): void {
+    this.#connection.close();
+  }
+
+  #pathOf(key: string): string {
+    return this.#path === "" ? key || "." : `${this.#path}/${key}`;
+  }
+
+  /** Objects below a folder (empty, or ending in a slash), folder after folder. No such folder: none. */
+  async *#objectsBelow(
+    connection: SftpConnection,
+    folder: string,
+    walk: Walk,
+  ): AsyncGenerator<readonly StoredObject[]> {
+    const { prefix, after, watch, depth } = walk;
+    const { files, folders } = await this.#namesIn(connection, folder, watch);
+    const wanted = [...files].filter(([key]) =>
+      key.startsWith(prefix) && (after === undefined || compareKeys(after, key) < 0)
+    );
+    for (let first = 0; first < wanted.length; first += OBJECTS_AT_ONCE) {
+      const objects: StoredObject[] = [];
+      await atOnce(wanted.slice(first, first + OBJECTS_AT_ONCE), OBJECTS_AT_ONCE, async ([key, facts]) => {
+        const object = await this.#describe(connection, key, { facts, watch });
+        if (object !== undefined) objects.push(object);
+      });
+      yield objects;
+    }
+    for (const below of folders) {
+      if (!below.startsWith(prefix) && !prefix.startsWith(below)) continue;
+      if (after !== undefined && compareKeys(below, after) <= 0 && !after.startsWith(below)) continue;
+      if (depth === DEPTH_MAX) throw tooDeep(below);
+      yield* this.#objectsBelow(connection, below, { ...walk, depth: depth + 1 });
+    }
+  }
+
+  /** What lies in one folder, as keys; folders end in a slash. */
+  async #namesIn(
+    connection: SftpConnection,
+    folder: string,
+    watch: Watch,
+  ): Promise<{ files: Map<string, ObjectFacts>; folders: string[] }> {
+    const path = this.#pathOf(folder).replace(/(?<=.)\/$/, "");
+    const entries = await connection.readFolder(path, watch).catch((error): FolderEntry[] => {
+      if (isAbsent(error)) return [];
+      throw error;
+    });
+    const files = new Map<string, ObjectFacts>();
+    const folders: string[] = [];
+    await atOnce(entries, OBJECTS_AT_ONCE, async ({ filename, attrs }) => {
+      if (filename === "." || filename === ".." || filename.endsWith(".tmp")) return;
+      const key = folder + filename;
+      const facts = await this.#followed(connection, key, { attrs, watch });
+      if (isOf(facts, FOLDER_TYPE)) folders.push(`${key}/`);
+      else if (isOf(facts, FILE_TYPE)) files.set(key, factsOf(facts));
+    });
+    return { files, folders };
+  }
+
+  /** Links are followed, as in folders; what a server says of others is enough. */
+  async #followed(
+    connection: SftpConnection,
+    key: string,
+    { attrs, watch }: { attrs: FileFacts; watch: Watch },
+  ): Promise<FileFacts> {
+    if (isOf(attrs, FILE_TYPE) || isOf(attrs, FOLDER_TYPE)) return attrs;
+    const path = this.#pathOf(key);
+    return await connection.ask<FileFacts>(watch.signal, (session, answer) => session.stat(path, answer))
+      .catch((error) => {
+        if (isAbsent(error)) return {};
+        throw error;
+      });
+  }
+
+  /** An object of a listing; undefined where it has gone meanwhile. */
+  async #describe(
+    connection: SftpConnection,
+    key: string,
+    { facts, watch }: { facts: ObjectFacts; watch: Watch },
+  ): Promise<StoredObject | undefined> {
+    const known = this.#tags.find(key, facts);
+    if (known !== undefined) return { key, size: facts.size, etag: known, modifiedMs: facts.mtime * 1000 };
+    const range = { offset: Math.max(0, facts.size - TAIL_BYTES), size: TAIL_BYTES };
+    try {
+      return await connection.with(this.#pathOf(key), READ, watch.signal, async (handle) => {
+        const read = {
+          range,
+          sizeExpected: undefined,
+          watch: { signal: watch.signal, onProgress: () => {} },
+        };
+        const found = await readObject(connection, handle, read);
+        watch.onProgress(NO_BYTES);
+        if (found === undefined) return undefined;
+        this.#tags.learn(key, found.facts, found.etag);
+        return { key, size: found.facts.size, etag: found.etag, modifiedMs: found.facts.mtime * 1000 };
+      });
+    } catch (error) {
+      if (isAbsent(error)) return undefined;
+      throw error;
+    }
+  }
+}
+
+/**
+ * Reads a range of an open file, and its end for the tag: all at once where the size is expected, or the range is small. Undefined
+ * where it is no file.
+ */
+async function readObject(
+  connection: SftpConnection,
+  handle: Handle,
+  { range, sizeExpected, watch }: { range: ByteRange; sizeExpected: number | undefined; watch: Watch },
+): Promise<{ bytes: Uint8Array; etag: string; facts: ObjectFacts } | undefined> {
+  const asking = connection.facts(handle, watch.signal);
+  const size = sizeExpected ?? (range.size > SMALL_BYTES ? (await asking).size : undefined);
+  const silently = { signal: watch.signal, onProgress: () => {} };
+  const tailOf = (objectSize: number) => {
+    const tailSize = Math.min(objectSize, TAIL_BYTES);
+    return connection.read(handle, { offset: objectSize - tailSize, size: tailSize }, silently);
+  };
+  const readSize = size === undefined ? range.size : Math.min(range.size, size - range.offset);
+  const [found, bytes, tail] = await Promise.all([
+    asking,
+    connection.read(handle, { offset: range.offset, size: readSize }, watch),
+    size === undefined || holdsEnd(range, size) ? undefined : tailOf(size),
+  ]);
+  if (!isOf(found, FILE_TYPE)) return undefined;
+  const facts = factsOf(found);
+  const isEndRead = tail !== undefined && size === facts.size;
+  const end = isEndRead
+    ? tail
+    : holdsEnd(range, facts.size) && range.offset + bytes.length === facts.size
+    ? bytes.slice(-Math.min(facts.size, TAIL_BYTES))
+    : await tailOf(facts.size);
+  return { bytes, etag: tagOf(facts, end), facts };
+}
+
+/** Whether a range has all of the end that an object's tag is made of. */
+function holdsEnd({ offset, size }: ByteRange, objectSize: number): boolean {
+  return offset <= Math.max(0, objectSize - TAIL_BYTES) && offset + size >= objectSize;
+}
+
+function isOf({ mode }: FileFacts, type: number): boolean {
+  return mode !== undefined && (mode & TYPE_MASK) === type;
+}
+
+function factsOf({ size = 0, mtime = 0 }: FileFacts): ObjectFacts {
+  return { size, mtime };
+}
+
+async function atOnce<T>(
+  things: Iterable<T>,
+  countMax: number,
+  act: (thing: T) => Promise<void>,
+): Promise<void> {
+  const left = things[Symbol.iterator]();
+  const goOn = async () => {
+    for (let next = left.next(); !next.done; next = left.next()) await act(next.value);
+  };
+  await Promise.all(Array.from({ length: countMax }, goOn));
+}
+
+function tooDeep(folder: string): StorageError {
+  const details = { key: folder, status: 0, code: "TooDeep", retryable: false };
+  return new StorageError(
+    `Cannot list "${folder}": folders nested deeper than ${DEPTH_MAX}, expected no loop of links`,
+    details,
+  );
+}
