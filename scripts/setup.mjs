@@ -144,6 +144,7 @@ function missingDebianPackages(profile) {
       missing.push("gcc", "libc6-dev", "libclang-rt-dev");
     }
     if (!works("python3", ["-c", "import ensurepip, venv"])) missing.push("python3", "python3-venv");
+    if (!existsSync(process.env.SSHD_BIN || "/usr/sbin/sshd")) missing.push("openssh-server");
   }
   return [...new Set(missing)];
 }
