@@ -33,7 +33,8 @@ export type HostKeyTrust =
 export function pinnedHostKey(text: string): HostKeyTrust {
   const fingerprint = /^SHA256:([A-Za-z0-9+/]{43})=?$/.exec(text.trim())?.[1];
   if (fingerprint !== undefined) return { kind: "fingerprint", fingerprint: `SHA256:${fingerprint}` };
-  const [type = "", encoded = ""] = text.trim().split(/\s+/);
+  // In a URL, a plus sign may stand for the space.
+  const [, type = "", encoded = ""] = /^([a-z0-9@.-]+)[\s+]+([A-Za-z0-9+/=]+)/.exec(text.trim()) ?? [];
   const key = Buffer.from(encoded, "base64");
   if (type !== "" && keyTypeOf(key) === type) return { kind: "key", key };
   throw new TypeError(

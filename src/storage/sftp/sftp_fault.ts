@@ -5,6 +5,7 @@
  */
 
 import { StorageError } from "../../errors.ts";
+import { checkKey, checkNewKey } from "../folder_key.ts";
 import { STATUS } from "./ssh_library.ts";
 
 /** What was asked, for the message. */
@@ -59,4 +60,19 @@ export function faultOf(cause: unknown, { what, key, wanted }: Asked): unknown {
 export function notImplemented({ what, key, wanted }: Asked, found: string, cause?: unknown): StorageError {
   const details = { key, status: 0, code: "NotImplemented", retryable: false, cause };
   return new StorageError(`Cannot ${what}: ${found}, expected ${wanted}`, details);
+}
+
+/**
+ * Checks that a key is that of a file below the folder, and of no unfinished one where it `isNew`.
+ *
+ * @throws {StorageError} it is not
+ */
+export function checkPath(key: string, what: string, isNew = false): void {
+  try {
+    if (isNew) checkNewKey(key, what);
+    else checkKey(key, what);
+  } catch (cause) {
+    const details = { key, status: 0, code: "InvalidKey", retryable: false, cause };
+    throw new StorageError((cause as RangeError).message, details);
+  }
 }

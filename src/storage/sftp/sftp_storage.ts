@@ -10,7 +10,6 @@ import type { BackendContext, OpenBackend } from "../backend.ts";
 import type { SftpLocation } from "../backend_location.ts";
 import type { ByteRange } from "../object_store.ts";
 import { StorageError } from "../../errors.ts";
-import { checkKey } from "../folder_key.ts";
 import { compareKeys } from "../key_order.ts";
 import { RemovalError } from "../removal.ts";
 import type {
@@ -26,7 +25,7 @@ import type {
 import { KnownTags, type ObjectFacts, sizeIn, tagOf, TAIL_BYTES } from "./object_tag.ts";
 import { SharedConnection } from "./shared_connection.ts";
 import { type Handle, READ, type SftpConnection, type Watch } from "./sftp_connection.ts";
-import { faultOf, isAbsent } from "./sftp_fault.ts";
+import { checkPath, faultOf, isAbsent } from "./sftp_fault.ts";
 import { SftpSettings } from "./sftp_settings.ts";
 import { SftpUploads } from "./sftp_uploads.ts";
 import type { FileFacts, FolderEntry } from "./ssh_library.ts";
@@ -83,7 +82,7 @@ class SftpStorage implements Storage {
   async *list(prefix: string, request: StorageList): AsyncGenerator<readonly StoredObject[]> {
     const what = `list "${prefix}" in ${this.#name}`;
     const folder = prefix.slice(0, prefix.lastIndexOf("/") + 1);
-    if (folder !== "") checkKey(folder.slice(0, -1), what);
+    if (folder !== "") checkPath(folder.slice(0, -1), what);
     try {
       const connection = await this.#connection.get(request.signal);
       yield* this.#objectsBelow(connection, folder, {
@@ -100,7 +99,7 @@ class SftpStorage implements Storage {
 
   async read(key: string, range: ByteRange, request: StorageRead): Promise<StoredBytes | undefined> {
     const what = `read bytes ${range.offset}-${range.offset + range.size - 1} of "${key}" in ${this.#name}`;
-    checkKey(key, what);
+    checkPath(key, what);
     const { signal, etag } = request;
     try {
       const connection = await this.#connection.get(signal);
@@ -126,7 +125,7 @@ class SftpStorage implements Storage {
   }
 
   async remove(keys: readonly string[], request: StorageRequest): Promise<void> {
-    for (const key of keys) checkKey(key, `remove "${key}" from ${this.#name}`);
+    for (const key of keys) checkPath(key, `remove "${key}" from ${this.#name}`);
     const connection = await this.#connection.get(request.signal);
     const failures: StorageError[] = [];
     await atOnce(keys, REMOVALS_AT_ONCE, async (key) => {
@@ -266,12 +265,14 @@ async function readObject(
     return connection.read(handle, { offset: objectSize - tailSize, size: tailSize }, silently);
   };
   const readSize = size === undefined ? range.size : Math.min(range.size, size - range.offset);
-  const [found, bytes, tail] = await Promise.all([
-    asking,
+  const reading = Promise.all([
     connection.read(handle, { offset: range.offset, size: readSize }, watch),
     size === undefined || holdsEnd(range, size) ? undefined : tailOf(size),
   ]);
+  reading.catch(() => {}); // A folder cannot be read, which is no fault.
+  const found = await asking;
   if (!isOf(found, FILE_TYPE)) return undefined;
+  const [bytes, tail] = await reading;
   const facts = factsOf(found);
   const isEndRead = tail !== undefined && size === facts.size;
   const end = isEndRead

@@ -5,12 +5,11 @@
  */
 
 import { ObjectExistsError, StorageError } from "../../errors.ts";
-import { checkNewKey } from "../folder_key.ts";
 import type { Part, PartUpload, PartUploads, PutOptions, RequestOptions } from "../object_store.ts";
 import type { StoragePut, StoredNow } from "../storage.ts";
 import { type KnownTags, tagOf, TAIL_BYTES } from "./object_tag.ts";
 import { type Handle, MAKE, READ, type SftpConnection, UPDATE, type Watch } from "./sftp_connection.ts";
-import { faultOf, isAbsent, notImplemented, statusOf } from "./sftp_fault.ts";
+import { checkPath, faultOf, isAbsent, notImplemented, statusOf } from "./sftp_fault.ts";
 import { type FileFacts, STATUS } from "./ssh_library.ts";
 
 const MiB = 1024 * 1024;
@@ -49,7 +48,7 @@ export class SftpUploads implements PartUploads {
   /** Makes an object; undefined where there is one already. */
   async putWhole(key: string, bytes: Uint8Array, request: StoragePut): Promise<StoredNow | undefined> {
     const what = `put "${key}" in ${this.#place.name}`;
-    checkNewKey(key, what);
+    checkPath(key, what, true);
     if (request.ifMatch !== undefined) {
       throw notImplemented(
         { what, key, wanted: "no such condition" },
@@ -72,7 +71,7 @@ export class SftpUploads implements PartUploads {
 
   async begin(key: string, options: PutOptions): Promise<PartUpload> {
     const what = `begin to put "${key}" in ${this.#place.name}`;
-    checkNewKey(key, what);
+    checkPath(key, what, true);
     const watch = watchOf(options);
     return await this.#asked(what, key, watch, async (connection) => {
       const { temporary, handle } = await this.#make(connection, key, watch.signal);
