@@ -16,6 +16,7 @@ import type { Storage } from "../../src/storage/storage.ts";
 import { testPlace } from "../support/place_suite.ts";
 import { skipWithout, until } from "../support/real.ts";
 import { type SshServer, sshServerBinary, startSshServer } from "../support/ssh_server.ts";
+import { type SignInStep, startSshStandIn } from "../support/ssh_stand_in.ts";
 import { TcpGate } from "../support/tcp_gate.ts";
 
 const parts = { "openssh-server": sshServerBinary() };
@@ -184,6 +185,47 @@ sftpTest("a key that is refused, locked or none at all is told, once and without
   const error = await refusal(secret);
   assert.match(error.message, /it takes publickey/);
   assert.doesNotMatch(`${error.message} ${error.stack} ${error.cause}`, /hush/);
+});
+
+sftpTest("a password signs in, in whichever form it is asked for, and as a second step", async () => {
+  const password = "hush/hush";
+  const cases: [steps: SignInStep[], tried: string[]][] = [
+    [[{ method: "password", password }], ["password"]],
+    [[{ method: "keyboard-interactive", password }], ["password", "keyboard-interactive"]],
+    [[{ method: "publickey" }, { method: "password", password }], ["publickey", "password"]],
+  ];
+  for (const [steps, tried] of cases) {
+    const standIn = await startSshStandIn(steps);
+    try {
+      const { port, hostKey } = standIn;
+      const parameters = new URLSearchParams({ hostKey });
+      if (steps.length > 1) parameters.set("keyPath", server.keyPath);
+      const urlOf = (secret: string) => `sftp://me${secret}@127.0.0.1:${port}/db?${parameters}`;
+      await withStore(urlOf(`:${encodeURIComponent(password)}`), async (store) => {
+        assert.deepEqual(await listAll(store), []);
+        assert.deepEqual(standIn.tried, tried);
+      });
+      await withStore(urlOf(""), async (store) => assert.deepEqual(await listAll(store), []), {
+        LITESTREAM_SFTP_PASSWORD: password,
+      });
+      const error = await refusal(urlOf(":wrong"));
+      assert.match(error.message, /it was refused \(tried: .*the password.*\); it takes /);
+      assert.doesNotMatch(`${error.message} ${error.stack} ${error.cause}`, /wrong/);
+    } finally {
+      await standIn.close();
+    }
+  }
+});
+
+sftpTest("a server that has no files to give is told for good", async () => {
+  const standIn = await startSshStandIn([{ method: "password", password: "p" }], { hasFiles: false });
+  try {
+    const { port, hostKey } = standIn;
+    const error = await refusal(`sftp://me:p@127.0.0.1:${port}/db?${new URLSearchParams({ hostKey })}`);
+    assert.match(error.message, /expected a server that offers SFTP/);
+  } finally {
+    await standIn.close();
+  }
 });
 
 sftpTest("a host that is not known is refused, and what the message says to do makes it known", async () => {
