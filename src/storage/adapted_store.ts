@@ -30,6 +30,7 @@ import {
 import { type Spooled, SpooledParts } from "./spooled_parts.ts";
 import type {
   Storage,
+  StorageList,
   StoragePut,
   StorageRequest,
   StorageTraits,
@@ -120,10 +121,9 @@ export class AdaptedStore implements BareStore {
     options: ListOptions,
   ): AsyncGenerator<ListedObject[], void, undefined> {
     const { after } = options;
-    const pages = this.#storage.list(this.#prefix + prefix, {
-      ...this.#begin(what, options),
-      ...(after === undefined ? {} : { after: this.#prefix + after }),
-    })[Symbol.asyncIterator]();
+    this.#begin(what, options);
+    const request = following(options, after === undefined ? undefined : this.#prefix + after);
+    const pages = this.#storage.list(this.#prefix + prefix, request)[Symbol.asyncIterator]();
     let isDone = false;
     try {
       for (;;) {
@@ -308,6 +308,17 @@ export class AdaptedStore implements BareStore {
       details,
     );
   }
+}
+
+/** A listing outlives the attempt that began it: signal and progress are those of the one that runs now. */
+function following(options: ListOptions, after: string | undefined): StorageList {
+  return {
+    ...(after === undefined ? {} : { after }),
+    get signal() {
+      return options.signal ?? NEVER;
+    },
+    onProgress: (received) => options.onProgress?.(received),
+  };
 }
 
 /** Parts of objects whose keys begin with `prefix` there. */
