@@ -30,6 +30,8 @@ import { SftpSettings } from "./sftp_settings.ts";
 import { SftpUploads } from "./sftp_uploads.ts";
 import type { FileFacts, FolderEntry } from "./ssh_library.ts";
 
+/** Objects of a page: each is a request with time of its own. */
+const PAGE_OBJECTS = 1000;
 const OBJECTS_AT_ONCE = 128;
 const REMOVALS_AT_ONCE = 64;
 /** Folders within folders; a symbolic link to a folder above would go on for ever. */
@@ -53,12 +55,18 @@ interface Walk {
   readonly depth: number;
 }
 
+/** A file of a listing, or a folder where the key ends in a slash. */
+interface FoundFile {
+  readonly key: string;
+  readonly facts: ObjectFacts;
+}
+
 class SftpStorage implements Storage {
   readonly traits = {
     conditionalPut: true,
     conditionalReplace: false,
     cheapList: false,
-    listsInOrder: false,
+    listsInOrder: true,
   };
   readonly parts: SftpUploads;
   readonly #name: string;
@@ -85,12 +93,15 @@ class SftpStorage implements Storage {
     if (folder !== "") checkPath(folder.slice(0, -1), what);
     try {
       const connection = await this.#connection.get(request.signal);
-      yield* this.#objectsBelow(connection, folder, {
-        prefix,
-        after: request.after,
-        watch: request,
-        depth: 0,
-      });
+      const walk = { prefix, after: request.after, watch: request, depth: 0 };
+      let some: FoundFile[] = [];
+      for await (const file of this.#filesBelow(connection, folder, walk)) {
+        some.push(file);
+        if (some.length < PAGE_OBJECTS) continue;
+        yield await this.#describe(connection, some, request);
+        some = [];
+      }
+      yield await this.#describe(connection, some, request);
     } catch (error) {
       if (request.signal.aborted) throw request.signal.reason;
       throw faultOf(error, { what, key: prefix, wanted: "a folder that can be read" });
@@ -154,54 +165,41 @@ class SftpStorage implements Storage {
     return this.#path === "" ? key || "." : `${this.#path}/${key}`;
   }
 
-  /** Objects below a folder (empty, or ending in a slash), folder after folder. No such folder: none. */
-  async *#objectsBelow(
+  /** Files below a folder (empty, or ending in a slash) in ascending order of their keys. No such folder: none. */
+  async *#filesBelow(
     connection: SftpConnection,
     folder: string,
     walk: Walk,
-  ): AsyncGenerator<readonly StoredObject[]> {
+  ): AsyncGenerator<FoundFile, void, undefined> {
     const { prefix, after, watch, depth } = walk;
-    const { files, folders } = await this.#namesIn(connection, folder, watch);
-    const wanted = [...files].filter(([key]) =>
-      key.startsWith(prefix) && (after === undefined || compareKeys(after, key) < 0)
-    );
-    for (let first = 0; first < wanted.length; first += OBJECTS_AT_ONCE) {
-      const objects: StoredObject[] = [];
-      await atOnce(wanted.slice(first, first + OBJECTS_AT_ONCE), OBJECTS_AT_ONCE, async ([key, facts]) => {
-        const object = await this.#describe(connection, key, { facts, watch });
-        if (object !== undefined) objects.push(object);
-      });
-      yield objects;
-    }
-    for (const below of folders) {
-      if (!below.startsWith(prefix) && !prefix.startsWith(below)) continue;
-      if (after !== undefined && compareKeys(below, after) <= 0 && !after.startsWith(below)) continue;
-      if (depth === DEPTH_MAX) throw tooDeep(below);
-      yield* this.#objectsBelow(connection, below, { ...walk, depth: depth + 1 });
+    if (depth > DEPTH_MAX) throw tooDeep(folder);
+    for (const file of await this.#namesIn(connection, folder, watch)) {
+      const { key } = file;
+      if (!key.startsWith(prefix) && !prefix.startsWith(key)) continue;
+      const isFolder = key.endsWith("/");
+      const isPassed = after !== undefined && compareKeys(key, after) <= 0;
+      if (isFolder && !(isPassed && !after?.startsWith(key))) {
+        yield* this.#filesBelow(connection, key, { ...walk, depth: depth + 1 });
+      } else if (!isFolder && !isPassed && key.startsWith(prefix)) yield file;
     }
   }
 
-  /** What lies in one folder, as keys; folders end in a slash. */
-  async #namesIn(
-    connection: SftpConnection,
-    folder: string,
-    watch: Watch,
-  ): Promise<{ files: Map<string, ObjectFacts>; folders: string[] }> {
+  /** What lies in one folder, as keys in ascending order; folders end in a slash. */
+  async #namesIn(connection: SftpConnection, folder: string, watch: Watch): Promise<FoundFile[]> {
     const path = this.#pathOf(folder).replace(/(?<=.)\/$/, "");
     const entries = await connection.readFolder(path, watch).catch((error): FolderEntry[] => {
       if (isAbsent(error)) return [];
       throw error;
     });
-    const files = new Map<string, ObjectFacts>();
-    const folders: string[] = [];
+    const files: FoundFile[] = [];
     await atOnce(entries, OBJECTS_AT_ONCE, async ({ filename, attrs }) => {
       if (filename === "." || filename === ".." || filename.endsWith(".tmp")) return;
       const key = folder + filename;
       const facts = await this.#followed(connection, key, { attrs, watch });
-      if (isOf(facts, FOLDER_TYPE)) folders.push(`${key}/`);
-      else if (isOf(facts, FILE_TYPE)) files.set(key, factsOf(facts));
+      if (isOf(facts, FOLDER_TYPE)) files.push({ key: `${key}/`, facts: factsOf(facts) });
+      else if (isOf(facts, FILE_TYPE)) files.push({ key, facts: factsOf(facts) });
     });
-    return { files, folders };
+    return files.sort((a, b) => compareKeys(a.key, b.key));
   }
 
   /** Links are followed, as in folders; what a server says of others is enough. */
@@ -219,11 +217,23 @@ class SftpStorage implements Storage {
       });
   }
 
-  /** An object of a listing; undefined where it has gone meanwhile. */
+  /** Objects of a listing, without those that have gone meanwhile. */
   async #describe(
     connection: SftpConnection,
-    key: string,
-    { facts, watch }: { facts: ObjectFacts; watch: Watch },
+    files: readonly FoundFile[],
+    watch: Watch,
+  ): Promise<StoredObject[]> {
+    const objects: (StoredObject | undefined)[] = files.map(() => undefined);
+    await atOnce(files.entries(), OBJECTS_AT_ONCE, async ([i, file]) => {
+      objects[i] = await this.#describeOne(connection, file, watch);
+    });
+    return objects.filter((object) => object !== undefined);
+  }
+
+  async #describeOne(
+    connection: SftpConnection,
+    { key, facts }: FoundFile,
+    watch: Watch,
   ): Promise<StoredObject | undefined> {
     const known = this.#tags.find(key, facts);
     if (known !== undefined) return { key, size: facts.size, etag: known, modifiedMs: facts.mtime * 1000 };
