@@ -74,7 +74,9 @@ async function openAdapted(
   ]);
   // A prefix is part of each key there, but for places that know folders.
   const prefix = options.prefix ?? location.prefixes[0] ?? "";
-  return new RetryingStore(new AdaptedStore(location.name, storage, prefix), options);
+  // All requests to such a host go over one connection: a second one would wait behind the first.
+  const hedging = location.scheme === "sftp" ? { ...options, hedge: false } : options;
+  return new RetryingStore(new AdaptedStore(location.name, storage, prefix), hedging);
 }
 
 async function openStorage(
