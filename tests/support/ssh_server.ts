@@ -42,14 +42,21 @@ export interface SshServer {
   makeKey(name: string, type: KeyType, ...flags: string[]): Promise<string>;
   /** A public key of the server's: type and base64. */
   hostKey(type: KeyType): Promise<string>;
-  /** Lets nobody in and ends what is under way; {@link resume} undoes it. */
-  stop(): Promise<void>;
-  resume(): Promise<void>;
   close(): Promise<void>;
 }
 
+/** How a server is started. */
+export interface SshServerOptions {
+  /** Lines of its configuration, before all others. */
+  readonly settings?: readonly string[];
+  /** Types of its own keys. */
+  readonly types?: readonly KeyType[];
+}
+
 /** Starts a server on a free port of the loopback interface, over a temporary folder. */
-export async function startSshServer(settings: readonly string[] = []): Promise<SshServer> {
+export async function startSshServer(
+  { settings = [], types = ["ed25519", "ecdsa"] }: SshServerOptions = {},
+): Promise<SshServer> {
   const folder = await mkdtemp(join(tmpdir(), "ssh-"));
   const [files, authorized, knownHosts] = ["files", "authorized", "known_hosts"].map((name) =>
     join(folder, name)
@@ -60,7 +67,6 @@ export async function startSshServer(settings: readonly string[] = []): Promise<
   ];
   await mkdir(files);
   await writeFile(authorized, "");
-  const types: readonly KeyType[] = ["ed25519", "ecdsa", "rsa"];
   for (const type of types) generateKey(join(folder, `host_${type}`), type);
   const port = await freePort();
   const hostKey = async (type: KeyType) =>
@@ -78,7 +84,7 @@ export async function startSshServer(settings: readonly string[] = []): Promise<
   };
   const keyPath = await makeKey("id_test", "ed25519");
   const user = spawnSync("id", ["-un"], { encoding: "utf8" }).stdout.trim();
-  let running = await run(config, { port, folder });
+  const running = await run(config, { port, folder });
   return {
     port,
     user,
@@ -90,10 +96,6 @@ export async function startSshServer(settings: readonly string[] = []): Promise<
     makeKey,
     url: (path, parameters = { keyPath, knownHosts }) =>
       `sftp://${user}@127.0.0.1:${port}/${path}?${new URLSearchParams(parameters)}`,
-    stop: () => running.stop("SIGTERM"),
-    async resume() {
-      running = await run(config, { port, folder });
-    },
     async close() {
       await running.stop("SIGTERM");
       await rm(folder, { recursive: true, force: true });
