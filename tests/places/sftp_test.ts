@@ -365,22 +365,22 @@ sftpTest("nobody listens: it is tried again until the deadline", async () => {
 sftpTest("what a server does not allow is told for good", async () => {
   const cases = [
     [
-      "ForceCommand internal-sftp -R",
+      "-R",
       "PermissionDenied",
       /"Permission denied", expected a folder that can be written/,
     ],
     [
-      "ForceCommand internal-sftp -P hardlink",
+      "-P hardlink",
       "NotImplemented",
       /expected hard links \(hardlink@openssh\.com/,
     ],
-    ["ForceCommand internal-sftp -P opendir", "PermissionDenied", /expected a folder that can be read/],
+    ["-P opendir", "PermissionDenied", /expected a folder that can be read/],
   ] as const;
-  for (const [setting, code, words] of cases) {
-    const strict = await startSshServer({ settings: [setting] });
+  for (const [flags, code, words] of cases) {
+    const strict = await startSshServer({ flags });
     try {
       await withStore(strict.url("below"), async (store) => {
-        const asked = setting.endsWith("opendir") ? listAll(store) : store.put("k", new Uint8Array(1));
+        const asked = flags.endsWith("opendir") ? listAll(store) : store.put("k", new Uint8Array(1));
         await assert.rejects(asked, (error) => {
           assert.ok(error instanceof StorageError && !error.retryable);
           assert.equal(error.code, code);

@@ -47,15 +47,15 @@ export interface SshServer {
 
 /** How a server is started. */
 export interface SshServerOptions {
-  /** Lines of its configuration, before all others. */
-  readonly settings?: readonly string[];
+  /** Flags of its file transfer, see sftp-server(8). */
+  readonly flags?: string;
   /** Types of its own keys. */
   readonly types?: readonly KeyType[];
 }
 
 /** Starts a server on a free port of the loopback interface, over a temporary folder. */
 export async function startSshServer(
-  { settings = [], types = ["ed25519", "ecdsa"] }: SshServerOptions = {},
+  { flags = "", types = ["ed25519", "ecdsa"] }: SshServerOptions = {},
 ): Promise<SshServer> {
   const folder = await mkdtemp(join(tmpdir(), "ssh-"));
   const [files, authorized, knownHosts] = ["files", "authorized", "known_hosts"].map((name) =>
@@ -74,7 +74,7 @@ export async function startSshServer(
   const lines = await Promise.all(types.map(async (type) => `[127.0.0.1]:${port} ${await hostKey(type)}\n`));
   await writeFile(knownHosts, lines.join(""));
   const config = join(folder, "sshd_config");
-  await writeFile(config, configOf({ port, folder, authorized, files, types }, settings));
+  await writeFile(config, configOf({ port, folder, authorized, files, types, flags }));
   if (process.getuid?.() === 0) mkdirSync(PRIVILEGE_FOLDER, { recursive: true, mode: 0o755 });
   const makeKey = async (name: string, type: KeyType, ...flags: string[]) => {
     const path = join(folder, name);
@@ -110,29 +110,29 @@ async function run(config: string, { port, folder }: { port: number; folder: str
 }
 
 function configOf(
-  { port, folder, authorized, files, types }: {
+  { port, folder, authorized, files, types, flags }: {
     port: number;
     folder: string;
     authorized: string;
     files: string;
     types: readonly KeyType[];
+    flags: string;
   },
-  settings: readonly string[],
 ): string {
   return [
-    ...settings,
     `Port ${port}`,
     "ListenAddress 127.0.0.1",
     ...types.map((type) => `HostKey ${folder}/host_${type}`),
     "PidFile none",
     `AuthorizedKeysFile ${authorized}`,
     "StrictModes no",
-    "UsePAM no",
+    // Without PAM, a server that cannot read the shadow file takes the account for locked.
+    `UsePAM ${process.getuid?.() === 0 ? "no" : "yes"}`,
     "PermitRootLogin yes",
     "PasswordAuthentication no",
     "KbdInteractiveAuthentication no",
     "MaxStartups 100",
-    `Subsystem sftp internal-sftp -d ${files}`,
+    `Subsystem sftp internal-sftp -d ${files} ${flags}`,
     "",
   ].join("\n");
 }
