@@ -5,6 +5,7 @@
  */
 
 import { Buffer } from "node:buffer";
+import { setTimeout } from "node:timers";
 import { StorageError } from "../../errors.ts";
 import type { Dialled } from "./sftp_dial.ts";
 import { statusOf } from "./sftp_fault.ts";
@@ -25,6 +26,8 @@ const CHUNKS_AT_ONCE = 64;
 const FOLDER_READS_AT_ONCE = 4;
 /** Who gives a request up after this time, in ms, while nothing at all has come, has found the connection dead. */
 const SILENT_MS = 1_000;
+/** What is on its way when the connection is ended has so long to leave, in ms. */
+const LEAVING_MS = 1_000;
 const NEVER = new AbortController().signal;
 const NO_BYTES = new Uint8Array(0);
 
@@ -40,6 +43,7 @@ export interface Watch {
 /** A connection that is signed in. Requests are sent at once, and many may be on their way. */
 export class SftpConnection {
   readonly #dialled: Dialled;
+  readonly #place: string;
   /** What requests on their way are failed with when the connection ends. */
   readonly #onEnd = new Set<(error: Error) => void>();
   #failure: Error | undefined;
@@ -47,6 +51,7 @@ export class SftpConnection {
 
   constructor(dialled: Dialled, place: string) {
     this.#dialled = dialled;
+    this.#place = place;
     const { client, session } = dialled;
     const ended = (error?: Error) => this.#end(lostError(place, error?.message ?? "it has ended"));
     for (const event of ["error", "close", "end"] as const) session.on(event, ended);
@@ -202,6 +207,8 @@ export class SftpConnection {
     try {
       send(this.#dialled.session, (error, value) => {
         this.#heardMs = performance.now();
+        // What is no answer of the server's is the connection's end, or the library has lost its way.
+        if (error && statusOf(error) === undefined) this.#end(lostError(this.#place, error.message));
         answer(error, value);
       });
     } catch (error) {
@@ -213,7 +220,7 @@ export class SftpConnection {
   /** Whoever gives up says that the connection is dead, where nothing has come for anybody since they asked. */
   #checkAlive(askedMs: number): void {
     const isSilent = this.#heardMs < askedMs && performance.now() - askedMs >= SILENT_MS;
-    if (isSilent) this.#end(lostError("", "nothing comes from the server any more"));
+    if (isSilent) this.#end(lostError(this.#place, "nothing comes from the server any more"));
   }
 
   #end(error: Error): void {
@@ -221,15 +228,18 @@ export class SftpConnection {
     this.#failure = error;
     const { client, socket } = this.#dialled;
     client.end(); // The server is told, where it still hears.
-    socket.destroySoon();
+    socket.unref();
+    setTimeout(() => socket.destroy(), LEAVING_MS).unref();
     for (const fail of [...this.#onEnd]) fail(error);
   }
 }
 
 function lostError(place: string, found: string): StorageError {
-  const at = place === "" ? "" : ` to ${place}`;
   const details = { key: "", status: 0, code: "Network", retryable: true };
-  return new StorageError(`Cannot use the connection${at}: ${found}, expected one that holds`, details);
+  return new StorageError(
+    `Cannot use the connection to ${place}: ${found}, expected one that holds`,
+    details,
+  );
 }
 
 /** Cuts `size` bytes into chunks and has many of them at once under way, the first ones first. */

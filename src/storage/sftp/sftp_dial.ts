@@ -56,8 +56,7 @@ export async function dial(settings: SftpSettings, signal: AbortSignal): Promise
   signal.throwIfAborted();
   const check = new HostKeyCheck(settings.host, trust);
   const dialling = { settings, check, signIn, tried: { names: [], methods: [] } };
-  const socket = connect({ host: settings.host.name, port: settings.host.port });
-  socket.setNoDelay(true);
+  const socket = socketTo(settings);
   const client = new ssh.Client();
   const abort = () => socket.destroy();
   signal.addEventListener("abort", abort, { once: true });
@@ -72,6 +71,16 @@ export async function dial(settings: SftpSettings, signal: AbortSignal): Promise
   }
 }
 
+/** A runtime may refuse at once. */
+function socketTo(settings: SftpSettings): Socket {
+  const { name: host, port } = settings.host;
+  try {
+    return connect({ host, port, noDelay: true });
+  } catch (error) {
+    throw networkFault(settings, (error as Error).message, error);
+  }
+}
+
 function signedIn(client: SshClient, socket: Socket, dialling: Dialling): Promise<void> {
   const { settings, check, signIn, tried } = dialling;
   return new Promise((resolve, reject) => {
@@ -79,6 +88,7 @@ function signedIn(client: SshClient, socket: Socket, dialling: Dialling): Promis
     client.on("error", (error) => {
       if (error.level !== "agent") reject(faultOf(error, dialling)); // Without an agent, the next way is tried.
     });
+    client.on("change password", () => reject(signIn.expired(settings.place)));
     client.on("close", () => reject(faultOf(new Error("the server closed the connection"), dialling)));
     client.connect({
       sock: socket,

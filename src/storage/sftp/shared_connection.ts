@@ -43,7 +43,9 @@ export class SharedConnection {
   async #connect(): Promise<SftpConnection> {
     try {
       const dialled = await dial(this.#settings, this.#closing.signal);
-      return this.#current = new SftpConnection(dialled, this.#settings.place);
+      this.#current = new SftpConnection(dialled, this.#settings.place);
+      if (this.#closing.signal.aborted) this.#current.end(this.#closing.signal.reason);
+      return this.#current;
     } finally {
       this.#connecting = undefined;
     }

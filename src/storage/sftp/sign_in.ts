@@ -96,6 +96,16 @@ export class SignIn {
     return this.#error(`Cannot sign in to ${place}`, `it was refused (${tried})${takes}`);
   }
 
+  /** The server takes the password no more. */
+  expired(place: string): StorageError {
+    const details = { key: "", status: 0, code: "SignIn", retryable: false };
+    const found = "the password has expired";
+    return new StorageError(
+      `Cannot sign in to ${place}: ${found}, expected one that was renewed there`,
+      details,
+    );
+  }
+
   #error(what: string, found: string): StorageError {
     const more = this.#passedOver.length === 0 ? "" : `; passed over: ${this.#passedOver.join(", ")}`;
     const details = { key: "", status: 0, code: "SignIn", retryable: false };

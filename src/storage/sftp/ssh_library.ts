@@ -102,7 +102,7 @@ export interface SshClient {
   connect(options: ConnectOptions): void;
   sftp(answer: Answer<SftpSession>): void;
   end(): void;
-  on(event: "ready" | "close" | "end", listener: () => void): void;
+  on(event: "ready" | "close" | "end" | "change password", listener: () => void): void;
   on(event: "error", listener: (error: Error & { level?: string }) => void): void;
 }
 
