@@ -427,6 +427,23 @@ sftpTest("files are objects by Litestream's rules: times, unfinished ones, links
   await withStore(absolute, async (store) => assert.equal((await listAll(store)).length, 2));
 });
 
+sftpTest("bytes of another object than the one that is wanted are never shown", async () => {
+  await withStore(server.url("shown"), async (store) => {
+    const size = 1_000_000;
+    const timestampMs = 1_700_000_000_000;
+    const first = await store.put("k", new Uint8Array(size), { timestampMs });
+    const shown: number[] = [];
+    const onProgress = (received: Uint8Array) => void shown.push(received.length);
+    await store.read(first, { offset: 0, size }, { onProgress });
+    assert.equal(Math.max(...shown), size);
+    assert.ok(shown.some((count) => count > 0 && count < size), `shown as they came: ${shown}`);
+    await store.put("k", new Uint8Array(size).fill(1), { timestampMs, replace: true });
+    shown.length = 0;
+    await assert.rejects(store.read(first, { offset: 0, size }, { onProgress }), { name: "ObjectGoneError" });
+    assert.equal(Math.max(0, ...shown), 0);
+  });
+});
+
 sftpTest("a listing reads the ends of objects that are new, and of others no more", async () => {
   const content = new Uint8Array(100);
   await withStore(server.url("many"), async (store) => {

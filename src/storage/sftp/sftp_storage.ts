@@ -22,9 +22,10 @@ import type {
   StoredNow,
   StoredObject,
 } from "../storage.ts";
-import { KnownTags, type ObjectFacts, sizeIn, tagOf, TAIL_BYTES } from "./object_tag.ts";
+import { factsOf, isFile, isFolder, readObject } from "./object_read.ts";
+import { KnownTags, type ObjectFacts, TAIL_BYTES } from "./object_tag.ts";
 import { SharedConnection } from "./shared_connection.ts";
-import { type Handle, READ, type SftpConnection, type Watch } from "./sftp_connection.ts";
+import { READ, type SftpConnection, type Watch } from "./sftp_connection.ts";
 import { checkPath, faultOf, isAbsent } from "./sftp_fault.ts";
 import { SftpSettings } from "./sftp_settings.ts";
 import { SftpUploads } from "./sftp_uploads.ts";
@@ -36,13 +37,7 @@ const OBJECTS_AT_ONCE = 128;
 const REMOVALS_AT_ONCE = 64;
 /** Folders within folders; a symbolic link to a folder above would go on for ever. */
 const DEPTH_MAX = 16;
-/** A range up to this is read before the object's size is known. */
-const SMALL_BYTES = 32 * 1024;
 const NO_BYTES = new Uint8Array(0);
-
-const TYPE_MASK = 0o170000;
-const FOLDER_TYPE = 0o040000;
-const FILE_TYPE = 0o100000;
 
 /** Opens a replica below the folder that the user comes to at sign-in, or at an absolute path. */
 export const open: OpenBackend<SftpLocation> = (location, context) => new SftpStorage(location, context);
@@ -115,11 +110,7 @@ class SftpStorage implements Storage {
     try {
       const connection = await this.#connection.get(signal);
       return await connection.with(this.#pathOf(key), READ, signal, async (handle) => {
-        const found = await readObject(connection, handle, {
-          range,
-          sizeExpected: sizeIn(etag),
-          watch: request,
-        });
+        const found = await readObject(connection, handle, { range, etag, watch: request });
         if (found === undefined) return undefined;
         this.#tags.learn(key, found.facts, found.etag);
         return { bytes: found.bytes, etag: found.etag, objectSize: found.facts.size };
@@ -176,11 +167,12 @@ class SftpStorage implements Storage {
     for (const file of await this.#namesIn(connection, folder, watch)) {
       const { key } = file;
       if (!key.startsWith(prefix) && !prefix.startsWith(key)) continue;
-      const isFolder = key.endsWith("/");
       const isPassed = after !== undefined && compareKeys(key, after) <= 0;
-      if (isFolder && !(isPassed && !after?.startsWith(key))) {
+      if (!key.endsWith("/")) {
+        if (!isPassed && key.startsWith(prefix)) yield file;
+      } else if (!isPassed || after.startsWith(key)) {
         yield* this.#filesBelow(connection, key, { ...walk, depth: depth + 1 });
-      } else if (!isFolder && !isPassed && key.startsWith(prefix)) yield file;
+      }
     }
   }
 
@@ -196,8 +188,8 @@ class SftpStorage implements Storage {
       if (filename === "." || filename === ".." || filename.endsWith(".tmp")) return;
       const key = folder + filename;
       const facts = await this.#followed(connection, key, { attrs, watch });
-      if (isOf(facts, FOLDER_TYPE)) files.push({ key: `${key}/`, facts: factsOf(facts) });
-      else if (isOf(facts, FILE_TYPE)) files.push({ key, facts: factsOf(facts) });
+      if (isFolder(facts)) files.push({ key: `${key}/`, facts: factsOf(facts) });
+      else if (isFile(facts)) files.push({ key, facts: factsOf(facts) });
     });
     return files.sort((a, b) => compareKeys(a.key, b.key));
   }
@@ -208,7 +200,7 @@ class SftpStorage implements Storage {
     key: string,
     { attrs, watch }: { attrs: FileFacts; watch: Watch },
   ): Promise<FileFacts> {
-    if (isOf(attrs, FILE_TYPE) || isOf(attrs, FOLDER_TYPE)) return attrs;
+    if (isFile(attrs) || isFolder(attrs)) return attrs;
     const path = this.#pathOf(key);
     return await connection.ask<FileFacts>(watch.signal, (session, answer) => session.stat(path, answer))
       .catch((error) => {
@@ -240,12 +232,8 @@ class SftpStorage implements Storage {
     const range = { offset: Math.max(0, facts.size - TAIL_BYTES), size: TAIL_BYTES };
     try {
       return await connection.with(this.#pathOf(key), READ, watch.signal, async (handle) => {
-        const read = {
-          range,
-          sizeExpected: undefined,
-          watch: { signal: watch.signal, onProgress: () => {} },
-        };
-        const found = await readObject(connection, handle, read);
+        const silently = { signal: watch.signal, onProgress: () => {} };
+        const found = await readObject(connection, handle, { range, etag: undefined, watch: silently });
         watch.onProgress(NO_BYTES);
         if (found === undefined) return undefined;
         this.#tags.learn(key, found.facts, found.etag);
@@ -256,54 +244,6 @@ class SftpStorage implements Storage {
       throw error;
     }
   }
-}
-
-/**
- * Reads a range of an open file, and its end for the tag: all at once where the size is expected, or the range is small. Undefined
- * where it is no file.
- */
-async function readObject(
-  connection: SftpConnection,
-  handle: Handle,
-  { range, sizeExpected, watch }: { range: ByteRange; sizeExpected: number | undefined; watch: Watch },
-): Promise<{ bytes: Uint8Array; etag: string; facts: ObjectFacts } | undefined> {
-  const asking = connection.facts(handle, watch.signal);
-  const size = sizeExpected ?? (range.size > SMALL_BYTES ? (await asking).size : undefined);
-  const silently = { signal: watch.signal, onProgress: () => {} };
-  const tailOf = (objectSize: number) => {
-    const tailSize = Math.min(objectSize, TAIL_BYTES);
-    return connection.read(handle, { offset: objectSize - tailSize, size: tailSize }, silently);
-  };
-  const readSize = size === undefined ? range.size : Math.min(range.size, size - range.offset);
-  const reading = Promise.all([
-    connection.read(handle, { offset: range.offset, size: readSize }, watch),
-    size === undefined || holdsEnd(range, size) ? undefined : tailOf(size),
-  ]);
-  reading.catch(() => {}); // A folder cannot be read, which is no fault.
-  const found = await asking;
-  if (!isOf(found, FILE_TYPE)) return undefined;
-  const [bytes, tail] = await reading;
-  const facts = factsOf(found);
-  const isEndRead = tail !== undefined && size === facts.size;
-  const end = isEndRead
-    ? tail
-    : holdsEnd(range, facts.size) && range.offset + bytes.length === facts.size
-    ? bytes.slice(-Math.min(facts.size, TAIL_BYTES))
-    : await tailOf(facts.size);
-  return { bytes, etag: tagOf(facts, end), facts };
-}
-
-/** Whether a range has all of the end that an object's tag is made of. */
-function holdsEnd({ offset, size }: ByteRange, objectSize: number): boolean {
-  return offset <= Math.max(0, objectSize - TAIL_BYTES) && offset + size >= objectSize;
-}
-
-function isOf({ mode }: FileFacts, type: number): boolean {
-  return mode !== undefined && (mode & TYPE_MASK) === type;
-}
-
-function factsOf({ size = 0, mtime = 0 }: FileFacts): ObjectFacts {
-  return { size, mtime };
 }
 
 async function atOnce<T>(
