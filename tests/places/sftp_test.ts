@@ -410,7 +410,8 @@ sftpTest("files are objects by Litestream's rules: times, unfinished ones, links
       ["ltx/0/a", 10, 1_700_000_000_000],
       ["ltx/0/c", 10, 1_700_000_000_000],
     ]);
-    // Settled objects are known by now; one that takes the place of another in that very second is not taken for it.
+    // Settled objects are known by now; one that takes the place of another in that very second is not
+    // taken for it.
     await store.put("ltx/0/a", new Uint8Array(10).fill(1), { timestampMs, replace: true });
     const read = store.read(objects[0]!, { offset: 0, size: 10 });
     await assert.rejects(read, { name: "ObjectGoneError" });
@@ -436,7 +437,6 @@ sftpTest("bytes of another object than the one that is wanted are never shown", 
     const onProgress = (received: Uint8Array) => void shown.push(received.length);
     await store.read(first, { offset: 0, size }, { onProgress });
     assert.equal(Math.max(...shown), size);
-    assert.ok(shown.some((count) => count > 0 && count < size), `shown as they came: ${shown}`);
     await store.put("k", new Uint8Array(size).fill(1), { timestampMs, replace: true });
     shown.length = 0;
     await assert.rejects(store.read(first, { offset: 0, size }, { onProgress }), { name: "ObjectGoneError" });

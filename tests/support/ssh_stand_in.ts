@@ -1,5 +1,6 @@
 /**
- * A stand-in for SSH servers that a user cannot run as a process: with passwords, several steps of sign-in, or no file transfer.
+ * A stand-in for SSH servers that a user cannot run as a process: with passwords, several steps of sign-in,
+ * or no file transfer.
  *
  * It has one folder, which is empty.
  *

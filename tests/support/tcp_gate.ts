@@ -1,5 +1,6 @@
 /**
- * A gate before a server: it passes bytes on until it is told to cut connections, or to let nothing through any more.
+ * A gate before a server: it passes bytes on until it is told to cut connections, or to let nothing through
+ * any more.
  *
  * @module
  */

@@ -25,8 +25,8 @@ export type HostKeyTrust =
   | { readonly kind: "files"; readonly knownHosts: KnownHosts; readonly paths: readonly string[] };
 
 /**
- * Reads parameter `hostKey`: a fingerprint as `ssh-keygen -l` prints it, or a key as in an authorized_keys file, which is
- * Litestream's form.
+ * Reads parameter `hostKey`: a fingerprint as `ssh-keygen -l` prints it, or a key as in an authorized_keys
+ * file, which is Litestream's form.
  *
  * @throws {TypeError} it is neither
  */
@@ -38,8 +38,8 @@ export function pinnedHostKey(text: string): HostKeyTrust {
   const key = Buffer.from(encoded, "base64");
   if (type !== "" && keyTypeOf(key) === type) return { kind: "key", key };
   throw new TypeError(
-    'Cannot open replica: parameter "hostKey" is neither, expected SHA256:… as "ssh-keygen -l" prints it, ' +
-      "or a key (ssh-ed25519 AAAA…)",
+    'Cannot open replica: parameter "hostKey" is neither, expected SHA256:… as "ssh-keygen -l" prints ' +
+      "it, or a key (ssh-ed25519 AAAA…)",
   );
 }
 
@@ -60,7 +60,9 @@ export class HostKeyCheck {
     this.#trust = trust;
   }
 
-  /** Which kinds of key are asked for: first those that the server is known by, so that it shows such a one. */
+  /**
+   * Which kinds of key are asked for: first those that the server is known by, so that it shows such a one.
+   */
   get algorithms(): string[] {
     const known = this.#knownTypes();
     const isOnly = this.#trust.kind === "key";
@@ -113,13 +115,14 @@ export class HostKeyCheck {
       case "changed":
         return [
           `is not the one in ${files}`,
-          "that one: either the server has a new key, or somebody is in its place; ask whoever runs it before " +
-          `the old line is removed (ssh-keygen -R) and the new one added (${scan})`,
+          "that one: either the server has a new key, or somebody is in its place; ask whoever runs it " +
+          `before the old line is removed (ssh-keygen -R) and the new one added (${scan})`,
         ];
       case "authority":
         return [
           `is not in ${files}, which have a certificate authority for the host only`,
-          `its own key there, as certificates of hosts are not read; where that fingerprint is its, run: ${scan}`,
+          "its own key there, as certificates of hosts are not read; where that fingerprint is its, run: " +
+          scan,
         ];
       case "unknown":
         return [`is not in ${files}`, `${trusted} (or set parameter hostKey to the fingerprint)`];

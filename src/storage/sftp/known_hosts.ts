@@ -17,8 +17,8 @@ export interface SshHost {
 }
 
 /**
- * What is known of a host's key: `changed` where the host has another key of that type, `authority` where nothing is but who may
- * vouch for its keys.
+ * What is known of a host's key: `changed` where the host has another key of that type, `authority` where
+ * nothing is but who may vouch for its keys.
  */
 export type HostKeyVerdict = "trusted" | "revoked" | "changed" | "authority" | "unknown";
 

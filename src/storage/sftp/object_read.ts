@@ -36,8 +36,8 @@ export interface ReadObject {
 /**
  * Reads a range of an open file; undefined where it is no file.
  *
- * An open file stays what it is, whatever takes its name. What its tag is made of is asked for before the range, and at the
- * same time.
+ * An open file stays what it is, whatever takes its name. What its tag is made of is asked for before the
+ * range, and at the same time.
  */
 export async function readObject(
   connection: SftpConnection,
@@ -54,7 +54,8 @@ export async function readObject(
     { offset: range.offset, size: Math.min(range.size, (size ?? Infinity) - range.offset) },
     { signal, onProgress: (bytes) => watch.onProgress(isShown ? bytes : NO_BYTES) },
   );
-  for (const promise of [asked, reading]) promise?.catch(() => {}); // A folder cannot be read, which is no fault.
+  // A folder cannot be read, which is no fault.
+  for (const promise of [asked, reading]) promise?.catch(() => {});
   const found = await asking;
   if (!isFile(found)) return undefined;
   const facts = factsOf(found);

@@ -7,8 +7,8 @@
 import { createHash } from "node:crypto";
 
 /**
- * Bytes at an object's end that its tag is made of. The protocol tells size and time alone, and that in whole seconds; an LTX
- * file ends with a checksum of all its bytes, so that its end tells what they are.
+ * Bytes at an object's end that its tag is made of. The protocol tells size and time alone, and that in
+ * whole seconds; an LTX file ends with a checksum of all its bytes, so that its end tells what they are.
  */
 export const TAIL_BYTES = 64;
 /** An object this old, in ms, cannot have been replaced by another in the second that its time names. */

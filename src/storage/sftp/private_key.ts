@@ -51,8 +51,8 @@ function faultOf({ message }: Error, passphrase: string): PrivateKeyError {
 /**
  * The same key, which signs by what the runtime reads of it.
  *
- * The library writes RSA and ECDSA keys anew with what is left of their padding, or with a zero byte before the number. One
- * runtime refuses these.
+ * The library writes RSA and ECDSA keys anew with what is left of their padding, or with a zero byte before
+ * the number. One runtime refuses these.
  */
 function signingExactly(key: SshKey): SshKey {
   const curve = CURVES[key.type];

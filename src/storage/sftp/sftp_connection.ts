@@ -24,7 +24,10 @@ const CHUNK_BYTES = 32 * 1024;
 const CHUNKS_AT_ONCE = 64;
 /** Folders are read so many answers at once. */
 const FOLDER_READS_AT_ONCE = 4;
-/** Who gives a request up after this time, in ms, while nothing at all has come, has found the connection dead. */
+/**
+ * Who gives a request up after this time, in ms, while nothing at all has come, has found the connection
+ * dead.
+ */
 const SILENT_MS = 1_000;
 /** What is on its way when the connection is ended has so long to leave, in ms. */
 const LEAVING_MS = 1_000;
@@ -217,7 +220,9 @@ export class SftpConnection {
     }
   }
 
-  /** Whoever gives up says that the connection is dead, where nothing has come for anybody since they asked. */
+  /**
+   * Whoever gives up says that the connection is dead, where nothing has come for anybody since they asked.
+   */
   #checkAlive(askedMs: number): void {
     const isSilent = this.#heardMs < askedMs && performance.now() - askedMs >= SILENT_MS;
     if (isSilent) this.#end(lostError(this.#place, "nothing comes from the server any more"));

@@ -28,7 +28,10 @@ const MACS = [
   "hmac-sha2-512",
 ];
 const READY_TIMEOUT_MS = 8_000;
-/** A connection that is not used is asked whether it is still there; it is dead after three of these without an answer. */
+/**
+ * A connection that is not used is asked whether it is still there; it is dead after three of these without
+ * an answer.
+ */
 const KEEP_ALIVE_MS = 10_000;
 
 /** A connection that was made. */
@@ -49,7 +52,8 @@ interface Dialling {
 /**
  * Connects and signs in; `signal` ends that.
  *
- * @throws {StorageError} code `HostKey`, `SignIn` or `Handshake`, for good: what the server is or takes; `Network`: no connection
+ * @throws {StorageError} code `HostKey`, `SignIn` or `Handshake`, for good: what the server is or takes;
+ * `Network`: no connection
  */
 export async function dial(settings: SftpSettings, signal: AbortSignal): Promise<Dialled> {
   const [signIn, trust] = await Promise.all([settings.signIn(), settings.trust()]);
@@ -86,7 +90,8 @@ function signedIn(client: SshClient, socket: Socket, dialling: Dialling): Promis
   return new Promise((resolve, reject) => {
     client.on("ready", resolve);
     client.on("error", (error) => {
-      if (error.level !== "agent") reject(faultOf(error, dialling)); // Without an agent, the next way is tried.
+      // Without an agent, the next way is tried.
+      if (error.level !== "agent") reject(faultOf(error, dialling));
     });
     client.on("change password", () => reject(signIn.expired(settings.place)));
     client.on("close", () => reject(faultOf(new Error("the server closed the connection"), dialling)));

@@ -156,7 +156,10 @@ class SftpStorage implements Storage {
     return this.#path === "" ? key || "." : `${this.#path}/${key}`;
   }
 
-  /** Files below a folder (empty, or ending in a slash) in ascending order of their keys. No such folder: none. */
+  /**
+   * Files below a folder (empty, or ending in a slash) in ascending order of their keys. No such folder:
+   * none.
+   */
   async *#filesBelow(
     connection: SftpConnection,
     folder: string,

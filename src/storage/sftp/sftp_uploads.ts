@@ -151,7 +151,10 @@ export class SftpUploads implements PartUploads {
     }
   }
 
-  /** Makes a file durable, sets its time and gives it its name; undefined where the name is taken. The file is closed. */
+  /**
+   * Makes a file durable, sets its time and gives it its name; undefined where the name is taken. The file
+   * is closed.
+   */
   async #finish(
     connection: SftpConnection,
     handle: Handle,
@@ -264,8 +267,8 @@ async function isThere(connection: SftpConnection, path: string, signal: AbortSi
 }
 
 /**
- * Gives a file its name: by a link, which is made only where the name is free, whoever else makes one at that moment; or in
- * place of what has it. False: it is taken.
+ * Gives a file its name: by a link, which is made only where the name is free, whoever else makes one at
+ * that moment; or in place of what has it. False: it is taken.
  */
 async function nameFile(
   connection: SftpConnection,

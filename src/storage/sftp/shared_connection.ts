@@ -1,5 +1,6 @@
 /**
- * SharedConnection: the one connection that all requests go over, made when it is needed and anew when it has ended.
+ * SharedConnection: the one connection that all requests go over, made when it is needed and anew when it
+ * has ended.
  *
  * @module
  */
@@ -20,7 +21,10 @@ export class SharedConnection {
     this.#settings = settings;
   }
 
-  /** The connection, which may still have to be made: others may wait for it when `signal` says that this one does not. */
+  /**
+   * The connection, which may still have to be made: others may wait for it when `signal` says that this
+   * one does not.
+   */
   async get(signal: AbortSignal): Promise<SftpConnection> {
     signal.throwIfAborted();
     this.#closing.signal.throwIfAborted();
