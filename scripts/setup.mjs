@@ -201,6 +201,7 @@ function missingDebianPackages(profile) {
     if (!process.env.APACHE_BIN && !existsSync("/usr/sbin/apache2")) missing.push("apache2-bin");
     if (!process.env.NGINX_BIN && !existsSync("/usr/sbin/nginx")) missing.push("nginx-light");
     if (!works("python3", ["-c", "import ensurepip, venv"])) missing.push("python3", "python3-venv");
+    if (!existsSync(process.env.SSHD_BIN || "/usr/sbin/sshd")) missing.push("openssh-server");
   }
   return [...new Set(missing)];
 }

@@ -30,6 +30,7 @@ import {
 import { type Spooled, SpooledParts } from "./spooled_parts.ts";
 import type {
   Storage,
+  StorageList,
   StoragePut,
   StorageRequest,
   StorageTraits,

@@ -63,7 +63,7 @@ export interface SftpLocation extends BackendBase, UrlUser {
   readonly scheme: "sftp";
   readonly host: string;
   readonly port: number;
-  /** Below the folder that the user comes to at sign-in; empty for that itself. */
+  /** Below the folder that the user comes to at sign-in, empty for that itself; absolute where it begins with a slash. */
   readonly path: string;
 }
 
@@ -172,14 +172,15 @@ function parseSftp(parts: UrlParts): SftpLocation {
   if (user === "") throw fault(url, "no user", "sftp://USER@HOST/path");
   const { name, port } = hostAndPort(url, host, SFTP_PORT);
   const shown = port === SFTP_PORT ? name : `${name}:${port}`;
+  const isAbsolute = parts.path.startsWith("//");
   return freezeAll({
     scheme: "sftp",
-    ...restOf(parts, `sftp://${user}@${shown}${path}`, ""),
+    ...restOf(parts, `sftp://${user}@${shown}${isAbsolute ? "/" : ""}${path}`, ""),
     user,
     password,
     host: name.replace(/^\[|\]$/g, ""),
     port,
-    path: path.slice(1),
+    path: isAbsolute ? path : path.slice(1),
   });
 }
 

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import type { OssLocation } from "../../src/storage/backend_location.ts";
 import { parseReplicaUrl } from "../../src/storage/replica_url.ts";
 import { test } from "node:test";
 
@@ -176,4 +177,96 @@ test("parseReplicaUrl() reads nats://", () => {
       url,
     );
   }
+});
+
+const OSS_URLS: readonly [url: string, expected: Partial<OssLocation>][] = [
+  ["oss://b/a/db", {
+    bucket: "b",
+    region: "cn-hangzhou",
+    endpoint: "https://oss-cn-hangzhou.aliyuncs.com",
+    prefixes: ["a/db/"],
+    name: "oss://b/a/db",
+  }],
+  ["oss://b.oss-eu-central-1.aliyuncs.com/db", {
+    bucket: "b",
+    region: "eu-central-1",
+    endpoint: "https://oss-eu-central-1.aliyuncs.com",
+  }],
+  ["oss://b.oss-cn-beijing-internal.aliyuncs.com/db", {
+    bucket: "b",
+    region: "cn-beijing",
+    endpoint: "https://oss-cn-beijing-internal.aliyuncs.com",
+  }],
+  ["oss://b/db?region=ap-southeast-1", { endpoint: "https://oss-ap-southeast-1.aliyuncs.com" }],
+  ["oss://b/db?endpoint=127.0.0.1:9000&region=x", { endpoint: "http://127.0.0.1:9000", region: "x" }],
+  ["oss://b", { prefixes: [""], layout: "s3" }],
+];
+for (const [url, expected] of OSS_URLS) {
+  test(`parseReplicaUrl() reads ${url}`, () => {
+    const location = parseReplicaUrl(url) as OssLocation;
+    const names = Object.keys(expected) as (keyof OssLocation)[];
+    assert.deepEqual(Object.fromEntries(names.map((name) => [name, location[name]])), expected);
+  });
+}
+
+const OSS_FAULTS: readonly [url: string, found: RegExp][] = [
+  ["oss:///db", /no bucket/],
+  ["oss://user:secret@b/db", /user information before the bucket/],
+  ["oss://b/db?endpoint=http://user:secret@h", /an endpoint with user information/],
+];
+for (const [url, found] of OSS_FAULTS) {
+  test(`parseReplicaUrl() refuses ${url.replace(/secret/, "…")}`, () => {
+    assert.throws(() => parseReplicaUrl(url), (error: Error) => {
+      assert.match(error.message, found);
+      assert.ok(!error.message.includes("secret"), error.message);
+      return true;
+    });
+  });
+}
+
+test("parseReplicaUrl() reads sftp://", () => {
+  const parsed = (url: string) => {
+    const location = parseReplicaUrl(url);
+    assert.equal(location.scheme, "sftp");
+    assert.deepEqual(location.prefixes, [""]);
+    assert.equal(location.layout, "folder");
+    return location;
+  };
+  const { name, user, password, host, port, path } = parsed("sftp://me:a%40b@Host/backups/db");
+  assert.deepEqual([name, user, password, host, port, path], [
+    "sftp://me@host/backups/db",
+    "me",
+    "a@b",
+    "host",
+    22,
+    "backups/db",
+  ]);
+  const paths: [path: string, read: string][] = [
+    ["", ""],
+    ["/", ""],
+    ["/a//b/../c/", "a/c"],
+    ["/a%20b", "a b"],
+    ["//srv/db", "/srv/db"],
+    ["//srv/../db/", "/db"],
+  ];
+  for (const [given, read] of paths) assert.equal(parsed(`sftp://me@host${given}`).path, read, given);
+  assert.equal(parsed("sftp://me@host:2222//srv/db").name, "sftp://me@host:2222//srv/db");
+  assert.equal(parsed("sftp://me@[::1]:2222/db").host, "::1");
+  const { parameters } = parsed("sftp://me@host/db?keyPath=~/.ssh/backup&hostKey=SHA256:a+b/c");
+  assert.deepEqual({ ...parameters }, { keyPath: "~/.ssh/backup", hostKey: "SHA256:a+b/c" });
+  for (
+    const [url, words] of [["sftp://host/db", /no user, expected sftp:\/\/USER@HOST/], [
+      "sftp://me@/db",
+      /no host/,
+    ]] as const
+  ) {
+    assert.throws(
+      () => parseReplicaUrl(url),
+      (error) => error instanceof TypeError && words.test(error.message),
+    );
+  }
+  assert.throws(() => parseReplicaUrl("sftp://me:hush@host:99999/db"), (error) => {
+    assert.doesNotMatch(String(error), /hush/);
+    return error instanceof TypeError;
+  });
 });
