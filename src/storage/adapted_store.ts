@@ -30,7 +30,6 @@ import {
 import { type Spooled, SpooledParts } from "./spooled_parts.ts";
 import type {
   Storage,
-  StorageList,
   StoragePut,
   StorageRequest,
   StorageTraits,
