@@ -33,11 +33,14 @@ import type {
   StoragePut,
   StorageRequest,
   StorageTraits,
+  StoredBytes,
   StoredNow,
   StoredObject,
 } from "./storage.ts";
 
 const PAGE_OBJECTS = 1000;
+/** A place of the user's may take so long to be closed, in ms; then it is left as it is. */
+const CLOSE_MS = 2_000;
 const NEVER = new AbortController().signal;
 
 /** Any storage as a store. */
@@ -119,9 +122,32 @@ export class AdaptedStore implements BareStore {
     prefix: string,
     options: ListOptions,
   ): AsyncGenerator<ListedObject[], void, undefined> {
+    let pages: AsyncIterator<readonly StoredObject[]> | undefined;
+    let isOpen = true;
+    try {
+      for (;;) {
+        this.#begin(what, options);
+        this.#count("list");
+        const { done, value } = await this.#told(what, prefix, options, async () => {
+          pages ??= this.#pagesOf(prefix, options);
+          return await pages.next();
+        }).catch((error) => {
+          isOpen = false; // as with any iterator that has failed
+          throw error;
+        });
+        isOpen = !done;
+        if (done) return;
+        if (!Array.isArray(value)) throw wrong(what, prefix, `a page that is ${typeof value}`, "an array");
+        yield value.map((object: StoredObject) => this.#checkListed(object, { what, prefix }));
+      }
+    } finally {
+      if (isOpen) await pages?.return?.();
+    }
+  }
+
+  #pagesOf(prefix: string, options: ListOptions): AsyncIterator<readonly StoredObject[]> {
     const { after } = options;
-    this.#begin(what, options);
-    const pages = this.#storage.list(this.#prefix + prefix, {
+    return this.#storage.list(this.#prefix + prefix, {
       // Each page is a request of its own, with a signal of its own.
       get signal() {
         return options.signal ?? NEVER;
@@ -129,18 +155,6 @@ export class AdaptedStore implements BareStore {
       onProgress: (received) => options.onProgress?.(received),
       ...(after === undefined ? {} : { after: this.#prefix + after }),
     })[Symbol.asyncIterator]();
-    let isDone = false;
-    try {
-      for (;;) {
-        this.#count("list");
-        const { done, value } = await this.#told(what, prefix, options, () => pages.next());
-        isDone = done === true;
-        if (done) return;
-        yield value.map((object: StoredObject) => this.#checkListed(object, { what, prefix }));
-      }
-    } finally {
-      if (!isDone) await pages.return?.();
-    }
   }
 
   async read(of: ObjectIdentity, range: ByteRange, options: RequestOptions = {}): Promise<ReadResult> {
@@ -160,7 +174,7 @@ export class AdaptedStore implements BareStore {
       const details = { key: of.key, status: 404, code: "NoSuchKey", retryable: false };
       throw new ObjectGoneError(`Cannot ${what}: there is none, expected an object of that key`, details);
     }
-    const { bytes, etag, objectSize } = found;
+    const { bytes, etag, objectSize } = checkRead(what, of.key, found);
     if (!this.#countsItself) this.counts.bytes += bytes.length;
     if ((of.etag !== "" && etag !== of.etag) || (of.size > 0 && objectSize !== of.size)) {
       const details = { key: of.key, status: 200, code: "Changed", retryable: false };
@@ -175,7 +189,6 @@ export class AdaptedStore implements BareStore {
     if (bytes.length !== size) {
       throw wrong(what, of.key, `${bytes.length} bytes`, `${size} bytes`, bytes.length < size);
     }
-    if (etag === "") throw wrong(what, of.key, "no ETag", "one");
     options.onProgress?.(bytes); // Not every place tells before.
     return { bytes, etag, objectSize };
   }
@@ -223,7 +236,7 @@ export class AdaptedStore implements BareStore {
   async close(): Promise<void> {
     this.#closed = true;
     await this.#spooled?.close();
-    await this.#storage.close?.();
+    await within(CLOSE_MS, this.#storage.close?.());
   }
 
   async #putSpooled({ key, size, chunks }: Spooled, options: PutOptions): Promise<StoredNow> {
@@ -261,8 +274,9 @@ export class AdaptedStore implements BareStore {
       const wanted = ifMatch === undefined ? "none" : `the one with ETag ${ifMatch}`;
       throw new ObjectExistsError(`Cannot ${what}: the key has another object, expected ${wanted}`, details);
     }
-    if (made.etag === "") throw wrong(what, key, "no ETag", "one");
-    return { etag: made.etag, modifiedMs: made.modifiedMs };
+    const { etag, modifiedMs } = (made ?? {}) as Partial<StoredNow>;
+    if (isTag(etag) && Number.isFinite(modifiedMs)) return { etag, modifiedMs: modifiedMs! };
+    throw wrong(what, key, `an object with ETag "${etag}", time ${modifiedMs}`, "an ETag and a time");
   }
 
   #begin(what: string, { signal, onProgress }: RequestOptions): StorageRequest {
@@ -293,12 +307,11 @@ export class AdaptedStore implements BareStore {
 
   /** An object of a listing, under our own key. */
   #checkListed(object: StoredObject, { what, prefix }: { what: string; prefix: string }): ListedObject {
-    const { key, size, etag, modifiedMs } = object;
+    const { key, size, etag, modifiedMs } = (object ?? {}) as StoredObject;
     if (typeof key !== "string" || !key.startsWith(this.#prefix + prefix)) {
       throw wrong(what, prefix, `key "${key}"`, `keys that begin with "${this.#prefix}${prefix}"`);
     }
-    const isWhole = Number.isSafeInteger(size) && size >= 0 && typeof etag === "string" && etag !== "" &&
-      Number.isFinite(modifiedMs);
+    const isWhole = Number.isSafeInteger(size) && size >= 0 && isTag(etag) && Number.isFinite(modifiedMs);
     if (!isWhole) {
       const found = `"${key}" with size ${size}, ETag "${etag}", time ${modifiedMs}`;
       throw wrong(what, key, found, "a size, an ETag and a time");
@@ -312,6 +325,32 @@ export class AdaptedStore implements BareStore {
       `Cannot ${what}: it can only be read, expected a place that takes objects`,
       details,
     );
+  }
+}
+
+/** What a read gave, where it is what reads give. */
+function checkRead(what: string, key: string, found: StoredBytes): StoredBytes {
+  const { bytes, etag, objectSize } = (found ?? {}) as Partial<StoredBytes>;
+  if (!(bytes instanceof Uint8Array)) {
+    throw wrong(what, key, `bytes that are ${typeof bytes}`, "a Uint8Array");
+  }
+  if (!isTag(etag)) throw wrong(what, key, `ETag "${etag}"`, "one");
+  if (Number.isSafeInteger(objectSize) && objectSize! >= 0) return found;
+  throw wrong(what, key, `an object of ${objectSize} bytes`, "its size");
+}
+
+function isTag(etag: unknown): etag is string {
+  return typeof etag === "string" && etag !== "";
+}
+
+/** Waits for what may never come, for `ms` at most. */
+async function within(ms: number, promise: Promise<void> | void): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const over = new Promise<void>((resolve) => timer = setTimeout(resolve, ms));
+  try {
+    await Promise.race([promise, over]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 

@@ -108,20 +108,29 @@ export class RetryingStore implements WritableStore {
     let after = options.after;
     let current: RequestOptions = {};
     let pages: AsyncIterator<ListedObject[]> | undefined;
+    // Nobody waits for that: it may be what never ends.
+    const leave = () => void pages?.return?.().catch(() => {});
     const nextPage = (): Promise<IteratorResult<ListedObject[]>> => {
       // An iterator outlives the attempt that made it: each of its requests looks up the options of its own attempt.
       pages ??= this.#inner.list(prefix, following(() => current, after))[Symbol.asyncIterator]();
       return pages.next();
     };
-    for (;;) {
-      const page = await this.#request({ what }, options, (attemptOptions, number) => {
-        current = attemptOptions;
-        if (number > 1) pages = undefined;
-        return nextPage();
-      });
-      if (page.done) return;
-      after = page.value.at(-1)?.key ?? after;
-      yield page.value;
+    try {
+      for (;;) {
+        const page = await this.#request({ what }, options, (attemptOptions, number) => {
+          current = attemptOptions;
+          if (number > 1) {
+            leave();
+            pages = undefined;
+          }
+          return nextPage();
+        });
+        if (page.done) return;
+        after = page.value.at(-1)?.key ?? after;
+        yield page.value;
+      }
+    } finally {
+      leave();
     }
   }
 

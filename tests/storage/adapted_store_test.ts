@@ -14,6 +14,7 @@ import type { Storage, StoredObject } from "../../src/storage/storage.ts";
 const KEY = "ltx/0/a";
 const OBJECT: StoredObject = { key: KEY, size: 10, etag: "x", modifiedMs: 1 };
 const RANGE = { offset: 2, size: 3 };
+const RANGE_BYTES = patternBytes(3);
 
 /** A place that answers as it should, but for what is said. */
 function storage(own: Partial<Storage> = {}): Storage {
@@ -249,4 +250,74 @@ test("RetryingStore over it: a later page that does not come is ended with its a
   for await (const page of retrying.list("ltx/0/")) keys.push(...page.map(({ key }) => key));
   assert.deepEqual([keys, begun, ended], [["ltx/0/a", "ltx/0/b"], 2, 1]);
   await retrying.close();
+});
+
+const wrongReads: [name: string, found: unknown, words: RegExp][] = [
+  ["nothing at all", null, /bytes that are undefined, expected a Uint8Array$/],
+  ["text", { bytes: "abc", etag: "x", objectSize: 10 }, /bytes that are string, expected a Uint8Array$/],
+  ["numbers", { bytes: [1, 2, 3], etag: "x", objectSize: 10 }, /bytes that are object, expected a Uint8/],
+  ["no ETag", { bytes: patternBytes(3), objectSize: 10 }, /ETag "undefined", expected one$/],
+  ["no size", { bytes: patternBytes(3), etag: "x" }, /an object of undefined bytes, expected its size$/],
+];
+for (const [name, found, words] of wrongReads) {
+  test(`AdaptedStore refuses a read that gives ${name}`, async () => {
+    const read = () => Promise.resolve(found as never);
+    for (const  of of[OBJECT, anyObject(KEY)]) {
+      const error = await errorOf(store({ read }).read(of, RANGE));
+      assert.match(error.message, words);
+      assert.deepEqual([error.code, error.retryable], ["WrongAnswer", false]);
+    }
+  });
+}
+
+test("AdaptedStore refuses a put that gives no ETag or no time", async () => {
+  for (const made of [null, {}, { etag: "x" }, { etag: 1, modifiedMs: 1 }, { etag: "x", modifiedMs: NaN }]) {
+    const error = await errorOf(store({ put: () => Promise.resolve(made as never) }).put(KEY, RANGE_BYTES));
+    assert.match(
+      error.message,
+      /^Cannot put .* an object with ETag ".*", time \w+, expected an ETag and a time$/,
+    );
+    assert.equal(error.code, "WrongAnswer");
+  }
+});
+
+test("AdaptedStore tries a listing again that fails before its first page, and refuses pages that are none", async () => {
+  let count = 0;
+  const list = () => {
+    if (++count === 1) throw new Error("not now");
+    return pagesOf([OBJECT]);
+  };
+  const tried = new RetryingStore(store({ list }), { sleep: () => Promise.resolve() });
+  const keys: string[] = [];
+  for await (const page of tried.list("ltx/0/")) keys.push(...page.map(({ key }) => key));
+  assert.deepEqual([count, keys], [2, [KEY]]);
+  const error = await errorOf(listed(store({ list: () => pagesOf("no page" as never) })));
+  assert.match(error.message, /a page that is string, expected an array$/);
+  assert.match(
+    (await errorOf(listed(store({ list: () => undefined as never })))).message,
+    /expected an answer$/,
+  );
+  assert.match(
+    (await errorOf(listed(store({ list: () => pagesOf([null as never]) })))).message,
+    /key "undefined"/,
+  );
+});
+
+test("RetryingStore ends a listing of which no more is wanted", async () => {
+  let ended = 0;
+  async function* list() {
+    try {
+      for (let i = 0;; i++) yield [{ ...OBJECT, key: `${KEY}${String(i).padStart(9, "0")}` }];
+    } finally {
+      ended++;
+    }
+  }
+  for await (const page of new RetryingStore(store({ list })).list("ltx/0/")) if (page.length > 0) break;
+  await new Promise((resolve) => setTimeout(resolve));
+  assert.equal(ended, 1);
+});
+
+test("AdaptedStore leaves a place that does not come to its end", async () => {
+  await store({ close: () => new Promise(() => {}) }).close();
+  await assert.rejects(store({ close: () => Promise.reject(new Error("no end")) }).close(), /no end/);
 });
