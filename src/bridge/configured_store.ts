@@ -133,7 +133,7 @@ async function checkAbilities(store: WritableStore, { write }: ReplicaConfig): P
     ? "a lease cannot be kept there, since objects are not replaced on condition"
     : "";
   if (found === "") return;
-  await store.close();
+  await store.close().catch(() => {}); // why it is closed says more
   const wanted = traits.conditionalPut ? "no option lease" : "reading only, or option allowUnconditional";
   const details = { key: "", status: 0, code: "NotImplemented", retryable: false };
   throw new StorageError(`Cannot write to ${name}: ${found}, expected ${wanted}`, details);

@@ -191,13 +191,14 @@ export class LiveReplica implements Followed {
       const { listing, stale } = await opening;
       replica.#follow(listing.files, stale);
       const { Writer, Hydration } = await parts;
-      if (Writer) await replica.#startWriting(Writer, options.write!, look);
+      if (Writer) {
+        await replica.#whileWanted(request, look, replica.#startWriting(Writer, options.write!, look));
+      }
       if (Hydration) replica.#hydrate(Hydration, options.hydrate!); // it may wait, and whoever opens may not
       return replica;
     } catch (error) {
-      const cleaned = look.probing?.then(({ leftover }) => leftover).catch(() => {});
-      await Promise.race([cleaned, sleep(PROBE_GRACE_MS)]);
-      await replica.close();
+      await probeEnd(look);
+      await replica.close().catch(() => {}); // why it was not opened says more
       throw error;
     }
   }
@@ -237,6 +238,27 @@ export class LiveReplica implements Followed {
     const boundMs = options.maxStaleMs || (options.pollIntervalMs > 0 ? STALE_MS : Infinity);
     const tellStale = (lagMs: number) => source.onEvent({ type: "stale", lagMs });
     this.#stale = new StaleWatch(native, this.id, boundMs, tellStale);
+  }
+
+  /** A part of the opening that knows nothing of the request's end. */
+  async #whileWanted(
+    { signal }: RequestOptions,
+    look: FirstLook,
+    part: Promise<void>,
+  ): Promise<void> {
+    const stop = async () => {
+      await probeEnd(look);
+      this.#follower!.stop(signal!.reason);
+      this.#pages.close(signal!.reason);
+    };
+    if (signal?.aborted) void stop();
+    else signal?.addEventListener("abort", stop, { once: true });
+    try {
+      await part;
+    } finally {
+      signal?.removeEventListener("abort", stop);
+      signal?.throwIfAborted();
+    }
   }
 
   /** The place the replica lies, without secrets. */
@@ -1067,6 +1089,12 @@ async function loadParts(
     hydrate && import("../hydrate/hydration.ts"),
   ]);
   return { ...writer, ...hydration };
+}
+
+/** Waits until a probe's object is removed, but not for long. */
+async function probeEnd({ probing }: FirstLook): Promise<void> {
+  const cleaned = probing?.then(({ leftover }) => leftover).catch(() => {});
+  await Promise.race([cleaned, sleep(PROBE_GRACE_MS)]);
 }
 
 async function leftRecord(path: string, name: string): Promise<WholeRecord | undefined> {

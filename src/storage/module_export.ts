@@ -49,8 +49,8 @@ async function load(option: string, module: string): Promise<Record<string, unkn
   }
 }
 
-/** What `promise` gives, unless the signal aborts first: a module may wait for ever while it is loaded. */
-function settledBefore<T>(signal: AbortSignal | undefined, promise: Promise<T>): Promise<T> {
+/** What `promise` gives, unless the signal aborts first: what is the user's may wait for ever. */
+export function settledBefore<T>(signal: AbortSignal | undefined, promise: Promise<T>): Promise<T> {
   if (signal === undefined) return promise;
   return new Promise((resolve, reject) => {
     const abort = () => reject(signal.reason);

@@ -5,14 +5,14 @@
  */
 
 import type { ModuleLocation } from "./replica_url.ts";
-import { loadFunction } from "./module_export.ts";
+import { loadFunction, settledBefore } from "./module_export.ts";
 import type { Storage, StorageFactory } from "./storage.ts";
 
 /**
  * Makes the storage that a location names.
  *
  * @throws {TypeError} the module cannot be loaded, or what its function gives is no storage
- * @throws what the function fails with
+ * @throws what the function fails with; the signal's reason when it aborts first
  */
 export async function loadStorage(
   location: ModuleLocation,
@@ -21,7 +21,14 @@ export async function loadStorage(
 ): Promise<Storage> {
   const make = await loadFunction("storage", location, signal) as StorageFactory;
   const { url, options } = location;
-  return checkStorage(await make({ url, options, env }), `export "${location.export}" of ${location.module}`);
+  const making = (async () => await make({ url, options, env }))();
+  try {
+    const made = await settledBefore(signal, making);
+    return checkStorage(made, `export "${location.export}" of ${location.module}`);
+  } catch (error) {
+    making.then((late) => late?.close?.()).catch(() => {}); // nobody takes it
+    throw error;
+  }
 }
 
 /** @throws {TypeError} it lacks what every storage has */

@@ -78,3 +78,24 @@ test("openReplica() tells what is wrong with a storage", async () => {
     assert.match(error.message, words);
   }
 });
+
+const hostile = new URL("./hostile_storage.ts", import.meta.url);
+const ends: [name: string, options: { hangs?: string; fails?: string }, isWritten: boolean, name: string][] =
+  [
+    ["is never made", { hangs: "make" }, false, "DeadlineError"],
+    ["lists nothing", { hangs: "list" }, false, "DeadlineError"],
+    ["takes nothing", { hangs: "put" }, true, "DeadlineError"],
+    ["refuses", { fails: "put" }, true, "StorageError"],
+    ["is empty and cannot be closed", { hangs: "close" }, false, "RestorePlanError"],
+    ["is empty and fails to close", { fails: "close" }, false, "RestorePlanError"],
+  ];
+for (const [what, options, write, name] of ends) {
+  test(`openReplica() comes to its end where a storage ${what}`, () =>
+    withFolder(async (folder) => {
+      const storage = { module: hostile, name: "hostile", options };
+      const given = { storage, write, openTimeoutMs: 500, bufferPath: join(folder, "log") };
+      const error = await refusal(given);
+      assert.equal(error.name, name, error.message);
+      assert.match(error.message, /hostile/);
+    }));
+}
