@@ -19,6 +19,7 @@ export default async function makeStorage({ options }: StorageArguments): Promis
     traits: { conditionalPut: true },
     async *list() {
       await act("list");
+      yield [];
     },
     async read() {
       await act("read");

@@ -50,10 +50,13 @@ export class KnownHosts {
     const lines = this.#linesOf(host);
     const same = lines.filter((line) => line.key.equals(key));
     if (same.some(({ marker }) => marker === "@revoked")) return "revoked";
-    if (same.some(({ marker }) => marker === "")) return "trusted";
-    // What is said of the host without its port may be about another server there.
+    // What is said of the host without its port may be about another server there: it counts where nothing else is said.
     const own = this.#lines.filter(({ hosts }) => hostsMatch(hosts, nameOf(host)));
-    if (own.some(({ marker, type }) => marker === "" && type === keyTypeOf(key))) return "changed";
+    const ofType = own.filter(({ marker, type }) => marker === "" && type === keyTypeOf(key));
+    if ((ofType.length > 0 ? ofType : same).some((line) => line.marker === "" && line.key.equals(key))) {
+      return "trusted";
+    }
+    if (ofType.length > 0) return "changed";
     return own.some(({ marker }) => marker === "@cert-authority") ? "authority" : "unknown";
   }
 

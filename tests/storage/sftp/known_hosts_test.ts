@@ -62,6 +62,8 @@ test("KnownHosts.verdictOf() tells another key, a revoked one and an authority a
     [[line("[db.example]:2222", RSA, "ssh-rsa")], "unknown"],
     [[line("db.example", OTHER)], "unknown"],
     [[line("[db.example]:2222", OTHER), line("[db.example]:2222", ED)], "trusted"],
+    [[line("[db.example]:2222", OTHER), line("db.example", ED)], "changed"],
+    [[line("[db.example]:2222", RSA, "ssh-rsa"), line("db.example", ED)], "trusted"],
     [[line("[db.example]:2222", ED), `@revoked ${line("*", ED)}`], "revoked"],
     [[`@revoked ${line("*", OTHER)}`, line("[db.example]:2222", ED)], "trusted"],
     [[`@cert-authority ${line("*", OTHER)}`], "authority"],
