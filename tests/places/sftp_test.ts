@@ -7,11 +7,13 @@ import { after, before, test } from "node:test";
 import { testStorage } from "../../src/contract/storage_contract.ts";
 import { ReplicaClosedError, StorageError } from "../../src/errors.ts";
 import { AdaptedStore } from "../../src/storage/adapted_store.ts";
-import { openBackend } from "../../src/storage/backend.ts";
-import type { BackendLocation } from "../../src/storage/backend_location.ts";
+import { type BackendContext, openBackend } from "../../src/storage/backend.ts";
+import type { BackendLocation, SftpLocation } from "../../src/storage/backend_location.ts";
 import { anyObject, type ListedObject, type ObjectStore } from "../../src/storage/object_store.ts";
 import { parseReplicaUrl } from "../../src/storage/replica_url.ts";
 import { RetryingStore } from "../../src/storage/retrying_store.ts";
+import { dial } from "../../src/storage/sftp/sftp_dial.ts";
+import { SftpSettings } from "../../src/storage/sftp/sftp_settings.ts";
 import type { Storage } from "../../src/storage/storage.ts";
 import { testPlace } from "../support/place_suite.ts";
 import { skipWithout, until } from "../support/real.ts";
@@ -27,10 +29,8 @@ before(async () => {
 });
 after(() => server?.close());
 
-/** A place as it is opened, with variables of its own: nothing of this machine's user is looked at. */
-async function storageAt(url: string, env: Record<string, string> = {}): Promise<Storage> {
-  const location = parseReplicaUrl(url) as BackendLocation;
-  return await openBackend(location, {
+function contextOf(env: Record<string, string> = {}): BackendContext {
+  return {
     env: { HOME: server.folder, ...env },
     credentials: undefined,
     fetch: undefined,
@@ -38,7 +38,13 @@ async function storageAt(url: string, env: Record<string, string> = {}): Promise
     now: Date.now,
     log: undefined,
     readFile: (path) => readFile(path, "utf8"),
-  });
+  };
+}
+
+/** A place as it is opened, with variables of its own: nothing of this machine's user is looked at. */
+async function storageAt(url: string, env: Record<string, string> = {}): Promise<Storage> {
+  const location = parseReplicaUrl(url) as BackendLocation;
+  return await openBackend(location, contextOf(env));
 }
 
 async function withStore<T>(
@@ -192,6 +198,7 @@ sftpTest("a password signs in, in whichever form it is asked for, and as a secon
     [[{ method: "password", password }], ["password"]],
     [[{ method: "keyboard-interactive", password }], ["password", "keyboard-interactive"]],
     [[{ method: "publickey" }, { method: "password", password }], ["publickey", "password"]],
+    [[{ method: "keyboard-interactive", password, asksMore: true }], ["password", "keyboard-interactive"]],
   ];
   for (const [steps, tried] of cases) {
     const standIn = await startSshStandIn(steps);
@@ -222,6 +229,22 @@ sftpTest("a server that has no files to give is told for good", async () => {
     const { port, hostKey } = standIn;
     const error = await refusal(`sftp://me:p@127.0.0.1:${port}/db?${new URLSearchParams({ hostKey })}`);
     assert.match(error.message, /expected a server that offers SFTP/);
+  } finally {
+    await standIn.close();
+  }
+});
+
+sftpTest("a server that never says whether it has files to give is given up", async () => {
+  const standIn = await startSshStandIn([{ method: "password", password: "p" }], { hasFiles: "never said" });
+  try {
+    const { port, hostKey } = standIn;
+    const url = `sftp://me:p@127.0.0.1:${port}/db?${new URLSearchParams({ hostKey })}`;
+    const settings = new SftpSettings(parseReplicaUrl(url) as SftpLocation, contextOf());
+    await assert.rejects(dial(settings, new AbortController().signal, 500), {
+      name: "StorageError",
+      retryable: true,
+      message: /nothing came for 500 ms, expected an SSH server that answers/,
+    });
   } finally {
     await standIn.close();
   }

@@ -17,7 +17,12 @@ import ssh2 from "ssh2";
 /** What a user does to sign in; what is not taken is answered with the ways that are left. */
 export type SignInStep =
   | { readonly method: "password"; readonly password: string }
-  | { readonly method: "keyboard-interactive"; readonly password: string }
+  | {
+    readonly method: "keyboard-interactive";
+    readonly password: string;
+    /** Whether something else is asked for after it, which shows no letters, either. */
+    readonly asksMore?: boolean;
+  }
   | { readonly method: "publickey" };
 
 /** A running server. */
@@ -37,7 +42,7 @@ type Untyped = any;
 /** Starts a server that wants these steps, one after the other. */
 export async function startSshStandIn(
   steps: readonly SignInStep[],
-  { hasFiles = true }: { readonly hasFiles?: boolean } = {},
+  { hasFiles = true }: { readonly hasFiles?: boolean | "never said" } = {},
 ): Promise<SshStandIn> {
   const folder = await mkdtemp(join(tmpdir(), "ssh-stand-in-"));
   const keyPath = join(folder, "host");
@@ -64,12 +69,22 @@ export async function startSshStandIn(
       else {
         context.prompt([{ prompt: "Code, or none: ", echo: true }, { prompt: "Password: ", echo: false }], (
           [shown, hidden]: string[],
-        ) => settle(shown === "" && hidden === step.password));
+        ) => {
+          const isRight = shown === "" && hidden === step.password;
+          if (!step.asksMore) return settle(isRight);
+          context.prompt(
+            [{ prompt: "New password: ", echo: false }],
+            ([more]: string[]) => settle(isRight && more === ""),
+          );
+        });
       }
     });
     client.on("session", (accept: Untyped) => {
       const session = accept();
-      if (hasFiles) session.on("sftp", (accepted: Untyped) => serveEmptyFolder(accepted()));
+      if (hasFiles === false) return;
+      session.on("sftp", (accepted: Untyped) => {
+        if (hasFiles === true) serveEmptyFolder(accepted());
+      });
     });
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));

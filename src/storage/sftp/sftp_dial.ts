@@ -5,6 +5,7 @@
  */
 
 import { connect, type Socket } from "node:net";
+import { clearTimeout, setTimeout } from "node:timers";
 import { StorageError } from "../../errors.ts";
 import { HostKeyCheck } from "./host_key_check.ts";
 import type { SftpSettings } from "./sftp_settings.ts";
@@ -27,6 +28,7 @@ const MACS = [
   "hmac-sha2-256",
   "hmac-sha2-512",
 ];
+/** Each of the steps, signing in and the session, may take so long. */
 const READY_TIMEOUT_MS = 8_000;
 /**
  * A connection that is not used is asked whether it is still there; it is dead after three of these without
@@ -55,7 +57,11 @@ interface Dialling {
  * @throws {StorageError} code `HostKey`, `SignIn` or `Handshake`, for good: what the server is or takes;
  * `Network`: no connection
  */
-export async function dial(settings: SftpSettings, signal: AbortSignal): Promise<Dialled> {
+export async function dial(
+  settings: SftpSettings,
+  signal: AbortSignal,
+  readyTimeoutMs: number = READY_TIMEOUT_MS,
+): Promise<Dialled> {
   const [signIn, trust] = await Promise.all([settings.signIn(), settings.trust()]);
   signal.throwIfAborted();
   const check = new HostKeyCheck(settings.host, trust);
@@ -66,7 +72,7 @@ export async function dial(settings: SftpSettings, signal: AbortSignal): Promise
   signal.addEventListener("abort", abort, { once: true });
   try {
     await signedIn(client, socket, dialling);
-    return { socket, client, session: await sessionOf(client, settings) };
+    return { socket, client, session: await sessionOf(client, settings, readyTimeoutMs) };
   } catch (error) {
     socket.destroy();
     throw signal.aborted ? signal.reason : error;
@@ -108,10 +114,16 @@ function signedIn(client: SshClient, socket: Socket, dialling: Dialling): Promis
   });
 }
 
-function sessionOf(client: SshClient, settings: SftpSettings): Promise<SftpSession> {
+function sessionOf(client: SshClient, settings: SftpSettings, timeoutMs: number): Promise<SftpSession> {
   return new Promise((resolve, reject) => {
-    client.on("close", () => reject(networkFault(settings, "the server closed the connection")));
+    const late = () => reject(networkFault(settings, `nothing came for ${timeoutMs} ms`));
+    const timer = setTimeout(late, timeoutMs);
+    client.on("close", () => {
+      clearTimeout(timer);
+      reject(networkFault(settings, "the server closed the connection"));
+    });
     client.sftp((error, session) => {
+      clearTimeout(timer);
       if (session !== undefined) return resolve(session);
       const found = error?.message ?? "no session";
       if (!/subsystem/i.test(found)) return reject(networkFault(settings, found, error));

@@ -28,7 +28,8 @@ export interface SignInSources {
 interface Way {
   readonly name: string;
   readonly method: "publickey" | "password" | "keyboard-interactive";
-  readonly authentication: Authentication;
+  /** Anew for each connection: an answer is given once. */
+  readonly authentication: () => Authentication;
 }
 
 const WANTED = "a password in the URL or LITESTREAM_SFTP_PASSWORD, a key file (parameter keyPath, " +
@@ -80,7 +81,7 @@ export class SignIn {
       for (let way = left.shift(); way !== undefined; way = left.shift()) {
         if (methods !== null && !methods.includes(way.method)) continue;
         tried.names.push(way.name);
-        return way.authentication;
+        return way.authentication();
       }
       return false;
     };
@@ -114,12 +115,13 @@ export class SignIn {
 }
 
 function keyWay({ user }: SignInSources, path: string, key: SshKey): Way {
-  const authentication = { type: "publickey", username: user, key } as const;
+  const authentication = () => ({ type: "publickey", username: user, key } as const);
   return { name: `${path} (${key.type})`, method: "publickey", authentication };
 }
 
 function agentWay(user: string, agent: string): Way {
-  return { name: "ssh-agent", method: "publickey", authentication: { type: "agent", username: user, agent } };
+  const authentication = () => ({ type: "agent", username: user, agent } as const);
+  return { name: "ssh-agent", method: "publickey", authentication };
 }
 
 /** Some servers ask for it as a question. It is the answer to the first that shows no letters, once. */
@@ -128,19 +130,28 @@ function passwordWays(user: string, password: string): Way[] {
     {
       name: "the password",
       method: "password",
-      authentication: { type: "password", username: user, password },
+      authentication: () => ({ type: "password", username: user, password }),
     },
     {
       name: "the password as an answer",
       method: "keyboard-interactive",
-      authentication: {
-        type: "keyboard-interactive",
-        username: user,
-        prompt: (_name, _instructions, _language, prompts, answer) =>
-          answer(prompts.map(({ echo }) => echo ? "" : password)),
-      },
+      authentication: () => ({ type: "keyboard-interactive", username: user, prompt: answering(password) }),
     },
   ];
+}
+
+/** What else is asked for, such as a new password, is not known here. */
+function answering(password: string): Extract<Authentication, { type: "keyboard-interactive" }>["prompt"] {
+  let left = password;
+  return (_name, _instructions, _language, prompts, answer) => {
+    const answers = prompts.map(({ echo }) => {
+      if (echo) return "";
+      const said = left;
+      left = "";
+      return said;
+    });
+    answer(answers);
+  };
 }
 
 async function readNamed(sources: SignInSources): Promise<SshKey> {
