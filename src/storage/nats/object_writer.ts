@@ -7,6 +7,7 @@
  */
 
 import { createHash, randomBytes } from "node:crypto";
+import { StorageError } from "../../errors.ts";
 import type { Asked } from "../http_fault.ts";
 import type { StoragePut, StorageRequest } from "../storage.ts";
 import { wrongMessage } from "./nats_fault.ts";
@@ -83,8 +84,9 @@ export class ObjectWriter {
         };
       }
       current = await this.look(content.key, asked, request);
-      if (isAllowed(current)) continue;
+      if (current !== undefined && isAllowed(current)) continue;
       await this.#leaveBehind(nuid, asked, request.signal);
+      if (current === undefined) throw linkFault(asked); // there is a message, and it is no object's
       return undefined;
     }
   }
@@ -159,6 +161,11 @@ export class ObjectWriter {
       this.#options.onLeftBehind(error);
     }
   }
+}
+
+function linkFault({ what, key }: Asked): StorageError {
+  const details = { key, status: 409, code: "Link", retryable: false };
+  return new StorageError(`Cannot ${what}: a link lies there, expected an object or none`, details);
 }
 
 /** Undefined where there is no object. */
