@@ -182,7 +182,7 @@ for (
   );
 }
 
-test("nats: a further listing asks for changes only, in one request", { skip }, async () => {
+test("nats: a further listing asks for changes only, mostly in one request", { skip }, async () => {
   const url = `nats://${server.host}/${await newBucket()}`;
   await withStorage(url, (storage) =>
     withStorage(url, async (other) => {
@@ -191,18 +191,20 @@ test("nats: a further listing asks for changes only, in one request", { skip }, 
       const keys = async () => (await listed(storage)).map(({ key }) => key).sort().join();
       assert.equal(await keys(), "a,b,c");
       for (
-        const [change, expected] of [
-          [() => put("d"), "a,b,c,d"],
-          [() => other.remove!(["d"], request), "a,b,c"], // The last message listed is no more.
-          [() => put("b"), "a,b,c"],
-          [() => other.remove!(["a", "c"], request), "b"],
-          [() => Promise.resolve(), "b"],
+        const [change, expected, requests] of [
+          [() => put("d"), "a,b,c,d", 1],
+          [() => other.remove!(["d"], request), "a,b,c", 3], // The last message listed is no more.
+          [() => put("d"), "a,b,c,d", 2], // Nor is it now; the stream is known since.
+          [() => other.remove!(["d"], request), "a,b,c", 2],
+          [() => put("b"), "a,b,c", 1],
+          [() => other.remove!(["a", "c"], request), "b", 1],
+          [() => Promise.resolve(), "b", 1],
         ] as const
       ) {
         await change();
         const before = storage.counts!.list;
         assert.equal(await keys(), expected);
-        assert.equal(storage.counts!.list - before, 1);
+        assert.equal(storage.counts!.list - before, requests, expected);
       }
     }));
 });
@@ -225,6 +227,29 @@ test("nats: a bucket that was made anew is listed anew", { skip }, async () => {
     }));
 });
 
+test("nats: a bucket made anew is told from one whose last object was replaced", { skip }, async () => {
+  const bucket = await newBucket();
+  const url = `nats://${server.host}/${bucket}`;
+  await withStorage(url, (storage) =>
+    withStorage(url, async (other) => {
+      const put = (key: string) => other.put!(key, Uint8Array.of(1), { ...request, ifAbsent: false });
+      const keys = async () => (await listed(storage)).map(({ key }) => key).sort().join();
+      for (const replaced of [false, true]) {
+        for (const key of ["a", "last"]) await put(key);
+        await keys();
+        if (replaced) await put("last");
+        assert.equal(await keys(), "a,last");
+        const connection = await server.connect();
+        await jetStream(connection, `STREAM.DELETE.OBJ_${bucket}`);
+        await connection.close();
+        await server.makeBucket(bucket);
+        for (const key of ["x", "y", "z", "last"]) await put(key);
+        assert.equal(await keys(), "last,x,y,z");
+        await other.remove!(["x", "y", "z"], request);
+      }
+    }));
+});
+
 test("nats: a link to an object elsewhere is no object", { skip }, async () => {
   const bucket = await newBucket();
   const connection = await server.connect();
@@ -234,6 +259,12 @@ test("nats: a link to an object elsewhere is no object", { skip }, async () => {
   await withStorage(`nats://${server.host}/${bucket}`, async (storage) => {
     assert.deepEqual(await listed(storage), []);
     assert.equal(await storage.read("l", { offset: 0, size: 1 }, request), undefined);
+    for (const ifAbsent of [true, false]) {
+      await assert.rejects(
+        storage.put!("l", Uint8Array.of(1), { ...request, ifAbsent }),
+        isFault(409, false, /a link lies there, expected an object or none/),
+      );
+    }
   });
 });
 

@@ -4,11 +4,13 @@
  *
  * Each version of an object, and its removal, is one message, and takes the place of the object's one before:
  * what lies behind the last message seen is what has changed. That last one is asked for again. It has to
- * come, or a later one of its object: otherwise the stream is another one, and all is listed anew.
+ * come, or a later one of its object in a stream that was made when the listed one was: otherwise the stream is
+ * another one, and all is listed anew.
  *
  * @module
  */
 
+import { StorageError } from "../../errors.ts";
 import type { Asked } from "../http_fault.ts";
 import type { StorageRequest } from "../storage.ts";
 import { decodeMeta, type ObjectMeta } from "./object_meta.ts";
@@ -24,6 +26,8 @@ export class ObjectCatalog {
   #objects = new Map<string, ObjectMeta>();
   /** The last message listed. */
   #last: Place | undefined;
+  /** When the stream was made; undefined where that was not needed yet. */
+  #madeAt: string | undefined;
 
   constructor(stream: ObjectStream) {
     this.#stream = stream;
@@ -34,7 +38,9 @@ export class ObjectCatalog {
     const last = this.#last;
     if (last !== undefined) {
       const changes = await this.#messagesFrom(last.sequence, asked, request);
-      if (changes.some((change) => isSame(change, last) || isLater(change, last))) {
+      const isStill = changes.some((change) => isSame(change, last)) ||
+        changes.some((change) => isLater(change, last)) && await this.#isSameStream(asked, request);
+      if (isStill) {
         this.#apply(changes, asked);
         return this.#objects.values();
       }
@@ -61,6 +67,17 @@ export class ObjectCatalog {
   forgetAll(): void {
     this.#objects.clear();
     this.#last = undefined;
+  }
+
+  /** Whether the stream was made when the listed one was; false where that is not known. */
+  async #isSameStream(asked: Asked, request: StorageRequest): Promise<boolean> {
+    const before = this.#madeAt;
+    this.#madeAt = await this.#stream.madeAt(asked, request).catch((error) => {
+      // Not everybody may ask that.
+      if (error instanceof StorageError && error.status === 403) return undefined;
+      throw error;
+    });
+    return this.#madeAt !== undefined && this.#madeAt === before;
   }
 
   async #messagesFrom(sequence: number, asked: Asked, request: StorageRequest): Promise<StreamMessage[]> {

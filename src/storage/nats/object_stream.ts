@@ -44,6 +44,11 @@ interface ApiAnswer {
   readonly error?: ApiError;
 }
 
+interface StreamInfo extends ApiAnswer {
+  readonly created?: string;
+  readonly config?: { readonly allow_direct?: boolean };
+}
+
 const NOT_FOUND = 404;
 const END_OF_BATCH = 204;
 const NO_CODE = 0;
@@ -76,6 +81,11 @@ export class ObjectStream {
       ? ">"
       : Buffer.from(key).toString("base64").replaceAll("+", "-").replaceAll("/", "_");
     return `$O.${this.bucket}.M.${token}`;
+  }
+
+  /** When the stream was made, as the server writes it: no other one of its name was made then. */
+  async madeAt(asked: Asked, request: StorageRequest): Promise<string> {
+    return (await this.#info(asked, request)).created ?? "";
   }
 
   /** The last message of a subject, as the stream's leader has it. */
@@ -176,14 +186,12 @@ export class ObjectStream {
 
   /** Asked where nobody answered a direct get. */
   async #allowsDirect(asked: Asked, request: StorageRequest): Promise<boolean> {
-    const answer = await this.#api<ApiAnswer & { config?: { allow_direct?: boolean } }>(
-      `STREAM.INFO.${this.#name}`,
-      {},
-      asked,
-      request,
-    );
-    this.#isDirect = this.#checked(answer, asked).config?.allow_direct === true;
+    this.#isDirect = (await this.#info(asked, request)).config?.allow_direct === true;
     return this.#isDirect;
+  }
+
+  async #info(asked: Asked, request: StorageRequest): Promise<StreamInfo> {
+    return this.#checked(await this.#api<StreamInfo>(`STREAM.INFO.${this.#name}`, {}, asked, request), asked);
   }
 
   async #messagesConsumed(
