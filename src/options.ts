@@ -44,7 +44,10 @@ export interface StorageOption {
    * Default `"folder"`.
    */
   layout?: "folder" | "s3";
-  /** What messages call the place. Default: the URL, else the module's. */
+  /**
+   * What messages call the place, and what `cacheDir` knows it by: another one for each replica. Default: the URL, else
+   * the module's, which messages show without what may be secret; `cacheDir` tells options apart, too.
+   */
   name?: string;
 }
 
@@ -560,9 +563,21 @@ function moduleLocation(url: string, given: StorageOption): ModuleLocation {
       cause,
     });
   }
-  const shown = url.replace(/[?#].*$/s, "").replace(/^([^:/]*:\/*)[^/]*@/, "$1");
-  const name = given.name ?? (shown || `${at.module}#${at.export}`);
-  return { scheme: "module", ...at, name, layout, prefixes: [""], url, options: given.options };
+  const { name = "", options } = given;
+  if (typeof name !== "string" || (name === "" && given.name !== undefined)) {
+    throw new TypeError(`Cannot use option storage: name is "${name}", expected what the place is called`);
+  }
+  const shown = shownUrl(url) || `${shownUrl(at.module)}#${at.export}`;
+  const isWhole = name !== "" ||
+    (options === undefined && shown === (url || `${at.module}#${at.export}`));
+  return { scheme: "module", ...at, name: name || shown, isWhole, layout, prefixes: [""], url, options };
+}
+
+/** A URL without what may be secret: its user, its parameters. Who wrote it may not have minded its rules. */
+function shownUrl(url: string): string {
+  if (url.startsWith("data:")) return "data:";
+  const [, scheme = "", rest = ""] = /^([a-z][a-z0-9+.-]*:\/*)?(.*)$/is.exec(url) ?? [];
+  return scheme + rest.slice(rest.lastIndexOf("@") + 1).replace(/[?#].*$/s, "");
 }
 
 /**

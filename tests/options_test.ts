@@ -285,6 +285,7 @@ test("makeConfig() makes a location of the storage option, and takes secrets out
   const of = (storage: StorageOption, url?: string) => makeConfig(url, { storage }, {}).location;
   assert.deepEqual(of({ module }), {
     scheme: "module",
+    isWhole: true,
     module: "file:///srv/own.ts",
     export: "default",
     name: "file:///srv/own.ts#default",
@@ -301,12 +302,20 @@ test("makeConfig() makes a location of the storage option, and takes secrets out
   assert.equal(named.layout, "s3");
   assert.deepEqual(structuredClone(named), named);
   assert.equal(of({ module, name: "mine" }, "own://host/x").name, "mine");
+  for (const url of ["own://me:hu/sh@host/x", "own://me:hu#sh@host/x", "own://me:hu?sh@host/x"]) {
+    assert.equal(of({ module }, url).name, "own://host/x");
+  }
+  const secretModule = "https://me:hush@host/own.ts?key=hush";
+  assert.equal(of({ module: secretModule }).name, "https://host/own.ts#default");
+  assert.equal(of({ module: "data:text/javascript,hush" }).name, "data:#default");
 });
 
 test("makeConfig() refuses a storage option that cannot be used", () => {
   const module = "file:///srv/own.ts";
   const given: [storage: unknown, words: RegExp][] = [
     [{}, /option storage: module is "undefined", expected an absolute URL/],
+    [{ module, name: "" }, /option storage: name is "", expected what the place is called/],
+    [{ module, name: 5 }, /option storage: name is "5", expected/],
     [{ list() {}, read() {} }, /option storage: module is "undefined"/],
     [() => {}, /option storage: a function, expected \{ module, export \}, since it runs on another thread/],
     [{ module, options: { act() {} } }, /option storage: its options cannot be cloned, expected plain data/],

@@ -158,7 +158,10 @@ async function withCache(
     ]);
   const folder = new CacheFolder(cacheDir);
   // Buckets of one name at two endpoints are two places.
-  const place = [store.name, "endpoint" in location ? location.endpoint : "", prefix ?? ""].join("\n");
+  const name = location.scheme === "module"
+    ? await (await import("../storage/storage_module.ts")).placeName(location)
+    : store.name;
+  const place = [name, "endpoint" in location ? location.endpoint : "", prefix ?? ""].join("\n");
   const onNotice = (text: string) => log?.warn(text);
   const cache = new RangeCache({ folder, place, bytesMax, checksum: shimChecksum(native), onNotice });
   return new CachingStore(store, cache, new LastStates(folder, place, onNotice));

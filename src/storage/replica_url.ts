@@ -79,6 +79,8 @@ export interface FolderLocation extends LocationBase {
 /** A replica in a place of the user's. */
 export interface ModuleLocation extends LocationBase {
   readonly scheme: "module";
+  /** Whether the name alone tells the place from others. */
+  readonly isWhole: boolean;
   /** Absolute URL of the module that makes the storage. */
   readonly module: string;
   /** Name of its export. */

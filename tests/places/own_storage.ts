@@ -20,10 +20,11 @@ import {
 import { dirname, join } from "node:path";
 import type { Storage, StorageArguments, StoragePut, StorageTraits, StoredObject } from "../../mod.ts";
 
-/** Makes it of the URL `own:/folder`; options may say that it knows no conditions. */
+/** Makes it of the URL `own:/folder`, or of option `folder`; options may say that it knows no conditions. */
 export default function makeStorage({ url, options }: StorageArguments): Storage {
-  const { conditionalPut = true } = (options ?? {}) as { conditionalPut?: boolean };
-  return new OwnStorage(url.replace(/^own:/, ""), conditionalPut);
+  const given = (options ?? {}) as { conditionalPut?: boolean; folder?: string };
+  const { conditionalPut = true, folder = url.replace(/^own:/, "") } = given;
+  return new OwnStorage(folder, conditionalPut);
 }
 
 /** No storage at all. */

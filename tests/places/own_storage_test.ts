@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -99,3 +99,23 @@ for (const [what, options, write, name] of ends) {
       assert.match(error.message, /hostile/);
     }));
 }
+
+test("openReplica() keeps what it has on disk of two places apart that differ in their options only", () =>
+  withFolder(async (folder) => {
+    for (const name of ["a", "b"]) {
+      const url = pathToFileURL(join(folder, name)).href;
+      await using writer = await openReplica(url, { write: true, bufferPath: join(folder, `${name}-log`) });
+      const db = writer.connect();
+      db.exec("CREATE TABLE t(a)");
+      db.close();
+    }
+    const cacheDir = join(folder, "cache");
+    const states = async () =>
+      (await readdir(cacheDir, { recursive: true })).filter((name) => name.endsWith(".json"));
+    for (const [name, count] of [["a", 1], ["a", 1], ["b", 2]] as const) {
+      const storage = { module, options: { folder: join(folder, name) } };
+      await using replica = await openReplica({ storage, cacheDir, offline: "serve-stale" });
+      await replica.close();
+      assert.equal((await states()).length, count, name);
+    }
+  }));
