@@ -26,16 +26,10 @@ import {
   type ReadResult,
   type RequestCounts,
   type RequestOptions,
+  type StoreTraits,
 } from "./object_store.ts";
 import { type Spooled, SpooledParts } from "./spooled_parts.ts";
-import type {
-  Storage,
-  StoragePut,
-  StorageRequest,
-  StorageTraits,
-  StoredNow,
-  StoredObject,
-} from "./storage.ts";
+import type { Storage, StoragePut, StorageRequest, StoredNow, StoredObject } from "./storage.ts";
 
 const PAGE_OBJECTS = 1000;
 const NEVER = new AbortController().signal;
@@ -43,7 +37,7 @@ const NEVER = new AbortController().signal;
 /** Any storage as a store. */
 export class AdaptedStore implements BareStore {
   readonly name: string;
-  readonly traits: Required<StorageTraits>;
+  readonly traits: StoreTraits;
   readonly counts: RequestCounts;
   readonly parts: PartUploads;
   readonly #storage: Storage;
@@ -57,7 +51,7 @@ export class AdaptedStore implements BareStore {
     this.name = name;
     this.#storage = storage;
     this.#prefix = prefix;
-    this.traits = { conditionalReplace: false, cheapList: true, listsInOrder: true, ...storage.traits };
+    this.traits = traitsOf(storage);
     this.#countsItself = storage.counts !== undefined;
     this.counts = storage.counts ?? { list: 0, get: 0, bytes: 0, retries: 0 };
     this.#spooled = storage.parts
@@ -313,6 +307,11 @@ export class AdaptedStore implements BareStore {
       details,
     );
   }
+}
+
+function traitsOf({ traits, put }: Storage): StoreTraits {
+  const usual = { conditionalReplace: false, cheapList: true, listsInOrder: true };
+  return put === undefined ? { ...usual, ...traits, isReadOnly: true } : { ...usual, ...traits };
 }
 
 /** Parts of objects whose keys begin with `prefix` there. */
