@@ -127,6 +127,8 @@ async function checkAbilities(store: WritableStore, { write }: ReplicaConfig): P
   const { name, traits } = store;
   const found = write === undefined
     ? ""
+    : traits.isReadOnly
+    ? "it can only be read"
     : !traits.conditionalPut && !write.isUnconditional
     ? "nothing there keeps two writers from overwriting each other's transactions"
     : !traits.conditionalReplace && write.isLeased
@@ -134,7 +136,11 @@ async function checkAbilities(store: WritableStore, { write }: ReplicaConfig): P
     : "";
   if (found === "") return;
   await store.close().catch(() => {}); // why it is closed says more
-  const wanted = traits.conditionalPut ? "no option lease" : "reading only, or option allowUnconditional";
+  const wanted = traits.isReadOnly
+    ? "no option write"
+    : traits.conditionalPut
+    ? "no option lease"
+    : "reading only, or option allowUnconditional";
   const details = { key: "", status: 0, code: "NotImplemented", retryable: false };
   throw new StorageError(`Cannot write to ${name}: ${found}, expected ${wanted}`, details);
 }

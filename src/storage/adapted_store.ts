@@ -26,17 +26,10 @@ import {
   type ReadResult,
   type RequestCounts,
   type RequestOptions,
+  type StoreTraits,
 } from "./object_store.ts";
 import { type Spooled, SpooledParts } from "./spooled_parts.ts";
-import type {
-  Storage,
-  StoragePut,
-  StorageRequest,
-  StorageTraits,
-  StoredBytes,
-  StoredNow,
-  StoredObject,
-} from "./storage.ts";
+import type { Storage, StoragePut, StorageRequest, StoredBytes, StoredNow, StoredObject } from "./storage.ts";
 
 const PAGE_OBJECTS = 1000;
 /** A place of the user's may take so long to be closed, in ms; then it is left as it is. */
@@ -46,7 +39,7 @@ const NEVER = new AbortController().signal;
 /** Any storage as a store. */
 export class AdaptedStore implements BareStore {
   readonly name: string;
-  readonly traits: Required<StorageTraits>;
+  readonly traits: StoreTraits;
   readonly counts: RequestCounts;
   readonly parts: PartUploads;
   readonly #storage: Storage;
@@ -60,7 +53,7 @@ export class AdaptedStore implements BareStore {
     this.name = name;
     this.#storage = storage;
     this.#prefix = prefix;
-    this.traits = { conditionalReplace: false, cheapList: true, listsInOrder: true, ...storage.traits };
+    this.traits = traitsOf(storage);
     this.#countsItself = storage.counts !== undefined;
     this.counts = storage.counts ?? { list: 0, get: 0, bytes: 0, retries: 0 };
     this.#spooled = storage.parts
@@ -352,6 +345,11 @@ async function within(ms: number, promise: Promise<void> | void): Promise<void> 
   } finally {
     clearTimeout(timer);
   }
+}
+
+function traitsOf({ traits, put }: Storage): StoreTraits {
+  const usual = { conditionalReplace: false, cheapList: true, listsInOrder: true };
+  return put === undefined ? { ...usual, ...traits, isReadOnly: true } : { ...usual, ...traits };
 }
 
 /** Parts of objects whose keys begin with `prefix` there. */

@@ -119,12 +119,15 @@ export interface PutOptions extends RequestOptions {
   readonly sizeEstimate?: number;
 }
 
+/** What a store can do; where it is read only nobody can write there. */
+export type StoreTraits = Required<StorageTraits> & { readonly isReadOnly?: boolean };
+
 /** A place where a replica's objects lie: a bucket with a prefix, or a folder. Keys are relative to it. */
 export interface ObjectStore {
   /** The place as a person would write it, without secrets; for messages. */
   readonly name: string;
   /** What it can do. */
-  readonly traits: Required<StorageTraits>;
+  readonly traits: StoreTraits;
   /** Running counts; the same object all along. */
   readonly counts: RequestCounts;
 

@@ -8,6 +8,7 @@ import {
   openAbs,
   startAzurite,
 } from "../support/azurite_server.ts";
+import { absPlaces } from "../support/all_places.ts";
 import { testPlace } from "../support/place_suite.ts";
 import { skipWithout } from "../support/real.ts";
 
@@ -43,16 +44,4 @@ test("abs: of replacements of one object exactly one wins", { skip }, async () =
   assert.equal(now!.etag, made[winners[0]! - 1]!.etag);
 });
 
-testPlace("abs", async () => {
-  const { account, key, endpoint } = azurite;
-  const container = await azurite.makeContainer();
-  return {
-    place: (name) => ({
-      url: azurite.url(container, name),
-      options: { credentials: { accessKeyId: account, secretAccessKey: key } },
-      replica: { type: "abs", "account-name": account, bucket: container, path: name, endpoint },
-      env: { LITESTREAM_AZURE_ACCOUNT_KEY: key },
-    }),
-    close: async () => {},
-  };
-}, { writes: true, parts });
+testPlace("abs", () => absPlaces(azurite), { writes: true, parts });

@@ -3,6 +3,7 @@ import { testStorage } from "../../src/contract/storage_contract.ts";
 import { gsAddress } from "../../src/storage/gs/gs_address.ts";
 import { GsStorage } from "../../src/storage/gs/gs_storage.ts";
 import { type GcsServer, gcsServerBinary, startGcsServer } from "../support/gcs_server.ts";
+import { gsPlaces } from "../support/all_places.ts";
 import { testPlace } from "../support/place_suite.ts";
 import { skipWithout } from "../support/real.ts";
 
@@ -22,14 +23,4 @@ testStorage("gs", async () => {
   return { storage: storage!, other: other!, close: async () => {} };
 }, { skip, listedCount: 1_050, removedCount: 100 });
 
-testPlace("gs", async () => {
-  const server = await startGcsServer();
-  const bucket = await server.newBucket();
-  return {
-    place: (name) => {
-      const replica = { url: `gs://${bucket}/${name}` };
-      return { url: `${replica.url}?endpoint=${server.endpoint}`, replica, env: server.env };
-    },
-    close: () => server.close(),
-  };
-}, { writes: true, parts });
+testPlace("gs", gsPlaces, { writes: true, parts });

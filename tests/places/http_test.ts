@@ -8,9 +8,10 @@ import { open } from "../../src/storage/http/http_storage.ts";
 import { parseReplicaUrl } from "../../src/storage/replica_url.ts";
 import { RetryingStore } from "../../src/storage/retrying_store.ts";
 import { contextOf } from "../support/backend_context.ts";
+import { httpPlaces } from "../support/all_places.ts";
 import { testPlace } from "../support/place_suite.ts";
 import { PublishedFolder } from "../support/published_folder.ts";
-import { folderUrl, skipWithout } from "../support/real.ts";
+import { skipWithout } from "../support/real.ts";
 import {
   apacheBinary,
   nginxBinary,
@@ -56,16 +57,10 @@ for (const { name, binary, start, hasIndex } of LISTINGS) {
 }
 
 for (const listings of ["json", "html"] as const) {
-  testPlace(`http, nginx's ${listings}`, async () => {
-    const server = await startNginx(listings);
-    return {
-      place: (name) => {
-        const url = folderUrl(join(server.folder, name));
-        return { url: `${server.origin}/${name}`, replica: { url } };
-      },
-      close: () => server.close(),
-    };
-  }, { writes: false, parts: { nginx: nginxBinary() } });
+  testPlace(`http, nginx's ${listings}`, () => httpPlaces(listings), {
+    writes: false,
+    parts: { nginx: nginxBinary() },
+  });
 }
 
 function storageOf(url: string) {

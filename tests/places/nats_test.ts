@@ -1,5 +1,6 @@
 import { after, before } from "node:test";
 import { testStorage } from "../../src/contract/storage_contract.ts";
+import { natsPlaces } from "../support/all_places.ts";
 import { testPlace } from "../support/place_suite.ts";
 import { type NatsServer, natsServerBinary, natsStorage, startNatsServer } from "../support/nats_server.ts";
 import { skipWithout } from "../support/real.ts";
@@ -19,14 +20,4 @@ testStorage("nats", async () => {
   return { storage: await make(), other: await make(), close: async () => {} };
 }, { listedCount: 2_500, removedCount: 2_300, skip });
 
-testPlace("nats", async () => {
-  const own = await startNatsServer();
-  return {
-    place: async (name) => {
-      await own.makeBucket(name);
-      const url = `nats://${own.host}/${name}`;
-      return { url, replica: { url } };
-    },
-    close: () => own.close(),
-  };
-}, { writes: true, parts });
+testPlace("nats", natsPlaces, { writes: true, parts });

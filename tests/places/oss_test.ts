@@ -1,7 +1,5 @@
 import assert from "node:assert/strict";
-import { once } from "node:events";
 import { test } from "node:test";
-import { Worker } from "node:worker_threads";
 import { ObjectGoneError, StorageError } from "../../src/errors.ts";
 import { patternBytes } from "../../src/contract/object_store_contract.ts";
 import { testStorage } from "../../src/contract/storage_contract.ts";
@@ -15,6 +13,7 @@ import { open } from "../../src/storage/oss/oss_storage.ts";
 import { signOss } from "../../src/storage/oss/oss_signature.ts";
 import { parseReplicaUrl } from "../../src/storage/replica_url.ts";
 import { FakeOss, type FakeOssOptions } from "../support/fake_oss.ts";
+import { ossPlaces } from "../support/all_places.ts";
 import { testPlace } from "../support/place_suite.ts";
 
 const TOKEN = "CAISexample+/token==";
@@ -71,21 +70,7 @@ testStorage("OssStorage", async () => {
   };
 });
 
-testPlace("OSS (a fake, spoken to by Litestream's own client)", async () => {
-  const worker = new Worker(new URL("../support/fake_oss_worker.ts", import.meta.url));
-  const [{ endpoint, bucket, region, accessKeyId, accessKeySecret }] = await once(worker, "message");
-  return {
-    place: (name) => ({
-      url: `oss://${bucket}/${name}/db?endpoint=${endpoint}&region=${region}`,
-      options: { credentials: { accessKeyId, secretAccessKey: accessKeySecret } },
-      replica: { type: "oss", bucket, path: `${name}/db`, endpoint, region },
-      env: { OSS_ACCESS_KEY_ID: accessKeyId, OSS_ACCESS_KEY_SECRET: accessKeySecret },
-    }),
-    async close() {
-      await worker.terminate();
-    },
-  };
-}, { writes: true, parts: {} });
+testPlace("OSS (a fake, spoken to by Litestream's own client)", ossPlaces, { writes: true, parts: {} });
 
 /** What `authorizationV4()` of the npm package ali-oss 6.23.0 signs the same requests with. */
 const SIGNATURES: readonly {

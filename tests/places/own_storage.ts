@@ -27,6 +27,16 @@ export default function makeStorage({ url, options }: StorageArguments): Storage
   return new OwnStorage(folder, conditionalPut);
 }
 
+/** The same for readers. */
+export function makeReader(given: StorageArguments): Storage {
+  const storage = makeStorage(given);
+  return {
+    traits: storage.traits,
+    list: (...asked) => storage.list(...asked),
+    read: (...asked) => storage.read(...asked),
+  };
+}
+
 /** No storage at all. */
 export function makeNothing(): unknown {
   return { read() {} };

@@ -56,6 +56,15 @@ test("openReplica() does not write where nothing is put on condition, unless it 
       (await refusal(leased)).message,
       /a lease cannot be kept there, .*, expected no option lease$/,
     );
+    const read = {
+      ...options,
+      allowUnconditional: true,
+      storage: { module, name: "mine", export: "makeReader" },
+    };
+    assert.match(
+      (await refusal(read)).message,
+      /^Cannot write to mine: it can only be read, expected no option write$/,
+    );
     await using replica = await openReplica(`own:${folder}/db`, { ...options, allowUnconditional: true });
     const db = replica.connect();
     db.exec("CREATE TABLE t(a)");
@@ -68,7 +77,7 @@ test("openReplica() tells what is wrong with a storage", async () => {
     [{ module, export: "makeNothing" }, /lacks traits\.conditionalPut, list\(\), expected a Storage$/],
     [
       { module, export: "none" },
-      /has no export "none", expected one of its own \(it exports "default", "makeNothing"\)/,
+      /has no export "none", expected one of its own \(it exports "default", "makeNothing", "makeReader"\)/,
     ],
     [{ module: new URL("./absent.ts", import.meta.url) }, /cannot be loaded: .*, expected a module$/s],
   ];

@@ -7,31 +7,16 @@ import type { WritableStore } from "../../src/storage/object_store.ts";
 import { openStore } from "../../src/storage/open_store.ts";
 import { parseReplicaUrl } from "../../src/storage/replica_url.ts";
 import { motoFolder, type MotoServer, startMoto } from "../support/moto_server.ts";
-import { type PlaceServer, testPlace } from "../support/place_suite.ts";
+import { s3Places } from "../support/all_places.ts";
+import { testPlace } from "../support/place_suite.ts";
 import { s3ServerBinary, skipWithout, startS3Server } from "../support/real.ts";
 
-/** What both servers give. */
-type Server = Pick<MotoServer, "accessKey" | "secretKey" | "env" | "url" | "close">;
-
-function placesOf(server: Server): PlaceServer {
-  const { accessKey, secretKey, env } = server;
-  return {
-    place: (name) => ({
-      url: server.url(`${name}/db`),
-      options: { credentials: { accessKeyId: accessKey, secretAccessKey: secretKey } },
-      replica: { url: server.url(`${name}/db`) },
-      env,
-    }),
-    close: () => server.close(),
-  };
-}
-
-testPlace("S3 on versitygw", async () => placesOf(await startS3Server()), {
+testPlace("S3 on versitygw", () => s3Places(startS3Server), {
   writes: true,
   parts: { "S3 server": s3ServerBinary() },
 });
 
-testPlace("S3 on moto", async () => placesOf(await startMoto()), {
+testPlace("S3 on moto", () => s3Places(startMoto), {
   writes: true,
   parts: { moto: motoFolder() },
 });

@@ -15,6 +15,7 @@ import { RetryingStore } from "../../src/storage/retrying_store.ts";
 import { dial } from "../../src/storage/sftp/sftp_dial.ts";
 import { SftpSettings } from "../../src/storage/sftp/sftp_settings.ts";
 import type { Storage } from "../../src/storage/storage.ts";
+import { sftpPlaces } from "../support/all_places.ts";
 import { testPlace } from "../support/place_suite.ts";
 import { skipWithout, until } from "../support/real.ts";
 import { type SshServer, sshServerBinary, startSshServer } from "../support/ssh_server.ts";
@@ -93,26 +94,7 @@ testStorage("sftp", async () => {
   return { storage: await storageAt(url), other: await storageAt(url), close: async () => {} };
 }, { skip, listedCount: 300, removedCount: 300 });
 
-testPlace("sftp", async () => {
-  const placeServer = await startSshServer();
-  const { port, user, keyPath } = placeServer;
-  // Of a server that has others too, Litestream asks for this type, whichever it was told to expect.
-  const hostKey = await placeServer.hostKey("ecdsa");
-  return {
-    place: (name) => ({
-      url: placeServer.url(name),
-      replica: {
-        type: "sftp",
-        host: `127.0.0.1:${port}`,
-        user,
-        path: name,
-        "key-path": keyPath,
-        "host-key": hostKey,
-      },
-    }),
-    close: () => placeServer.close(),
-  };
-}, { writes: true, parts });
+testPlace("sftp", sftpPlaces, { writes: true, parts });
 
 sftpTest("keys of each type and form sign in", async () => {
   const passphrase = "correct horse";

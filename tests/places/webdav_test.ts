@@ -4,6 +4,7 @@ import type { WebdavLocation } from "../../src/storage/backend_location.ts";
 import { parseReplicaUrl } from "../../src/storage/replica_url.ts";
 import { open } from "../../src/storage/webdav/webdav_storage.ts";
 import { contextOf } from "../support/backend_context.ts";
+import { webdavPlaces } from "../support/all_places.ts";
 import { testPlace } from "../support/place_suite.ts";
 import { skipWithout } from "../support/real.ts";
 import {
@@ -33,19 +34,7 @@ for (const { name, binary, start } of SERVERS) {
   }, { listedCount: 80, removedCount: 80, skip });
 }
 
-testPlace("webdav on Apache", async () => {
-  const account = { user: "who", password: "p@ss/word" };
-  const server = await startApache(account);
-  const at = `${account.user}:${encodeURIComponent(account.password)}@`;
-  return {
-    place: (name) => {
-      const url = server.origin.replace("http://", `webdav://${at}`) +
-        `/deep down/${name}`.replaceAll(" ", "%20");
-      return { url, replica: { url } };
-    },
-    close: () => server.close(),
-  };
-}, { writes: true, parts: { apache2: apacheBinary() } });
+testPlace("webdav on Apache", webdavPlaces, { writes: true, parts: { apache2: apacheBinary() } });
 
 function storageOf(url: string) {
   return open(parseReplicaUrl(url) as WebdavLocation, contextOf());

@@ -74,7 +74,7 @@ const children: Record<string, () => Promise<void>> = {
         assert.equal(valueOf(first, SUM), rows);
       }
       assert.match(
-        thrownBy(() => valueOf(openUri(driver, uriOf("gs://b/p")), SUM)).message,
+        thrownBy(() => valueOf(openUri(driver, uriOf("ftp://h/p")), SUM)).message,
         /Cannot parse replica URL/,
       );
       assert.match(

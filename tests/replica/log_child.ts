@@ -7,7 +7,7 @@ try {
   await openReplica(undefined, {
     endpoint,
     credentials: { accessKeyId: "AKIDEXAMPLE", secretAccessKey: "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY" },
-    requestTimeoutMs: 500,
+    requestTimeoutMs: 2_000,
     ...(how === "sink" ? { log: ({ level, message }) => console.log(`sink ${level} ${message}`) } : {}),
     ...(how === "throwing sink" ? { log: () => assertFails() } : {}),
   });

@@ -24,6 +24,8 @@ export const LITESTREAM_VERSION = "0.5.17";
 export const LITESTREAM_FRAME_VERSION = "0.5.15";
 
 const DEADLINE_MS = 30_000;
+/** For a command to its end, in ms: the machine may be busy. */
+const COMMAND_MS = 120_000;
 
 /** The daemon and command line of {@link LITESTREAM_VERSION}, or LITESTREAM_BIN. */
 export function litestreamBinary(): string | undefined {
@@ -390,7 +392,7 @@ function finish(
     let standard = "";
     const output = outputOf(child);
     child.stdout?.on("data", (chunk) => standard += chunk);
-    const timer = setTimeout(() => child.kill("SIGKILL"), DEADLINE_MS);
+    const timer = setTimeout(() => child.kill("SIGKILL"), COMMAND_MS);
     child.once("error", reject);
     child.once("close", (code, signal) => {
       clearTimeout(timer);
