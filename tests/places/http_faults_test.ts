@@ -1,11 +1,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { inspect } from "node:util";
 import { ObjectGoneError, StorageError } from "../../mod.ts";
 import type { HttpLocation } from "../../src/storage/backend_location.ts";
+import type { FetchFunction } from "../../src/storage/fetch_function.ts";
 import { open } from "../../src/storage/http/http_storage.ts";
 import { parseReplicaUrl } from "../../src/storage/replica_url.ts";
 import type { Storage, StoredObject } from "../../src/storage/storage.ts";
 import { contextOf, requestOf } from "../support/backend_context.ts";
+import { freePort } from "../support/real.ts";
 
 const HOUR_MS = 3_600_000;
 const START_MS = Date.UTC(2026, 0, 1);
@@ -271,6 +274,30 @@ test("HttpStorage: signs in, sends the query everywhere, and shows neither", asy
   assert.match(error.message, /no route to/);
   assert.doesNotMatch(error.message, new RegExp(`${SECRET}|pass|${btoa("who:pass word")}`));
   assert.equal(error.retryable, true);
+});
+
+test("HttpStorage: no secret of a URL is shown, however an error is printed", async () => {
+  const port = await freePort(); // nobody listens there
+  const urls = [
+    `http://127.0.0.1:${port}/r?sig=${SECRET}&v=1`,
+    "http://h.example/elsewhere", // leads to an address that is signed
+  ];
+  const fetch: FetchFunction = (url, init) =>
+    new URL(url).host === "h.example"
+      ? Promise.resolve(
+        new Response(null, {
+          status: 302,
+          headers: { location: `http://127.0.0.1:${port}/x?Signature=${SECRET}` },
+        }),
+      )
+      : globalThis.fetch(url, init);
+  for (const url of urls) {
+    const storage = await open(parseReplicaUrl(url) as HttpLocation, contextOf({ fetch }));
+    const error = await failureOf(listed(storage));
+    assert.deepEqual([error.code, error.retryable], ["Network", true]);
+    assert.ok(error.cause instanceof Error);
+    assert.doesNotMatch(inspect(error, { depth: 9, showHidden: true }), new RegExp(SECRET));
+  }
 });
 
 test("HttpStorage: redirects are followed, without who asks to another origin", async () => {
