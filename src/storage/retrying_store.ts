@@ -113,15 +113,23 @@ export class RetryingStore implements WritableStore {
       pages ??= this.#inner.list(prefix, following(() => current, after))[Symbol.asyncIterator]();
       return pages.next();
     };
-    for (;;) {
-      const page = await this.#request({ what }, options, (attemptOptions, number) => {
-        current = attemptOptions;
-        if (number > 1) pages = undefined;
-        return nextPage();
-      });
-      if (page.done) return;
-      after = page.value.at(-1)?.key ?? after;
-      yield page.value;
+    const drop = () => {
+      pages?.return?.().catch(() => {}); // Not waited for: it ends when its request does.
+      pages = undefined;
+    };
+    try {
+      for (;;) {
+        const page = await this.#request({ what }, options, (attemptOptions, number) => {
+          current = attemptOptions;
+          if (number > 1) drop();
+          return nextPage();
+        });
+        if (page.done) return;
+        after = page.value.at(-1)?.key ?? after;
+        yield page.value;
+      }
+    } finally {
+      drop();
     }
   }
 

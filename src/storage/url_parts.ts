@@ -162,7 +162,7 @@ export function fault(url: string, found: string, wanted: string): TypeError {
     );
 }
 
-/** A slash in a password ends the authority: what is taken for a host has its beginning, the path the rest. */
+/** A slash in a password ends the authority, which then has a colon and no port behind it. */
 const PASSWORD_BEGUN =
   /^(?!s3:\/\/arn:)([A-Za-z][^:/]*:\/\/)[^/:@[]*:(?!\d*(?:[/,?#]|$))[^/?#@]*(?:[/?#]|$)/i;
 

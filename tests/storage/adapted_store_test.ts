@@ -164,6 +164,7 @@ test("AdaptedStore tells that a place can only be read", async () => {
 test("AdaptedStore gives conditions on, and tells that one does not hold", async () => {
   const asked: unknown[] = [];
   const given = store({
+    traits: { conditionalPut: true, conditionalReplace: true },
     put: (_key, _bytes, { ifAbsent, ifMatch, timestampMs }) => {
       asked.push([ifAbsent, ifMatch, timestampMs]);
       return Promise.resolve(undefined);
@@ -249,4 +250,42 @@ test("RetryingStore over it: a later page that does not come is ended with its a
   for await (const page of retrying.list("ltx/0/")) keys.push(...page.map(({ key }) => key));
   assert.deepEqual([keys, begun, ended], [["ltx/0/a", "ltx/0/b"], 2, 1]);
   await retrying.close();
+});
+
+test("AdaptedStore's listings are ended at the place, too, where nobody wants the rest", async () => {
+  let told = () => {};
+  const list = async function* () {
+    try {
+      yield [OBJECT];
+      yield [{ ...OBJECT, key: "ltx/0/b" }];
+    } finally {
+      told();
+    }
+  };
+  const retrying = new RetryingStore(store({ list }));
+  const endings = [() => {}, () => {
+    throw new Error("enough");
+  }];
+  for (const end of endings) {
+    const ended = new Promise<void>((resolve) => told = resolve);
+    const wholly = (async () => {
+      for await (const _page of retrying.list("ltx/0/")) return end();
+    })();
+    await wholly.catch(() => {});
+    await ended;
+  }
+});
+
+test("AdaptedStore puts nothing in place of a certain object where a place cannot do that", async () => {
+  let puts = 0;
+  const put: NonNullable<Storage["put"]> = () => {
+    puts++;
+    return Promise.resolve({ etag: "y", modifiedMs: 1 });
+  };
+  const bytes = patternBytes(10);
+  const error = await errorOf(store({ put }).put(KEY, bytes, { ifMatch: "x" }));
+  assert.deepEqual([error.code, error.retryable, puts], ["NotImplemented", false, 0]);
+  const traits = { conditionalPut: true, conditionalReplace: true };
+  await store({ put, traits }).put(KEY, bytes, { ifMatch: "x" });
+  assert.equal(puts, 1);
 });
