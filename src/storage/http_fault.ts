@@ -48,13 +48,17 @@ export function networkError(
   const detail = inner instanceof Error ? `: ${inner.message}` : "";
   // A permission or a certificate does not come by waiting; all else about a connection may.
   const lasting = name === "NotCapable" || name === "PermissionDenied" ||
-    /certificate/i.test(message + detail);
+    /certificate|_CERT_/i.test(withoutAddresses(message + detail));
   const details = { key: asked.key, status: 0, code: "Network", retryable: !lasting };
   const found = clean(`${message}${detail}`);
   return new StorageError(`Cannot ${asked.what}: ${found}, expected an answer`, {
     ...details,
     cause: cleanCause(cause, clean),
   });
+}
+
+function withoutAddresses(text: string): string {
+  return text.replace(/\bhttps?:\/\/[^\s"')]+/gi, "");
 }
 
 /** A signature or a token may stand in the query of any address, also of one that a redirect has led to. */

@@ -360,3 +360,25 @@ test("HttpStorage: an aborted signal ends requests, one that others wait for too
   await assert.rejects(first, /enough/);
   assert.deepEqual(await second, []);
 });
+
+test("HttpStorage: a certificate's fault does not pass, a word in an address is none", async () => {
+  const cases: [message: string, isRetryable: boolean][] = [
+    [
+      'ERR_TLS_CERT_ALTNAME_INVALID fetching "https://h.example/r/index.json". For more information, …',
+      false,
+    ],
+    [
+      "error sending request for url (https://h.example/r/index.json): invalid peer certificate: Expired",
+      false,
+    ],
+    ["error sending request for url (https://h.example/certificates/index.json): connection refused", true],
+    ['ECONNRESET fetching "https://h.example/?CERT_=certificate"', true],
+  ];
+  for (const [message, isRetryable] of cases) {
+    const site = new FakeSite();
+    site.other = () => {
+      throw new TypeError(message);
+    };
+    assert.equal((await failureOf(listed(await opened(site)))).retryable, isRetryable, message);
+  }
+});
