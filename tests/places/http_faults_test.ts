@@ -382,3 +382,15 @@ test("HttpStorage: a certificate's fault does not pass, a word in an address is 
     assert.equal((await failureOf(listed(await opened(site)))).retryable, isRetryable, message);
   }
 });
+
+test("HttpStorage: no redirect leads from TLS to where there is none", async () => {
+  const site = new FakeSite();
+  site.index(START_MS, []);
+  site.other = ({ url }) =>
+    url.protocol === "https:"
+      ? new Response(null, { status: 301, headers: { location: "http://h.example/r/index.json" } })
+      : undefined;
+  const error = await failureOf(listed(await opened(site, "https://h.example/r")));
+  assert.match(error.message, /status 301, expected the place's own address$/);
+  assert.deepEqual([error.retryable, site.asked.length], [false, 1]);
+});
