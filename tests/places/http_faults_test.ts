@@ -394,3 +394,14 @@ test("HttpStorage: no redirect leads from TLS to where there is none", async () 
   assert.match(error.message, /status 301, expected the place's own address$/);
   assert.deepEqual([error.retryable, site.asked.length], [false, 1]);
 });
+
+test("HttpStorage: a range that ends before it begins is refused", async () => {
+  const site = new FakeSite();
+  site.index(START_MS, []);
+  const headers = { "content-range": "bytes 10-3/4" };
+  site.other = ({ url }) => url.pathname === "/r/a" ? new Response("", { status: 206, headers }) : undefined;
+  const reading = (await opened(site)).read("a", { offset: 10, size: 4 }, requestOf());
+  const error = await failureOf(reading);
+  assert.match(error.message, /Content-Range "bytes 10-3\/4", expected "bytes 10-/);
+  assert.equal(error.retryable, false);
+});
