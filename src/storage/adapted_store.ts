@@ -254,6 +254,9 @@ export class AdaptedStore implements BareStore {
     put: (request: StoragePut) => Promise<StoredNow | undefined>,
   ): Promise<StoredNow> {
     const { replace = false, ifMatch, timestampMs } = options;
+    if (ifMatch !== undefined && !this.traits.conditionalReplace) {
+      throw this.#refused(what, key, "it replaces no object on condition", "a place with conditionalReplace");
+    }
     const request: StoragePut = {
       ...this.#begin(what, options),
       ifAbsent: !replace && ifMatch === undefined,
@@ -313,11 +316,12 @@ export class AdaptedStore implements BareStore {
   }
 
   #readOnly(what: string, key: string): StorageError {
+    return this.#refused(what, key, "it can only be read", "a place that takes objects");
+  }
+
+  #refused(what: string, key: string, found: string, wanted: string): StorageError {
     const details = { key, status: 405, code: "NotImplemented", retryable: false };
-    return new StorageError(
-      `Cannot ${what}: it can only be read, expected a place that takes objects`,
-      details,
-    );
+    return new StorageError(`Cannot ${what}: ${found}, expected ${wanted}`, details);
   }
 }
 

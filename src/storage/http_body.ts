@@ -94,7 +94,9 @@ function extentOf(answer: HttpAnswer, wanted: Wanted): Extent {
   const header = response.headers.get("content-range") ?? "";
   const [, first = "", last = "", total = ""] = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(header) ?? [];
   const objectSize = Number(total);
-  const end = of.size === 0 ? Math.min(range.offset + range.size, objectSize) : range.offset + range.size;
+  const wholeEnd = range.offset + range.size;
+  const isInside = range.offset < objectSize; // Else there is nothing that this could be the answer to.
+  const end = of.size === 0 && isInside ? Math.min(wholeEnd, objectSize) : wholeEnd;
   if (total === "" || Number(first) !== range.offset || Number(last) !== end - 1) {
     const expected = `bytes ${range.offset}-${end - 1}/${of.size || "SIZE"}`;
     throw wrongAnswer(asked, `Content-Range "${header}"`, `"${expected}"`);

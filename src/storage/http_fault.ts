@@ -42,13 +42,40 @@ export function networkError(
 ): unknown {
   if (signal?.aborted) return signal.reason;
   if (cause instanceof StorageError) return cause;
+  const clean = (text: string) => redact(withoutQueries(text));
   const { name = "", message = String(cause) } = cause as Partial<Error>;
   const inner = (cause as Partial<Error>).cause;
   const detail = inner instanceof Error ? `: ${inner.message}` : "";
   // A permission or a certificate does not come by waiting; all else about a connection may.
   const lasting = name === "NotCapable" || name === "PermissionDenied" ||
-    /certificate/i.test(message + detail);
-  const details = { key: asked.key, status: 0, code: "Network", retryable: !lasting, cause };
-  const found = redact(`${message}${detail}`);
-  return new StorageError(`Cannot ${asked.what}: ${found}, expected an answer`, details);
+    /certificate|_CERT_/i.test(withoutAddresses(message + detail));
+  const details = { key: asked.key, status: 0, code: "Network", retryable: !lasting };
+  const found = clean(`${message}${detail}`);
+  return new StorageError(`Cannot ${asked.what}: ${found}, expected an answer`, {
+    ...details,
+    cause: cleanCause(cause, clean),
+  });
+}
+
+function withoutAddresses(text: string): string {
+  return text.replace(/\bhttps?:\/\/[^\s"')]+/gi, "");
+}
+
+/** A signature or a token may stand in the query of any address, also of one that a redirect has led to. */
+function withoutQueries(text: string): string {
+  return text.replace(/(\bhttps?:\/\/[^\s?#"'<>)]*\?)[^\s"'<>)]+/gi, "$1…");
+}
+
+/** What was thrown, or, where a text of it or of its causes has something to hide, another with what is left. */
+function cleanCause(thrown: unknown, clean: (text: string) => string): unknown {
+  if (!(thrown instanceof Error)) return typeof thrown === "string" ? clean(thrown) : thrown;
+  const { name, message, cause } = thrown;
+  const inner = cleanCause(cause, clean);
+  const texts = Object.getOwnPropertyNames(thrown) // one runtime names the address in a property of its own
+    .map((property): unknown => Reflect.get(thrown, property))
+    .filter((value) => typeof value === "string");
+  if (inner === cause && texts.every((text) => clean(text) === text)) return thrown;
+  const left = new Error(clean(message), inner === undefined ? {} : { cause: inner });
+  left.name = name;
+  return left;
 }

@@ -236,7 +236,10 @@ export interface PartUploads {
 
   /** Begins an upload; the object's time is given here. */
   begin(key: string, options: PutOptions): Promise<PartUpload>;
-  /** Stores a part; returns its ETag. */
+  /**
+   * Stores a part; returns its ETag. It is called again where an attempt failed or was given up, which may come through
+   * all the same, even when later parts have been put: the part is in the object once.
+   */
   put(upload: PartUpload, part: Part, options: RequestOptions): Promise<string>;
   /**
    * Makes the object of its parts, whose ETags are given in order.

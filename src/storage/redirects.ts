@@ -1,5 +1,6 @@
 /**
- * Redirects of a place that is reached by plain URLs: followed, while what proves who asks stays at home.
+ * Redirects of a place that is reached by plain URLs: followed, while what proves who asks stays at home, and never
+ * from TLS to where there is none.
  *
  * @module
  */
@@ -38,7 +39,8 @@ function targetOf({ headers }: Response, at: string): URL | undefined {
   const location = headers.get("location") ?? "";
   if (location === "" || !URL.canParse(location, at)) return undefined;
   const next = new URL(location, at);
-  return /^https?:$/.test(next.protocol) && next.username === "" ? next : undefined;
+  const isAsPrivate = next.protocol === "https:" || next.protocol === "http:" && at.startsWith("http:");
+  return isAsPrivate && next.username === "" ? next : undefined;
 }
 
 function withoutCredentials(headers: HeadersInit | undefined): Headers {

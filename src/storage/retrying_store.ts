@@ -108,21 +108,20 @@ export class RetryingStore implements WritableStore {
     let after = options.after;
     let current: RequestOptions = {};
     let pages: AsyncIterator<ListedObject[]> | undefined;
-    // Nobody waits for that: it may be what never ends.
-    const leave = () => void pages?.return?.().catch(() => {});
     const nextPage = (): Promise<IteratorResult<ListedObject[]>> => {
       // An iterator outlives the attempt that made it: each of its requests looks up the options of its own attempt.
       pages ??= this.#inner.list(prefix, following(() => current, after))[Symbol.asyncIterator]();
       return pages.next();
     };
+    const drop = () => {
+      pages?.return?.().catch(() => {}); // not waited for: it may be what never ends
+      pages = undefined;
+    };
     try {
       for (;;) {
         const page = await this.#request({ what }, options, (attemptOptions, number) => {
           current = attemptOptions;
-          if (number > 1) {
-            leave();
-            pages = undefined;
-          }
+          if (number > 1) drop();
           return nextPage();
         });
         if (page.done) return;
@@ -130,7 +129,7 @@ export class RetryingStore implements WritableStore {
         yield page.value;
       }
     } finally {
-      leave();
+      drop();
     }
   }
 

@@ -20,7 +20,7 @@ import { collectBody, type HttpAnswer } from "./http_body.ts";
 import { serviceError } from "./credentials_service.ts";
 import { networkError } from "./http_fault.ts";
 import { faultError, isWrongRegion, parseFault, refusalOf, type S3Asked, type S3Fault } from "./s3_fault.ts";
-import { type SessionMode, sessionSource } from "./s3_session.ts";
+import { type SessionAnswer, type SessionMode, sessionSource } from "./s3_session.ts";
 
 /** What an {@link S3Client} is made with beside its location. */
 export interface S3ClientOptions {
@@ -189,7 +189,7 @@ export class S3Client {
   }
 
   /** What a request for a session is answered; it is signed with what the store was given. */
-  async #beginSession(source: CredentialsSource, mode: SessionMode): Promise<string> {
+  async #beginSession(source: CredentialsSource, mode: SessionMode): Promise<SessionAnswer> {
     const { bucket, name } = this.#location;
     const asked: S3Asked = { what: `begin a session in ${name}`, bucket, key: "", kind: "get" };
     const ask: Ask = {
@@ -208,7 +208,8 @@ export class S3Client {
       });
       if (response.ok) {
         const body = await collectBody(this.answer(response, asked, options), FAULT_BYTES_MAX);
-        return new TextDecoder().decode(body);
+        const aheadMs = this.#now() - this.timeOf(response);
+        return { document: new TextDecoder().decode(body), aheadMs };
       }
       const fault = await this.#readFault(response, ask, options);
       const refusal = refusalOf(fault);

@@ -16,9 +16,16 @@ export type SessionMode = "ReadWrite" | "ReadOnly";
 /** Sessions last five minutes: one is renewed so long before its end. */
 const RENEWAL_MARGIN_MS = 60_000;
 
-/** Sessions that `ask` begins, which gives the answer to a request for one. */
+/** The answer to a request for a session. */
+export interface SessionAnswer {
+  readonly document: string;
+  /** How far our clock is ahead of the server's, in ms: sessions are short, and neither need be right. */
+  readonly aheadMs: number;
+}
+
+/** Sessions that `ask` begins. */
 export function sessionSource(
-  ask: (mode: SessionMode) => Promise<string>,
+  ask: (mode: SessionMode) => Promise<SessionAnswer>,
   options: { now?: (() => number) | undefined },
 ): CredentialsSource {
   const begin = async () => {
@@ -32,17 +39,19 @@ export function sessionSource(
   return new CredentialsSource(begin, { ...options, marginMs: RENEWAL_MARGIN_MS });
 }
 
-function sessionOf(document: string): Credentials {
+/** Its end is told by our clock. */
+function sessionOf({ document, aheadMs }: SessionAnswer): Credentials {
   const what = "begin a session";
   try {
     const element = parseXml(document).children.find(({ name }) => name === "Credentials");
     const text = (name: string) => element && childText(element, name);
-    return credentialsOfAnswer(what, {
+    const { expiresMs, ...keys } = credentialsOfAnswer(what, {
       AccessKeyId: text("AccessKeyId"),
       SecretAccessKey: text("SecretAccessKey"),
       Token: text("SessionToken"),
       Expiration: text("Expiration"),
     });
+    return { ...keys, expiresMs: expiresMs === undefined ? undefined : expiresMs + aheadMs };
   } catch (cause) {
     if (cause instanceof StorageError) throw cause;
     throw serviceError(what, "an answer that is no XML", { status: 200, cause });

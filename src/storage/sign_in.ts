@@ -93,8 +93,9 @@ export class SignIn {
     method: string,
     url: string,
   ): string {
-    const { user, password } = this.#account;
-    const hash = (text: string) => createHash(HASHES[algorithm]!).update(text, "utf8").digest("hex");
+    // As headers are: a character a byte, those of UTF-8.
+    const [user, password] = [bytesOf(this.#account.user), bytesOf(this.#account.password)];
+    const hash = (text: string) => createHash(HASHES[algorithm]!).update(text, "latin1").digest("hex");
     const { pathname, search } = new URL(url);
     const uri = pathname + search;
     const count = (++this.#count).toString(16).padStart(8, "0");
@@ -108,6 +109,10 @@ export class SignIn {
       ...(hasQop ? ["qop=auth", `nc=${count}`, `cnonce="${own}"`] : []),
     ].join(", ");
   }
+}
+
+function bytesOf(text: string): string {
+  return Buffer.from(text, "utf8").toString("latin1");
 }
 
 /** The strongest challenge that can be answered. */

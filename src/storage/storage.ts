@@ -76,7 +76,7 @@ export interface StorageRead extends StorageRequest {
 export interface StoragePut extends StorageRequest {
   /** Only where there is no object of that key. */
   readonly ifAbsent: boolean;
-  /** Only in place of the object with this ETag. */
+  /** Only in place of the object with this ETag: asked where {@link StorageTraits.conditionalReplace} is set. */
   readonly ifMatch?: string;
   /** The object's time, in ms since the Unix epoch, to be shown by listings where that can be. */
   readonly timestampMs?: number;
@@ -104,7 +104,7 @@ export interface Storage {
 
   /**
    * Lists the objects whose keys start with `prefix` (a folder with a slash at its end, or less), in pages.
-   * Nothing there: no page.
+   * Nothing there: no page. Where nobody wants the rest, the iterator's `return()` is called.
    */
   list(prefix: string, request: StorageList): AsyncIterable<readonly StoredObject[]>;
 

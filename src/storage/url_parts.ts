@@ -153,8 +153,18 @@ export function percentDecode(url: string, path: string): string {
 /** `url` is repeated without its parameters and user information. */
 export function fault(url: string, found: string, wanted: string): TypeError {
   const shown = url.replace(/[?#].*$/s, "").replace(/^([^:/]*:\/*)[^/]*@/, "$1");
-  return new TypeError(`Cannot parse replica URL "${shown}": ${found}, expected ${wanted}`);
+  const [, scheme = ""] = PASSWORD_BEGUN.exec(url) ?? [];
+  return scheme === ""
+    ? new TypeError(`Cannot parse replica URL "${shown}": ${found}, expected ${wanted}`)
+    : new TypeError(
+      `Cannot parse replica URL "${scheme}…": no port behind a colon, expected HOST:PORT, or ` +
+        "USER:PASSWORD@HOST with %2F, %3F and %23 for /, ? and #",
+    );
 }
+
+/** A slash in a password ends the authority, which then has a colon and no port behind it. */
+const PASSWORD_BEGUN =
+  /^(?!s3:\/\/arn:)([A-Za-z][^:/]*:\/\/)[^/:@[]*:(?!\d*(?:[/,?#]|$))[^/?#@]*(?:[/?#]|$)/i;
 
 /** Freezes an object and what it holds. */
 export function freezeAll<T extends object>(value: T): T {

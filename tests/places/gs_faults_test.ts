@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
 import { after, before, test } from "node:test";
 import { ObjectExistsError, ObjectGoneError, StorageError } from "../../src/errors.ts";
 import { ChunkSource } from "../../src/contract/chunk_source.ts";
 import { patternBytes } from "../../src/contract/object_store_contract.ts";
 import { AdaptedStore } from "../../src/storage/adapted_store.ts";
+import type { FetchFunction } from "../../src/storage/fetch_function.ts";
 import { gsAddress } from "../../src/storage/gs/gs_address.ts";
 import { GsStorage } from "../../src/storage/gs/gs_storage.ts";
 import { anyObject, type ListedObject, type WritableStore } from "../../src/storage/object_store.ts";
@@ -275,3 +277,53 @@ faultyTest("times are read as Litestream and Google spell them", async ({ store,
   const times = (await listed(store)).map(({ modifiedMs }) => new Date(modifiedMs).toISOString().slice(17));
   assert.deepEqual(times, ["56.000Z", "56.500Z", "56.242Z", "56.242Z"]);
 });
+
+faultyTest(
+  "a part that is given up and arrives all the same is not there twice",
+  async ({ front, store }) => {
+    const { held, fetch } = holdingFetch();
+    await listed(store);
+    const [, bucket = ""] = /\/b\/([^/]+)\//.exec(front.requests[0]!.url)!;
+    const storage = new GsStorage(gsAddress({ bucket, endpoint: front.endpoint }, {}), undefined, { fetch });
+    const size = 700 * KiB; // of which 512 are sent with the first part, 188 wait
+    const [first, ...others] = [1, 2, 3].map((number) => ({
+      number,
+      offset: (number - 1) * size,
+      bytes: content.subarray((number - 1) * size, number * size),
+    }));
+    const upload = await storage.parts.begin("db/twice", {});
+    const late = storage.parts.put(upload, first!, {});
+    await held.isThere;
+    const etags = [await storage.parts.put(upload, first!, {})];
+    for (const part of others) {
+      etags.push(await storage.parts.put(upload, part, {}));
+      held.release();
+      await late;
+      await storage.parts.put(upload, part, {});
+    }
+    await storage.parts.complete(upload, etags, {});
+    const [object] = await listed(store);
+    assert.equal(object!.size, 3 * size);
+    const { bytes } = await store.read(object!, { offset: 0, size: 3 * size });
+    assert.ok(Buffer.compare(bytes, content.subarray(0, 3 * size)) === 0);
+    storage.close();
+  },
+);
+
+/** A fetch that minds no signal and keeps the answer to the first chunk until it is told to give it. */
+function holdingFetch() {
+  let [there, release] = [() => {}, () => {}];
+  const isThere = new Promise<void>((resolve) => there = resolve);
+  const released = new Promise<void>((resolve) => release = resolve);
+  let isFirst = true;
+  const fetch: FetchFunction = async (url, { signal: _ignored, ...init }) => {
+    const response = await globalThis.fetch(url, init);
+    if (isFirst && init.method === "PUT") {
+      isFirst = false;
+      there();
+      await released;
+    }
+    return response;
+  };
+  return { held: { isThere, release: () => release() }, fetch };
+}

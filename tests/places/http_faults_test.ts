@@ -1,11 +1,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { inspect } from "node:util";
 import { ObjectGoneError, StorageError } from "../../mod.ts";
 import type { HttpLocation } from "../../src/storage/backend_location.ts";
+import type { FetchFunction } from "../../src/storage/fetch_function.ts";
 import { open } from "../../src/storage/http/http_storage.ts";
 import { parseReplicaUrl } from "../../src/storage/replica_url.ts";
 import type { Storage, StoredObject } from "../../src/storage/storage.ts";
 import { contextOf, requestOf } from "../support/backend_context.ts";
+import { freePort } from "../support/real.ts";
 
 const HOUR_MS = 3_600_000;
 const START_MS = Date.UTC(2026, 0, 1);
@@ -273,6 +276,30 @@ test("HttpStorage: signs in, sends the query everywhere, and shows neither", asy
   assert.equal(error.retryable, true);
 });
 
+test("HttpStorage: no secret of a URL is shown, however an error is printed", async () => {
+  const port = await freePort(); // nobody listens there
+  const urls = [
+    `http://127.0.0.1:${port}/r?sig=${SECRET}&v=1`,
+    "http://h.example/elsewhere", // leads to an address that is signed
+  ];
+  const fetch: FetchFunction = (url, init) =>
+    new URL(url).host === "h.example"
+      ? Promise.resolve(
+        new Response(null, {
+          status: 302,
+          headers: { location: `http://127.0.0.1:${port}/x?Signature=${SECRET}` },
+        }),
+      )
+      : globalThis.fetch(url, init);
+  for (const url of urls) {
+    const storage = await open(parseReplicaUrl(url) as HttpLocation, contextOf({ fetch }));
+    const error = await failureOf(listed(storage));
+    assert.deepEqual([error.code, error.retryable], ["Network", true]);
+    assert.ok(error.cause instanceof Error);
+    assert.doesNotMatch(inspect(error, { depth: 9, showHidden: true }), new RegExp(SECRET));
+  }
+});
+
 test("HttpStorage: redirects are followed, without who asks to another origin", async () => {
   const site = new FakeSite();
   site.put("/moved/index.json", '{"version":1,"files":[]}', START_MS);
@@ -332,4 +359,49 @@ test("HttpStorage: an aborted signal ends requests, one that others wait for too
   aborting.abort(new Error("enough"));
   await assert.rejects(first, /enough/);
   assert.deepEqual(await second, []);
+});
+
+test("HttpStorage: a certificate's fault does not pass, a word in an address is none", async () => {
+  const cases: [message: string, isRetryable: boolean][] = [
+    [
+      'ERR_TLS_CERT_ALTNAME_INVALID fetching "https://h.example/r/index.json". For more information, …',
+      false,
+    ],
+    [
+      "error sending request for url (https://h.example/r/index.json): invalid peer certificate: Expired",
+      false,
+    ],
+    ["error sending request for url (https://h.example/certificates/index.json): connection refused", true],
+    ['ECONNRESET fetching "https://h.example/?CERT_=certificate"', true],
+  ];
+  for (const [message, isRetryable] of cases) {
+    const site = new FakeSite();
+    site.other = () => {
+      throw new TypeError(message);
+    };
+    assert.equal((await failureOf(listed(await opened(site)))).retryable, isRetryable, message);
+  }
+});
+
+test("HttpStorage: no redirect leads from TLS to where there is none", async () => {
+  const site = new FakeSite();
+  site.index(START_MS, []);
+  site.other = ({ url }) =>
+    url.protocol === "https:"
+      ? new Response(null, { status: 301, headers: { location: "http://h.example/r/index.json" } })
+      : undefined;
+  const error = await failureOf(listed(await opened(site, "https://h.example/r")));
+  assert.match(error.message, /status 301, expected the place's own address$/);
+  assert.deepEqual([error.retryable, site.asked.length], [false, 1]);
+});
+
+test("HttpStorage: a range that ends before it begins is refused", async () => {
+  const site = new FakeSite();
+  site.index(START_MS, []);
+  const headers = { "content-range": "bytes 10-3/4" };
+  site.other = ({ url }) => url.pathname === "/r/a" ? new Response("", { status: 206, headers }) : undefined;
+  const reading = (await opened(site)).read("a", { offset: 10, size: 4 }, requestOf());
+  const error = await failureOf(reading);
+  assert.match(error.message, /Content-Range "bytes 10-3\/4", expected "bytes 10-/);
+  assert.equal(error.retryable, false);
 });

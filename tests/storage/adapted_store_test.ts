@@ -165,6 +165,7 @@ test("AdaptedStore tells that a place can only be read", async () => {
 test("AdaptedStore gives conditions on, and tells that one does not hold", async () => {
   const asked: unknown[] = [];
   const given = store({
+    traits: { conditionalPut: true, conditionalReplace: true },
     put: (_key, _bytes, { ifAbsent, ifMatch, timestampMs }) => {
       asked.push([ifAbsent, ifMatch, timestampMs]);
       return Promise.resolve(undefined);
@@ -303,21 +304,45 @@ test("AdaptedStore tries a listing again that fails before its first page, and r
   );
 });
 
-test("RetryingStore ends a listing of which no more is wanted", async () => {
-  let ended = 0;
-  async function* list() {
-    try {
-      for (let i = 0;; i++) yield [{ ...OBJECT, key: `${KEY}${String(i).padStart(9, "0")}` }];
-    } finally {
-      ended++;
-    }
-  }
-  for await (const page of new RetryingStore(store({ list })).list("ltx/0/")) if (page.length > 0) break;
-  await new Promise((resolve) => setTimeout(resolve));
-  assert.equal(ended, 1);
-});
-
 test("AdaptedStore leaves a place that does not come to its end", async () => {
   await store({ close: () => new Promise(() => {}) }).close();
   await assert.rejects(store({ close: () => Promise.reject(new Error("no end")) }).close(), /no end/);
+});
+
+test("AdaptedStore's listings are ended at the place, too, where nobody wants the rest", async () => {
+  let told = () => {};
+  const list = async function* () {
+    try {
+      yield [OBJECT];
+      yield [{ ...OBJECT, key: "ltx/0/b" }];
+    } finally {
+      told();
+    }
+  };
+  const retrying = new RetryingStore(store({ list }));
+  const endings = [() => {}, () => {
+    throw new Error("enough");
+  }];
+  for (const end of endings) {
+    const ended = new Promise<void>((resolve) => told = resolve);
+    const wholly = (async () => {
+      for await (const _page of retrying.list("ltx/0/")) return end();
+    })();
+    await wholly.catch(() => {});
+    await ended;
+  }
+});
+
+test("AdaptedStore puts nothing in place of a certain object where a place cannot do that", async () => {
+  let puts = 0;
+  const put: NonNullable<Storage["put"]> = () => {
+    puts++;
+    return Promise.resolve({ etag: "y", modifiedMs: 1 });
+  };
+  const bytes = patternBytes(10);
+  const error = await errorOf(store({ put }).put(KEY, bytes, { ifMatch: "x" }));
+  assert.deepEqual([error.code, error.retryable, puts], ["NotImplemented", false, 0]);
+  const traits = { conditionalPut: true, conditionalReplace: true };
+  await store({ put, traits }).put(KEY, bytes, { ifMatch: "x" });
+  assert.equal(puts, 1);
 });

@@ -270,3 +270,20 @@ test("parseReplicaUrl() reads sftp://", () => {
     return error instanceof TypeError;
   });
 });
+
+test("parseReplicaUrl() shows no password that ends where nobody expected", () => {
+  const passwords = ["hu/sh", "hu?sh", "hu#sh", "hush"];
+  for (const scheme of ["webdav", "webdavs", "http", "https", "sftp", "nats", "oss", "gs", "abs", "s3"]) {
+    for (const password of passwords) {
+      assert.throws(() => parseReplicaUrl(`${scheme}://user:${password}@%zz/r`), (error) => {
+        assert.ok(error instanceof TypeError);
+        assert.doesNotMatch(error.message.slice(error.message.indexOf(":")), /hu\b|hush|sh@/);
+        return true;
+      });
+    }
+  }
+  assert.throws(
+    () => parseReplicaUrl("webdav://user:hu/sh@h/r"),
+    /"webdav:\/\/…": no port behind a colon, expected .*USER:PASSWORD@HOST with %2F, %3F and %23/,
+  );
+});

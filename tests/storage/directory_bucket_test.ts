@@ -146,6 +146,22 @@ test("S3Store begins another session where the server has ended one", async () =
   assert.equal(fake.sessionCount, 2);
 });
 
+test("S3Store takes a session's end by the server's clock", async () => {
+  for (const aheadMs of [10 * 60_000, -10 * 60_000]) {
+    let nowMs = Date.parse("2026-11-21T00:00:00Z");
+    await using fake = await startDirectory({ now: () => nowMs });
+    fake.put("a b/db/k", patternBytes(10));
+    const store = await storeIn(fake, { now: () => nowMs + aheadMs });
+    const read = () => store.read(anyObject("k"), { offset: 0, size: 10 });
+    await read();
+    assert.equal(fake.sessionCount, 1);
+    nowMs += 5 * 60_000 + 1_000;
+    await read();
+    assert.equal(fake.sessionCount, 2);
+    assert.ok(fake.log.every(({ status }) => status < 300), "none was sent with a session that had ended");
+  }
+});
+
 test("S3Store reads where only sessions that read are permitted", async () => {
   await using fake = await startDirectory({ forbiddenModes: ["ReadWrite"] });
   fake.put("a b/db/k", patternBytes(10));

@@ -57,3 +57,11 @@ test("parseFolderPage() tells a row that changed", () => {
   assert.notEqual(rowOf("5"), rowOf("6"));
   assert.equal(rowOf("5"), rowOf("5"));
 });
+
+test("parseFolderPage() takes no longer for a page without ends", () => {
+  for (const piece of ["<a href=x ", "<a ", "<", "<a href=", '<a href="', "<a href =  "]) {
+    const page = `<title>Index of</title><a href="x">x</a>${piece.repeat(100_000)}`;
+    const [entry] = parseFolderPage(page, "http://h.example/r/") ?? [];
+    assert.equal(entry?.name, "x");
+  }
+});

@@ -454,7 +454,9 @@ export class FakeS3 {
       `<SecretAccessKey>${session.secretAccessKey}</SecretAccessKey>` +
       `<AccessKeyId>${session.accessKeyId}</AccessKeyId>` +
       `<Expiration>${new Date(session.expiresMs).toISOString()}</Expiration>`;
-    return xmlAnswer(200, `<CreateSessionResult><Credentials>${texts}</Credentials></CreateSessionResult>`);
+    const document = `<CreateSessionResult><Credentials>${texts}</Credentials></CreateSessionResult>`;
+    const { headers, ...answer } = xmlAnswer(200, document);
+    return { ...answer, headers: { ...headers, date: new Date(this.options.now()).toUTCString() } };
   }
 
   #bucketAnswer(request: HttpRequest, query: URLSearchParams, fault: Fault | undefined): HttpAnswer {

@@ -8,7 +8,6 @@ import { StorageError } from "../../errors.ts";
 import type { BackendContext } from "../backend.ts";
 import type { AbsLocation } from "../backend_location.ts";
 import type { Credentials, CredentialsSource } from "../credentials.ts";
-import type { FetchFunction } from "../fetch_function.ts";
 import { type HttpAsk, HttpClient, type HttpFault } from "../http_client.ts";
 import type { RequestCounts } from "../object_store.ts";
 import type { StorageRequest, StoredBytes } from "../storage.ts";
@@ -56,7 +55,7 @@ export class AbsClient {
       expected: (fault, asked) =>
         expectedOf(fault, asked, { signIn: signIn.kind, container: this.#container }),
       redact: (text) => this.#redacted(text),
-      fetch: this.#fetchOf(context.fetch),
+      fetch: context.fetch,
       fetchInit: context.fetchInit,
       now: context.now,
     });
@@ -157,18 +156,6 @@ export class AbsClient {
     throw new StorageError(`Cannot ${ask.what}: a token would be sent without TLS, expected https`, details);
   }
 
-  /** What a runtime's fetch fails with names the address, whose query is a secret here. */
-  #fetchOf(fetch: FetchFunction = (url, init) => globalThis.fetch(url, init)): FetchFunction {
-    if (this.#account.signIn.kind !== "sas") return fetch;
-    return async (url, init) => {
-      try {
-        return await fetch(url, init);
-      } catch (error) {
-        throw withoutSecrets(error, (text) => this.#redacted(text));
-      }
-    };
-  }
-
   /** Permission is not a question of which token is sent. */
   #renew({ status }: HttpFault, ask: HttpAsk): boolean {
     const token = this.#sent.get(ask);
@@ -195,15 +182,6 @@ function isGone(error: unknown): boolean {
   if (!(error instanceof StorageError)) return false;
   const { status, code } = error;
   return status === 412 || (status === 404 && (code === "" || code === "BlobNotFound"));
-}
-
-/** The words of an error and of its cause alone. */
-function withoutSecrets(error: unknown, redact: (text: string) => string): Error {
-  const { name = "Error", message = String(error), cause } = error as Partial<Error>;
-  const inner = cause instanceof Error ? { cause: withoutSecrets(cause, redact) } : {};
-  const clean = new Error(redact(message), inner);
-  clean.name = name;
-  return clean;
 }
 
 /** As signatures want it: what is not encoded in one place may be in another. */

@@ -109,15 +109,20 @@ export class GsUploads implements PartUploads {
     return { key, id };
   }
 
-  async put(upload: PartUpload, { number, bytes }: Part, options: RequestOptions): Promise<string> {
+  /** An attempt that was given up may come through all the same: what it has brought is not taken again. */
+  async put(
+    upload: PartUpload,
+    { number, offset: start, bytes }: Part,
+    options: RequestOptions,
+  ): Promise<string> {
     const session = this.#find(upload);
     const { held, heldOffset: offset } = session;
+    if (offset + held.length > start) return String(number);
     const all = joined(held, bytes);
     // The last chunk is not to be empty, so something is always held back.
     const size = Math.floor((all.length - 1) / CHUNK_UNIT) * CHUNK_UNIT;
     if (size > 0) await this.#send(upload, session, { bytes: all.subarray(0, size), offset }, options);
-    session.held = all.slice(size);
-    session.heldOffset = offset + size;
+    if (session.held === held) Object.assign(session, { held: all.slice(size), heldOffset: offset + size });
     return String(number);
   }
 
@@ -174,7 +179,7 @@ export class GsUploads implements PartUploads {
     options: RequestOptions,
   ): Promise<StoredNow | undefined> {
     const { arrived, isUnsure } = session;
-    const left = isUnsure ? new Uint8Array(0) : bytes.subarray(arrived - offset);
+    const left = isUnsure || arrived < offset ? new Uint8Array(0) : bytes.subarray(arrived - offset);
     const range = left.length === 0 ? "*" : `${arrived}-${arrived + left.length - 1}`;
     const ask: HttpAsk = {
       ...this.#asked("put part of", key),

@@ -15,7 +15,10 @@ export interface PageEntry {
   readonly row: string;
 }
 
-const ANCHOR = /<a\s(?:[^>]*?\s)?href\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>"']+))[^>]*>/gi;
+/** None of these looks beyond the next angle bracket: a page of any form takes a time that grows with its size alone. */
+const ANCHOR = /<a\s([^<>]*)>/gi;
+const HREF = /(?:^|\s)href\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"']+))/i;
+const TAG = /<[^<>]*>/g;
 const ENTITIES: Readonly<Record<string, string>> = { amp: "&", quot: '"', apos: "'", lt: "<", gt: ">" };
 
 /**
@@ -59,7 +62,8 @@ function parseHtmlPage(text: string, url: string): PageEntry[] | undefined {
   const entries = new Map<string, PageEntry>();
   let isListing = /<title>\s*(Index of|Directory listing|Listing of)/i.test(text);
   for (const [i, anchor] of anchors.entries()) {
-    const href = decodeEntities(anchor[1] ?? anchor[2] ?? anchor[3] ?? "");
+    const [, ...spelled] = HREF.exec(anchor[1]!) ?? [];
+    const href = decodeEntities(spelled.find((value) => value !== undefined) ?? "");
     if (!URL.canParse(href, url)) continue;
     const target = new URL(href, url);
     if (target.origin !== folder.origin) continue;
@@ -67,7 +71,7 @@ function parseHtmlPage(text: string, url: string): PageEntry[] | undefined {
     const rest = restOf(target.pathname, folder.pathname);
     if (rest === undefined) continue;
     const row = text.slice(anchor.index + anchor[0].length, anchors[i + 1]?.index)
-      .replace(/<[^>]*>/g, " ").replace(/\s+/g, " ");
+      .replace(TAG, " ").replace(/\s+/g, " ");
     entries.set(rest.name, { ...rest, facts: undefined, row });
   }
   return isListing || entries.size > 0 ? [...entries.values()] : undefined;
