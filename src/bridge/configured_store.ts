@@ -167,7 +167,8 @@ async function withCache(
   const name = location.scheme === "module"
     ? await (await import("../storage/storage_module.ts")).placeName(location)
     : store.name;
-  const place = [name, "endpoint" in location ? location.endpoint : "", prefix ?? ""].join("\n");
+  const account = "user" in location ? [location.user] : []; // two of them may have buckets of one name
+  const place = [name, "endpoint" in location ? location.endpoint : "", prefix ?? "", ...account].join("\n");
   const onNotice = (text: string) => log?.warn(text);
   const cache = new RangeCache({ folder, place, bytesMax, checksum: shimChecksum(native), onNotice });
   return new CachingStore(store, cache, new LastStates(folder, place, onNotice));

@@ -5,6 +5,7 @@
  */
 
 import { StorageError } from "../errors.ts";
+import { mapAtOnce } from "./at_once.ts";
 
 const NAMED_MAX = 3;
 
@@ -28,4 +29,31 @@ export class RemovalError extends StorageError {
     });
     this.failures = failures;
   }
+}
+
+/**
+ * Removes objects of the store `place` one by one, `count` of them at once; one that cannot be removed keeps none of the others.
+ *
+ * @throws {RemovalError} some could not be removed
+ * @throws the signal's reason
+ */
+export async function removeEach(
+  { place, keys, count, signal }: {
+    place: string;
+    keys: readonly string[];
+    count: number;
+    signal: AbortSignal;
+  },
+  remove: (key: string) => Promise<void>,
+): Promise<void> {
+  const failures: StorageError[] = [];
+  await mapAtOnce(keys, count, async (key) => {
+    try {
+      await remove(key);
+    } catch (error) {
+      if (!(error instanceof StorageError) || signal.aborted) throw error;
+      failures.push(error);
+    }
+  });
+  if (failures.length > 0) throw new RemovalError(place, keys.length, failures);
 }

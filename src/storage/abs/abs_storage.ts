@@ -11,7 +11,7 @@ import type { AbsLocation } from "../backend_location.ts";
 import { wrongAnswer } from "../http_fault.ts";
 import { compareKeys } from "../key_order.ts";
 import type { RequestCounts } from "../object_store.ts";
-import { RemovalError } from "../removal.ts";
+import { removeEach } from "../removal.ts";
 import type {
   Storage,
   StorageList,
@@ -89,16 +89,8 @@ class AbsStorage implements Storage {
   }
 
   async remove(keys: readonly string[], request: StorageRequest): Promise<void> {
-    const failures: StorageError[] = [];
-    const left = keys.values();
-    const removeSome = async () => {
-      for (const key of left) {
-        const failure = await this.#removeOne(key, request);
-        if (failure !== undefined) failures.push(failure);
-      }
-    };
-    await Promise.all(Array.from({ length: Math.min(REMOVED_AT_ONCE, keys.length) }, removeSome));
-    if (failures.length > 0) throw new RemovalError(this.#name, keys.length, failures);
+    const removal = { place: this.#name, keys, count: REMOVED_AT_ONCE, signal: request.signal };
+    await removeEach(removal, (key) => this.#removeOne(key, request));
   }
 
   close(): void {
@@ -153,14 +145,12 @@ class AbsStorage implements Storage {
     }
   }
 
-  async #removeOne(key: string, request: StorageRequest): Promise<StorageError | undefined> {
+  async #removeOne(key: string, request: StorageRequest): Promise<void> {
     const what = `remove "${key}" from ${this.#name}`;
     try {
       await this.#client.send({ what, key, kind: "remove", method: "DELETE", blob: key }, request);
-      return undefined;
     } catch (error) {
-      if (!(error instanceof StorageError)) throw error;
-      return error.code === "BlobNotFound" ? undefined : error;
+      if (!(error instanceof StorageError) || error.code !== "BlobNotFound") throw error;
     }
   }
 }

@@ -8,14 +8,13 @@
  * @module
  */
 
-import { StorageError } from "../../errors.ts";
 import type { BackendContext, BackendCredentials, OpenBackend } from "../backend.ts";
 import type { GsLocation } from "../backend_location.ts";
 import { noCredentials } from "../credentials.ts";
 import { type HttpAsk, HttpClient } from "../http_client.ts";
 import { wrongAnswer } from "../http_fault.ts";
 import type { PartUploads, RequestCounts } from "../object_store.ts";
-import { RemovalError } from "../removal.ts";
+import { removeEach } from "../removal.ts";
 import type { Storage, StorageList, StoragePut, StorageRead, StorageRequest } from "../storage.ts";
 import type { StoredBytes, StoredNow, StoredObject } from "../storage.ts";
 import { type GsAddress, gsAddress } from "./gs_address.ts";
@@ -138,16 +137,8 @@ export class GsStorage implements Storage {
   }
 
   async remove(keys: readonly string[], request: StorageRequest): Promise<void> {
-    const failures: StorageError[] = [];
-    const left = keys.values();
-    const removeSome = async () => {
-      for (const key of left) {
-        const failure = await this.#removeOne(key, request);
-        if (failure !== undefined) failures.push(failure);
-      }
-    };
-    await Promise.all(Array.from({ length: Math.min(REMOVED_AT_ONCE_MAX, keys.length) }, removeSome));
-    if (failures.length > 0) throw new RemovalError(this.#address.name, keys.length, failures);
+    const removal = { place: this.#address.name, keys, count: REMOVED_AT_ONCE_MAX, signal: request.signal };
+    await removeEach(removal, (key) => this.#removeOne(key, request));
   }
 
   close(): void {
@@ -166,7 +157,7 @@ export class GsStorage implements Storage {
     return parsePage(await this.#client.collect(response, ask, request, LISTING_BYTES_MAX), asked);
   }
 
-  async #removeOne(key: string, request: StorageRequest): Promise<StorageError | undefined> {
+  async #removeOne(key: string, request: StorageRequest): Promise<void> {
     const ask: HttpAsk = {
       what: `remove "${key}" from ${this.#address.name}`,
       key,
@@ -175,13 +166,7 @@ export class GsStorage implements Storage {
       url: this.#address.object(key),
       accepts: [404],
     };
-    try {
-      await this.#client.discard(await this.#client.send(ask, request));
-      return undefined;
-    } catch (error) {
-      if (error instanceof StorageError && !request.signal.aborted) return error;
-      throw error;
-    }
+    await this.#client.discard(await this.#client.send(ask, request));
   }
 
   #listed(prefix: string): Pick<HttpAsk, "what" | "key" | "kind"> {

@@ -11,7 +11,7 @@ import type { OpenBackend } from "../backend.ts";
 import type { WebdavLocation } from "../backend_location.ts";
 import { type FileFacts, isTimeTag, tagOf, timeTagOf } from "../file_tag.ts";
 import type { RequestCounts } from "../object_store.ts";
-import { RemovalError } from "../removal.ts";
+import { removeEach } from "../removal.ts";
 import type {
   Storage,
   StorageList,
@@ -190,17 +190,10 @@ class WebdavStorage implements Storage {
   }
 
   async remove(keys: readonly string[], request: StorageRequest): Promise<void> {
-    const failures: StorageError[] = [];
-    await mapAtOnce(keys, AT_ONCE, async (key) => {
-      const ask = { method: "DELETE", kind: "remove", key, accepts: [404] } as const;
-      try {
-        await this.#client.send(ask, request);
-      } catch (error) {
-        if (!(error instanceof StorageError)) throw error;
-        failures.push(error);
-      }
+    const removal = { place: this.#name, keys, count: AT_ONCE, signal: request.signal };
+    await removeEach(removal, async (key) => {
+      await this.#client.send({ method: "DELETE", kind: "remove", key, accepts: [404] }, request);
     });
-    if (failures.length > 0) throw new RemovalError(this.#name, keys.length, failures);
   }
 
   close(): void {
