@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { StorageError } from "../errors.ts";
+import { StorageError } from "../errors.ts";
 import { bareEtag } from "./etag.ts";
 import type { ByteRange, ObjectIdentity, ReadResult, RequestCounts, RequestOptions } from "./object_store.ts";
 import { type Asked, networkError, otherObject, wrongAnswer } from "./http_fault.ts";
@@ -94,9 +94,9 @@ function extentOf(answer: HttpAnswer, wanted: Wanted): Extent {
   const header = response.headers.get("content-range") ?? "";
   const [, first = "", last = "", total = ""] = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(header) ?? [];
   const objectSize = Number(total);
-  const wholeEnd = range.offset + range.size;
-  const isInside = range.offset < objectSize; // Else there is nothing that this could be the answer to.
-  const end = of.size === 0 && isInside ? Math.min(wholeEnd, objectSize) : wholeEnd;
+  // Some answer so where nothing is left, others with status 416.
+  if (total !== "" && of.size === 0 && range.offset >= objectSize) throw outsideOf(asked, objectSize);
+  const end = of.size === 0 ? Math.min(range.offset + range.size, objectSize) : range.offset + range.size;
   if (total === "" || Number(first) !== range.offset || Number(last) !== end - 1) {
     const expected = `bytes ${range.offset}-${end - 1}/${of.size || "SIZE"}`;
     throw wrongAnswer(asked, `Content-Range "${header}"`, `"${expected}"`);
@@ -107,6 +107,14 @@ function extentOf(answer: HttpAnswer, wanted: Wanted): Extent {
     throw wrongAnswer(asked, `Content-Length ${length}`, `${size} bytes`);
   }
   return { size, objectSize, length };
+}
+
+function outsideOf(asked: Asked, size: number): StorageError {
+  const details = { key: asked.key, status: 416, code: "InvalidRange", retryable: false };
+  return new StorageError(
+    `Cannot ${asked.what}: the object has ${size} bytes, expected a range inside`,
+    details,
+  );
 }
 
 /** An answer with the whole object is right only where the whole object was asked for. */
