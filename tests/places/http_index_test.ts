@@ -138,7 +138,7 @@ indexTest("a replica behind static files cannot be written to", async ({ url, fo
   await writeIndex(folder);
   await assert.rejects(openReplica(url, { write: true }), (error) => {
     assert.ok(error instanceof StorageError);
-    assert.match(error.message, /^Cannot write to http:.*, expected reading only/);
+    assert.match(error.message, /^Cannot write to http:.*: it can only be read, expected no option write$/);
     assert.equal(error.retryable, false);
     return true;
   });

@@ -569,7 +569,8 @@ test("S3Store.remove() goes key by key where the service cannot do many, and rem
     const store = await storeAt(fake);
     await store.remove(["a", "b"]);
     await store.remove(["c", "none"]);
-    assert.deepEqual(methods(fake), ["POST", "DELETE", "DELETE", "DELETE", "DELETE"]);
+    // A request whose answer comes before its body has arrived is logged late.
+    assert.deepEqual(methods(fake).sort(), ["DELETE", "DELETE", "DELETE", "DELETE", "POST"]);
     assert.deepEqual(fake.keys(), []);
   }
 });
