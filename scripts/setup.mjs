@@ -45,7 +45,17 @@ export async function setup(profile, say = console.error) {
   await installDebianPackages(profile, say);
   if (profile !== "test") return;
   mkdirSync(TOOLS, { recursive: true });
-  for (const part of PARTS) await installPart(part, say);
+  // Others come while one is being compiled; the first makes the Python environment that all need.
+  const [first, ...rest] = PARTS;
+  await installPart(first, say);
+  const inTurn = async (parts) => {
+    for (const part of parts) await installPart(part, say);
+  };
+  const isCompiled = ({ kind }) => kind === "go";
+  await Promise.all([
+    inTurn(rest.filter(isCompiled)),
+    inTurn(rest.filter((part) => !isCompiled(part))),
+  ]);
   // 250 MB that nothing needs any more
   rmSync(join(TOOLS, GO_FOLDER), { recursive: true, force: true });
 }

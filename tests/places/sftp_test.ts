@@ -92,7 +92,7 @@ const sftpTest = (title: string, body: () => Promise<void>) => test(`sftp: ${tit
 testStorage("sftp", async () => {
   const url = server.url(crypto.randomUUID());
   return { storage: await storageAt(url), other: await storageAt(url), close: async () => {} };
-}, { skip, listedCount: 300, removedCount: 300 });
+}, { skip, listedCount: 120, removedCount: 120 });
 
 testPlace("sftp", sftpPlaces, { writes: true, parts });
 

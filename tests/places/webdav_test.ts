@@ -31,7 +31,7 @@ for (const { name, binary, start } of SERVERS) {
     const url = `${server!.origin.replace("http", "webdav")}/a b/${crypto.randomUUID()}`;
     const [storage, other] = [await storageOf(url), await storageOf(url)];
     return { storage, other, close: async () => {} };
-  }, { listedCount: 80, removedCount: 80, skip });
+  }, { listedCount: 40, removedCount: 40, skip });
 }
 
 testPlace("webdav on Apache", webdavPlaces, { writes: true, parts: { apache2: apacheBinary() } });
