@@ -270,7 +270,8 @@ async function installNpm(what, folder, without = []) {
     const overrides = Object.fromEntries(without.map((name) => [name, EMPTY_PACKAGE]));
     writeFileSync(join(unfinished, "package.json"), JSON.stringify({ private: true, overrides }));
     const flags = ["--no-audit", "--no-fund", "--ignore-scripts", "--omit=optional"];
-    await must(`install ${what}`, "npm", ["install", "--prefix", unfinished, ...flags, what]);
+    // Not by --prefix, which has npm look for its own settings there.
+    await must(`install ${what}`, "npm", ["install", ...flags, what], { cwd: unfinished });
   });
 }
 
