@@ -231,6 +231,18 @@ export function testObjectStore(
     await assert.rejects(store.read({ ...of, etag: "" }, { offset: 0, size: 10 }), ObjectGoneError);
   });
 
+  storeTest("read() shows no byte of another object than the listed one", async ({ store, put }) => {
+    for (const size of [10, 300_000]) {
+      await put("k", patternBytes(size));
+      const of = await identify(store, "k");
+      await put("k", patternBytes(size, 1));
+      let shown = 0;
+      const onProgress = (received: Uint8Array) => shown = Math.max(shown, received.length);
+      await assert.rejects(store.read(of, { offset: 0, size }, { onProgress }), ObjectGoneError);
+      assert.equal(shown, 0, `of ${size} bytes`);
+    }
+  });
+
   storeTest("read() shows the bytes as they arrive", async ({ store, put }) => {
     const content = patternBytes(300_000);
     await put("k", content);

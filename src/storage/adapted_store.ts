@@ -12,12 +12,14 @@ import {
   StorageError,
 } from "../errors.ts";
 import { compareKeys } from "./key_order.ts";
+import { ListingBound } from "./listing_bound.ts";
 import { putChunksOnce } from "./multipart.ts";
 import {
   type BareStore,
   type ByteRange,
   checkContent,
   checkRange,
+  type Exchange,
   type ListedObject,
   type ListOptions,
   type ObjectIdentity,
@@ -35,6 +37,7 @@ const PAGE_OBJECTS = 1000;
 /** A place of the user's may take so long to be closed, in ms; then it is left as it is. */
 const CLOSE_MS = 2_000;
 const NEVER = new AbortController().signal;
+const NO_BYTES = new Uint8Array(0);
 
 /** Any storage as a store. */
 export class AdaptedStore implements BareStore {
@@ -115,6 +118,7 @@ export class AdaptedStore implements BareStore {
     prefix: string,
     options: ListOptions,
   ): AsyncGenerator<ListedObject[], void, undefined> {
+    const bound = new ListingBound();
     let pages: AsyncIterator<readonly StoredObject[]> | undefined;
     let isOpen = true;
     try {
@@ -131,6 +135,8 @@ export class AdaptedStore implements BareStore {
         isOpen = !done;
         if (done) return;
         if (!Array.isArray(value)) throw wrong(what, prefix, `a page that is ${typeof value}`, "an array");
+        const excess = bound.add(value.length);
+        if (excess) throw wrong(what, prefix, excess.found, excess.wanted);
         yield value.map((object: StoredObject) => this.#checkListed(object, { what, prefix }));
       }
     } finally {
@@ -145,6 +151,9 @@ export class AdaptedStore implements BareStore {
       get signal() {
         return options.signal ?? NEVER;
       },
+      get exchange() {
+        return options.exchange as Exchange;
+      },
       onProgress: (received) => options.onProgress?.(received),
       ...(after === undefined ? {} : { after: this.#prefix + after }),
     })[Symbol.asyncIterator]();
@@ -155,7 +164,10 @@ export class AdaptedStore implements BareStore {
     const end = range.offset + range.size;
     const what = `read bytes ${range.offset}-${end - 1} of "${of.key}" in ${this.name}`;
     if (of.size > 0 && end > of.size) throw outside(what, of.key, of.size);
-    const request = { ...this.#begin(what, options), ...(of.etag === "" ? {} : { etag: of.etag }) };
+    const { onProgress, ...begun } = this.#begin(what, options);
+    const shown = (received: Uint8Array, etag?: string) =>
+      onProgress(of.etag !== "" && etag === of.etag ? received : NO_BYTES);
+    const request = { ...begun, onProgress: shown, ...(of.etag === "" ? {} : { etag: of.etag }) };
     this.#count("get");
     const found = await this.#told(
       what,
@@ -275,10 +287,11 @@ export class AdaptedStore implements BareStore {
     throw wrong(what, key, `an object with ETag "${etag}", time ${modifiedMs}`, "an ETag and a time");
   }
 
-  #begin(what: string, { signal, onProgress }: RequestOptions): StorageRequest {
+  #begin(what: string, { signal, onProgress, exchange }: RequestOptions): StorageRequest {
     signal?.throwIfAborted();
     if (this.#closed) throw new ReplicaClosedError(`Cannot ${what}: the store was closed`);
-    return { signal: signal ?? NEVER, onProgress: onProgress ?? (() => {}) };
+    const request = { signal: signal ?? NEVER, onProgress: onProgress ?? (() => {}) };
+    return exchange === undefined ? request : { ...request, exchange };
   }
 
   #count(kind: "list" | "get" | "put" | "remove"): void {

@@ -17,6 +17,8 @@ export interface Attempt {
   readonly signal: AbortSignal;
   /** From 1. */
   readonly number: number;
+  /** Whether this one is under way already: it is sent a second time. */
+  readonly isHedge: boolean;
   /**
    * Says that something arrived, `size` bytes in all: the attempt's time begins anew, within the total.
    * Returns whether that is news: where the attempt was sent twice, the other request may be ahead.
@@ -123,7 +125,8 @@ export class RunningAttempt<T> implements Due {
     };
     this.#requestsOut++;
     try {
-      const value = await operation({ signal: this.#controller.signal, number, progress });
+      const { signal } = this.#controller;
+      const value = await operation({ signal, number, isHedge: this.#requestsOut > 1, progress });
       this.#requestsOut--;
       progress();
       this.#end(() => this.#resolve(value));

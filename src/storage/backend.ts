@@ -4,6 +4,7 @@
  * @module
  */
 
+import { StorageError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { CredentialsSource } from "./credentials.ts";
 import type { FetchFunction } from "./fetch_function.ts";
@@ -54,12 +55,32 @@ export async function openBackend(location: BackendLocation, context: BackendCon
     case "oss":
       return await (await import("./oss/oss_storage.ts")).open(location, context);
     case "sftp":
-      return await (await import("./sftp/sftp_storage.ts")).open(location, context);
+      return await (await ofPackage("ssh2", location, import("./sftp/sftp_storage.ts"))).open(
+        location,
+        context,
+      );
     case "webdav":
       return await (await import("./webdav/webdav_storage.ts")).open(location, context);
     case "nats":
-      return await (await import("./nats/nats_storage.ts")).open(location, context);
+      return await (await ofPackage("@nats-io/transport-node", location, import("./nats/nats_storage.ts")))
+        .open(location, context);
     case "http":
       return await (await import("./http/http_storage.ts")).open(location, context);
+  }
+}
+
+/** A place's code, which needs a package that comes only to those who ask for it. */
+async function ofPackage<T>(name: string, location: BackendLocation, loading: Promise<T>): Promise<T> {
+  try {
+    return await loading;
+  } catch (cause) {
+    const { code, message } = cause as { code?: unknown; message?: unknown };
+    if (!/MODULE_NOT_FOUND/.test(String(code)) && !/could not find|cannot find/i.test(String(message))) {
+      throw cause;
+    }
+    throw new StorageError(
+      `Cannot open ${location.name}: package "${name}" is not installed, expected it among the project's dependencies`,
+      { key: "", status: 0, retryable: false, cause },
+    );
   }
 }

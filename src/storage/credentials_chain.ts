@@ -4,6 +4,7 @@
  * @module
  */
 
+import { orAllowed } from "../drivers/permissions.ts";
 import {
   type Credentials,
   CredentialsSource,
@@ -38,7 +39,8 @@ async function findCredentials(surroundings: CredentialsSurroundings, found: boo
     if (typeof looked !== "string") return looked;
     reasons.push(looked);
   }
-  const wanted = `credentials in one of them, or "anonymous" access`;
+  const hidden = orAllowed("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN");
+  const wanted = `credentials in one of them, or "anonymous" access${hidden}`;
   throw noCredentials(`looked at ${reasons.join("; ")}`, wanted, { retryable: found });
 }
 

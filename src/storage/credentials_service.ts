@@ -9,6 +9,7 @@
 import { StorageError } from "../errors.ts";
 import { type Credentials, noCredentials } from "./credentials.ts";
 import type { FetchFunction } from "./fetch_function.ts";
+import { serviceText } from "./service_answer.ts";
 
 /** What the chain looks through. */
 export interface CredentialsSurroundings {
@@ -54,7 +55,7 @@ export async function askService(
   let text: string;
   try {
     response = await fetch(url, { ...init, redirect: "manual", signal: AbortSignal.timeout(timeoutMs) });
-    text = await response.text();
+    text = await serviceText(response);
   } catch (cause) {
     throw serviceError(what, `no answer from ${new URL(url).host}`, { status: 0, cause });
   }

@@ -162,6 +162,7 @@ async function readWhole(answer: HttpAnswer, size: number): Promise<Uint8Array> 
     throw networkError(asked, cause, { signal: options.signal, redact });
   }
   counts.bytes += bytes.length;
+  options.exchange?.received(bytes.length);
   if (bytes.length > size) throw longBody(asked, bytes.length, size);
   if (bytes.length < size) throw shortBody(asked, bytes.length, size);
   options.onProgress?.(bytes);
@@ -189,6 +190,7 @@ async function eachChunk(
     });
     if (done) return;
     counts.bytes += value.length;
+    options.exchange?.received(value.length);
     try {
       take(value);
     } catch (error) {

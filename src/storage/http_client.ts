@@ -118,7 +118,10 @@ export class HttpClient {
       return undefined;
     }
     const of = { key: ask.key, etag, size: 0 };
-    return await readRange(this.#answer(response, asked, request), { of, range: { offset, size } });
+    return await readRange(this.#answer(response, asked, ofObject(request, etag)), {
+      of,
+      range: { offset, size },
+    });
   }
 
   /** The body of an answer, whole. */
@@ -158,7 +161,10 @@ export class HttpClient {
       Object.assign(init, { body: streamOf(ask.stream, request), duplex: "half" });
     }
     try {
-      return await this.#fetch(ask.url, init);
+      request.exchange?.sent(ask.method, ask.url);
+      const response = await this.#fetch(ask.url, init);
+      request.exchange?.answered(response.status);
+      return response;
     } catch (cause) {
       throw networkError(ask, cause, { signal, redact: (text) => this.#redacted(text) });
     }
@@ -213,6 +219,11 @@ const WANTED: Readonly<Record<number, string>> = {
   501: "a server that knows this request",
   507: "room for the object",
 };
+
+/** The same request for bytes that are shown only once they are known to be of the object with this ETag. */
+function ofObject({ onProgress, ...request }: StorageRequest, etag: string): StorageRequest {
+  return { ...request, onProgress: (received) => onProgress(received, etag) };
+}
 
 function streamOf(chunks: AsyncIterable<Uint8Array>, request: StorageRequest): ReadableStream<Uint8Array> {
   const iterator = chunks[Symbol.asyncIterator]();

@@ -6,6 +6,7 @@
 
 import { type FileHandle, link, mkdir, open, rename, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
+import { syncFolder } from "../disk_sync.ts";
 
 /** How a file is made. */
 export interface NewFileOptions {
@@ -137,15 +138,5 @@ async function syncFolders(folder: string, madeFirst: string | undefined): Promi
   for (let at = folder;; at = dirname(at)) {
     await syncFolder(at);
     if (at === last || at === dirname(at)) return;
-  }
-}
-
-/** Names in a folder are on the disk when it was synchronised. */
-async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, "r");
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
   }
 }

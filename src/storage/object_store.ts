@@ -4,7 +4,10 @@
  * @module
  */
 
-import type { StorageTraits } from "./storage.ts";
+import type { RequestPurpose } from "../observe/span.ts";
+import type { Exchange, StorageTraits } from "./storage.ts";
+
+export type { Exchange };
 
 /** What identifies the content of an object: a name is reused when a replica is made anew, this is not. */
 export interface ObjectIdentity {
@@ -66,6 +69,32 @@ export interface RequestOptions {
   readonly onProgress?: (received: Uint8Array) => void;
   /** Called when the request is on its way, where the store can tell; each time it is tried. */
   readonly onSent?: (() => void) | undefined;
+  /** What it is for, where somebody observes. */
+  readonly purpose?: RequestPurpose;
+  /** For whose query, likewise. */
+  readonly reader?: RequestReader | undefined;
+  /** Which attempt it is; a {@link RetryingStore} says so. */
+  readonly attempt?: RequestAttempt | undefined;
+  /** Hears what becomes of it on the wire. */
+  readonly exchange?: Exchange | undefined;
+}
+
+/** Whose query a request is for. */
+export interface RequestReader {
+  /** Its transaction's name. */
+  readonly transaction: string;
+  /** Its place in the chain of requests that waited for one another, from 1. */
+  readonly depth: number;
+}
+
+/** Which attempt at a request is made. */
+export interface RequestAttempt {
+  /** From 1. */
+  readonly number: number;
+  /** Whether the same attempt is under way already, and late. */
+  readonly isHedge: boolean;
+  /** How long the request had waited for its turn, in ms. */
+  readonly queuedMs: number;
 }
 
 /** A listing's bounds. */

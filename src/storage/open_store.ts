@@ -6,7 +6,8 @@
 
 import type { BackendCredentials } from "./backend.ts";
 import { type Credentials, type CredentialsLoader, CredentialsSource } from "./credentials.ts";
-import type { WritableStore } from "./object_store.ts";
+import type { BareStore, WritableStore } from "./object_store.ts";
+import type { TellRequest } from "./observed_store.ts";
 import type { FolderLocation, ReplicaLocation, S3Location } from "./replica_url.ts";
 import type { Storage } from "./storage.ts";
 import { RetryingStore, type RetryingStoreOptions } from "./retrying_store.ts";
@@ -32,6 +33,8 @@ export interface OpenStoreOptions extends RetryingStoreOptions {
   readonly signal?: AbortSignal;
   /** Further fetch options, such as a runtime's own for TLS. */
   readonly fetchInit?: Readonly<Record<string, unknown>> | undefined;
+  /** Where each request is told. */
+  readonly observe?: TellRequest | undefined;
 }
 
 /**
@@ -46,7 +49,7 @@ export async function openStore(
   if (location.scheme === "file") {
     const { FolderStore } = await import("./folder.ts");
     // A second request would go the same way to the same disk.
-    return new RetryingStore(new FolderStore(location), { ...options, hedge: false });
+    return await retrying(new FolderStore(location), { ...options, hedge: false });
   }
   if (location.scheme !== "s3") return await openAdapted(location, options);
   const { S3Store } = await import("./s3.ts");
@@ -58,7 +61,14 @@ export async function openStore(
     fetchInit: options.fetchInit,
     now: options.now,
   });
-  return new RetryingStore(inner, options);
+  return await retrying(inner, options);
+}
+
+/** The store as others use it; observed where somebody does. */
+async function retrying(inner: BareStore, options: OpenStoreOptions): Promise<RetryingStore> {
+  if (options.observe === undefined) return new RetryingStore(inner, options);
+  const { ObservedStore } = await import("./observed_store.ts");
+  return new RetryingStore(new ObservedStore(inner, options.observe), { ...options, isObserved: true });
 }
 
 /** A place of the user's, or one that is built in over the same interface. */
@@ -74,7 +84,7 @@ async function openAdapted(
   const prefix = options.prefix ?? location.prefixes[0] ?? "";
   // Where all requests go one after the other through one connection, a second one of the same comes no sooner.
   const hedge = options.hedge ?? !(location.scheme === "sftp" || location.scheme === "nats");
-  return new RetryingStore(new AdaptedStore(location.name, storage, prefix), { ...options, hedge });
+  return await retrying(new AdaptedStore(location.name, storage, prefix), { ...options, hedge });
 }
 
 async function openStorage(

@@ -1,11 +1,12 @@
 /**
  * Redirects of a place that is reached by plain URLs: followed, while what proves who asks stays at home, and never
- * from TLS to where there is none.
+ * from TLS to where there is none, nor from outside into the network that this process is in.
  *
  * @module
  */
 
 import type { FetchFunction } from "./fetch_function.ts";
+import { isInnerHost } from "./url_parts.ts";
 
 const REDIRECTS_MAX = 5;
 const MOVED = new Set([301, 302, 307, 308]);
@@ -40,7 +41,8 @@ function targetOf({ headers }: Response, at: string): URL | undefined {
   if (location === "" || !URL.canParse(location, at)) return undefined;
   const next = new URL(location, at);
   const isAsPrivate = next.protocol === "https:" || next.protocol === "http:" && at.startsWith("http:");
-  return isAsPrivate && next.username === "" ? next : undefined;
+  const isAsFar = !isInnerHost(next.hostname) || isInnerHost(new URL(at).hostname);
+  return isAsPrivate && isAsFar && next.username === "" ? next : undefined;
 }
 
 function withoutCredentials(headers: HeadersInit | undefined): Headers {

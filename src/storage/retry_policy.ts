@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { sleep } from "../sleep.ts";
 
 /** How long and how often is tried. */
 export interface RetryPolicy {
@@ -52,19 +53,4 @@ export function withDefaults(given: Partial<RetryPolicy & RetryClock>): RetryPol
     random: given.random ?? SYSTEM_CLOCK.random,
     sleep: given.sleep ?? SYSTEM_CLOCK.sleep,
   };
-}
-
-function sleep(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    if (signal.aborted) return reject(signal.reason);
-    const cancel = () => {
-      clearTimeout(timer);
-      reject(signal.reason);
-    };
-    const timer = setTimeout(() => {
-      signal.removeEventListener("abort", cancel);
-      resolve();
-    }, ms);
-    signal.addEventListener("abort", cancel, { once: true });
-  });
 }

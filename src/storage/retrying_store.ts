@@ -26,6 +26,7 @@ import {
   type RequestOptions,
   type WritableStore,
 } from "./object_store.ts";
+import type { RequestPurpose } from "../observe/span.ts";
 import { COMPARED_BYTES, findOwn } from "./own_object.ts";
 import { RemovalError } from "./removal.ts";
 import { RequestQueue } from "./request_queue.ts";
@@ -41,6 +42,8 @@ export interface RetryingStoreOptions extends Partial<RetryPolicy>, Partial<Retr
   readonly log?: Log | undefined;
   /** Whether a read that is not answered in its usual time is sent again; yes where nothing is said. */
   readonly hedge?: boolean;
+  /** Whether the inner store wants to know of each request what it is for, and which attempt. */
+  readonly isObserved?: boolean;
 }
 
 const REQUESTS_MAX_DEFAULT = 64;
@@ -256,11 +259,17 @@ export class RetryingStore implements WritableStore {
     options: RequestOptions,
     operation: (options: RequestOptions, number: number) => Promise<T>,
   ): Promise<T> {
-    const attempted = ({ signal, number, progress }: Attempt) => {
+    const { isObserved = false } = this.#options;
+    const askedMs = isObserved ? performance.now() : 0;
+    let queuedMs = 0;
+    const attempted = ({ signal, number, isHedge, progress }: Attempt) => {
       const onProgress = (received: Uint8Array) => {
         if (progress(received.length)) options.onProgress?.(received);
       };
-      return operation({ signal, onProgress, onSent: options.onSent }, number);
+      const { onSent, purpose, reader } = options;
+      const observed = isObserved &&
+        { ...(purpose && { purpose }), reader, attempt: { number, isHedge, queuedMs } };
+      return operation({ signal, onProgress, onSent, ...observed }, number);
     };
     const { totalTimeoutMs, attemptTimeoutMs, attemptsMax } = this.#basis;
     const signals = [this.#closing.signal, ...(options.signal === undefined ? [] : [options.signal])];
@@ -279,7 +288,11 @@ export class RetryingStore implements WritableStore {
         this.#options.log?.debug(`Trying again: ${message}`);
       },
     };
-    return await this.#queue.run(() => tryUntil(what, attempted, limits), ...signals);
+    const tried = () => {
+      if (isObserved) queuedMs = performance.now() - askedMs;
+      return tryUntil(what, attempted, limits);
+    };
+    return await this.#queue.run(tried, ...signals);
   }
 }
 
@@ -289,6 +302,12 @@ function following(current: () => ListOptions, after: string | undefined): ListO
     ...(after === undefined ? {} : { after }),
     get signal() {
       return current().signal as AbortSignal;
+    },
+    get purpose() {
+      return current().purpose as RequestPurpose;
+    },
+    get attempt() {
+      return current().attempt;
     },
     onProgress: (received) => current().onProgress?.(received),
     onSent: () => current().onSent?.(),

@@ -10,6 +10,7 @@
 import { StorageError } from "../errors.ts";
 import { bareEtag, quotedEtag } from "./etag.ts";
 import { compareKeys } from "./key_order.ts";
+import { ListingBound } from "./listing_bound.ts";
 import { putChunksOnce } from "./multipart.ts";
 import {
   type BareStore,
@@ -112,9 +113,12 @@ export class S3Store implements BareStore {
 
   /** Each page as it comes, its keys the bucket's own. */
   async *#pages(prefix: string, options: ListOptions): AsyncGenerator<ListedObject[], void, undefined> {
+    const bound = new ListingBound();
     let token: string | undefined;
     do {
       const page = await this.#listPage(prefix, token, options);
+      const excess = bound.add(page.objects.length);
+      if (excess) throw wrongAnswer(listAsked(this, prefix), excess.found, excess.wanted);
       yield page.objects;
       if (page.continuationToken === token && token !== undefined) {
         throw wrongAnswer(

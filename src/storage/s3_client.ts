@@ -222,7 +222,7 @@ export class S3Client {
   }
 
   /** One HTTP exchange, up to the answer's headers. */
-  async #exchange(ask: Ask, by: Signing, { signal, onSent }: RequestOptions): Promise<Response> {
+  async #exchange(ask: Ask, by: Signing, { signal, onSent, exchange }: RequestOptions): Promise<Response> {
     const { origin, target, isRaw, headers: signed } = await this.#signed(ask, by);
     const headers = ask.range ? { ...signed, range: ask.range } : { ...signed };
     const { method, body } = ask;
@@ -231,15 +231,27 @@ export class S3Client {
       if (isRaw) {
         if (this.#options.fetch !== undefined) throw this.#unsendable(ask);
         const rejectUnauthorized = !this.#location.skipVerify;
-        return await rawFetch(origin, target, { method, headers, body, signal, rejectUnauthorized });
+        exchange?.sent(method, origin + target);
+        const response = await rawFetch(origin, target, {
+          method,
+          headers,
+          body,
+          signal,
+          rejectUnauthorized,
+        });
+        exchange?.answered(response.status);
+        return response;
       }
       const init: RequestInit = { ...this.#fetchInit, headers };
       if (method !== "GET") init.method = method;
       if (body !== undefined) init.body = body as Uint8Array<ArrayBuffer>;
       if (signal !== undefined) init.signal = signal;
+      exchange?.sent(method, origin + target);
       const answered = this.#fetch(origin + target, init);
       onSent?.();
-      return await answered;
+      const response = await answered;
+      exchange?.answered(response.status);
+      return response;
     } catch (cause) {
       const redact = (text: string) => this.#redacted(text, by.credentials);
       throw networkError(ask, cause, { signal, redact });
@@ -349,11 +361,10 @@ export class S3Client {
       credentials?.sessionToken,
       this.#location.customerKey?.key,
     ];
-    return secrets.reduce<string>(
-      (clean, secret) =>
-        secret && secret.length >= SECRET_LENGTH_MIN ? clean.replaceAll(secret, "[secret]") : clean,
-      text,
+    const spelled = secrets.flatMap((secret) =>
+      secret && secret.length >= SECRET_LENGTH_MIN ? [secret, encodeURIComponent(secret)] : []
     );
+    return spelled.reduce((clean, secret) => clean.replaceAll(secret, "[secret]"), text);
   }
 }
 

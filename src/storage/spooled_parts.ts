@@ -5,8 +5,8 @@
  */
 
 import { type FileHandle, mkdtemp, open, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { temporaryFolder } from "../drivers/permissions.ts";
 import { StorageError } from "../errors.ts";
 import type { Part, PartUpload, PartUploads, PutOptions, RequestOptions } from "./object_store.ts";
 
@@ -52,7 +52,7 @@ export class SpooledParts implements PartUploads {
   }
 
   async begin(key: string): Promise<PartUpload> {
-    const folder = await mkdtemp(join(tmpdir(), "litestream-vfs-put-"));
+    const folder = await mkdtemp(join(temporaryFolder(), "litestream-vfs-put-"));
     const file = await open(join(folder, "object"), "wx+", 0o600);
     this.#uploads.set(folder, { file, folder, size: 0 });
     return { key, id: folder };

@@ -55,9 +55,22 @@ export interface StorageRequest {
   readonly signal: AbortSignal;
   /**
    * To be called as bytes come, with all that have come so far, or with none where something else came. A request of which
-   * nothing is heard for a few seconds is given up and made anew.
+   * nothing is heard for a few seconds is given up and made anew. Bytes of a read are used before its end only where the
+   * ETag of the object that they are of is told with them.
    */
-  readonly onProgress: (received: Uint8Array) => void;
+  readonly onProgress: (received: Uint8Array, etag?: string) => void;
+  /** To be told of what goes over the wire, where that is HTTP and somebody observes; it may be left alone. */
+  readonly exchange?: Exchange;
+}
+
+/** Hears of the HTTP exchanges of one request. */
+export interface Exchange {
+  /** It is sent, once more where it was before. */
+  sent(method: string, url: string): void;
+  /** Its answer's head is there. */
+  answered(status: number): void;
+  /** So many more bytes of its answer's body have come. */
+  received(size: number): void;
 }
 
 /** How objects are listed. */

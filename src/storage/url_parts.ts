@@ -98,7 +98,13 @@ export function hostname(host: string): string {
 /** Hosts that are spoken to without TLS where nothing else is said. */
 export function isLocalHost(name: string): boolean {
   return name === "localhost" || name === "127.0.0.1" || name === "[::1]" ||
-    /^(10|192\.168|172\.(1[6-9]|2\d|3[01]))\./.test(name) || /\.(local|localhost)$/.test(name);
+    /^(10\.\d+|192\.168|172\.(1[6-9]|2\d|3[01]))\.\d+\.\d+$/.test(name) || /\.(local|localhost)$/.test(name);
+}
+
+/** Hosts that only who is inside reaches: local ones, the link's own (where machines tell their keys), private networks. */
+export function isInnerHost(name: string): boolean {
+  return isLocalHost(name) || /^(0|127|169\.254)(\.\d+)+$/.test(name) ||
+    /^\[(::|f[cd][0-9a-f]{2}:|fe[89ab][0-9a-f]:)/.test(name);
 }
 
 /** The first of `names` that has a value; empty for none. */

@@ -128,24 +128,35 @@ async function readTail(
     const { bytes } = await store.read(file, { offset, size }, options);
     return { buffer: bytes as Uint8Array<ArrayBuffer>, size };
   }
-  const buffer = unfilled(size * 2);
+  const buffer = unfilled(size * 2, file);
   await fill(buffer.subarray(size), { store, file, offset }, options);
   return { buffer, size };
 }
 
 /** The same tail with room for so many bytes before it. */
-async function withRoom(tail: Tail, room: number): Promise<Tail> {
+async function withRoom(tail: Tail, room: number, file: ReplicaFile): Promise<Tail> {
   const { buffer, size } = tail;
   if (buffer.length >= size + room) return tail;
-  const larger = unfilled(size + room);
+  const larger = unfilled(size + room, file);
   await copySlowly(buffer.subarray(buffer.length - size), larger.subarray(room));
   return { buffer: larger, size };
 }
 
-/** Memory that is about to be filled: to have it cleared first would hold the loop. */
-function unfilled(size: number): Uint8Array<ArrayBuffer> {
-  const { buffer, byteOffset } = Buffer.allocUnsafe(size);
-  return new Uint8Array(buffer as ArrayBuffer, byteOffset, size);
+/**
+ * Memory that is about to be filled: to have it cleared first would hold the loop.
+ *
+ * @throws {LtxFormatError} there is not so much: who wrote the listing or the index may have made it up
+ */
+function unfilled(size: number, { key }: ReplicaFile): Uint8Array<ArrayBuffer> {
+  try {
+    const { buffer, byteOffset } = Buffer.allocUnsafe(size);
+    return new Uint8Array(buffer as ArrayBuffer, byteOffset, size);
+  } catch (cause) {
+    throw new LtxFormatError(
+      `Cannot read page index of "${key}": ${size} bytes for it, expected as many as there is memory for`,
+      { key, cause },
+    );
+  }
 }
 
 /** Gives memory back that nobody uses any more: to have it collected may take long. */
@@ -214,7 +225,7 @@ async function readIndex(
   }
   const indexSize = Number(size);
   const missing = Math.max(0, indexSize + AFTER_INDEX - tail.size);
-  const { buffer: all } = await withRoom(tail, missing);
+  const { buffer: all } = await withRoom(tail, missing, file);
   const start = all.length - AFTER_INDEX - indexSize;
   if (missing > 0) {
     const offset = file.size - AFTER_INDEX - indexSize;

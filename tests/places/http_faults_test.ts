@@ -280,10 +280,10 @@ test("HttpStorage: no secret of a URL is shown, however an error is printed", as
   const port = await freePort(); // nobody listens there
   const urls = [
     `http://127.0.0.1:${port}/r?sig=${SECRET}&v=1`,
-    "http://h.example/elsewhere", // leads to an address that is signed
+    "http://site.localhost/elsewhere", // leads to an address that is signed
   ];
   const fetch: FetchFunction = (url, init) =>
-    new URL(url).host === "h.example"
+    new URL(url).host === "site.localhost"
       ? Promise.resolve(
         new Response(null, {
           status: 302,

@@ -346,3 +346,22 @@ test("AdaptedStore puts nothing in place of a certain object where a place canno
   await store({ put, traits }).put(KEY, bytes, { ifMatch: "x" });
   assert.equal(puts, 1);
 });
+
+test("AdaptedStore shows bytes early only where their object is told with them", async () => {
+  const whole = patternBytes(10);
+  const shown = async (etag: string | undefined, of: { key: string; etag: string; size: number }) => {
+    const sizes: number[] = [];
+    const given = store({
+      read: (_key, { offset, size }, { onProgress }) => {
+        onProgress(whole.subarray(offset, offset + 1), etag);
+        return Promise.resolve({ bytes: whole.slice(offset, offset + size), etag: "x", objectSize: 10 });
+      },
+    });
+    await given.read(of, RANGE, { onProgress: ({ length }) => void sizes.push(length) });
+    return sizes;
+  };
+  assert.deepEqual(await shown("x", OBJECT), [1, 3]);
+  assert.deepEqual(await shown("y", OBJECT), [0, 3]);
+  assert.deepEqual(await shown(undefined, OBJECT), [0, 3]);
+  assert.deepEqual(await shown("", anyObject(KEY)), [0, 3], "nobody knows which object that is");
+});

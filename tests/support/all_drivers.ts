@@ -18,8 +18,11 @@ async function load(module: string, member: string): Promise<DatabaseClass<Local
   return (await import(module))[member];
 }
 
-/** The drivers of this runtime. */
+/** The drivers of this runtime; or SQLite in WASM, which `connect()` gives without a class. */
 export async function allDrivers(): Promise<TestedDriver[]> {
+  if (process.env.LITESTREAM_VFS_SQLITE === "wasm") {
+    return [{ name: "SQLite in WASM", Database: undefined as unknown as DatabaseClass<LocalDatabase> }];
+  }
   const node = { name: "node:sqlite", Database: await load("node:sqlite", "DatabaseSync") };
   if ("Bun" in globalThis) {
     return [{ name: "bun:sqlite", Database: await load("bun:sqlite", "Database") }, node];

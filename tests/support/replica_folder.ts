@@ -29,6 +29,8 @@ export interface ReplicaFolderOptions {
   encoding?: FrameEncoding;
   /** Settings before the first table, such as `PRAGMA auto_vacuum = INCREMENTAL`. */
   setup?: string;
+  /** When a transaction was written, in ms since the Unix epoch; a second after the other in November 2023 unless given. */
+  timeMs?: (txid: number) => number;
 }
 
 /** One file of the replica. */
@@ -65,6 +67,7 @@ export class ReplicaFolder {
   readonly source: PlainDatabase;
   readonly pageSize: number;
   readonly #encoding: FrameEncoding;
+  readonly #timeMs: (txid: number) => number;
   readonly #lz4: Lz4;
   readonly #states: State[] = [];
 
@@ -81,6 +84,7 @@ export class ReplicaFolder {
     this.source = source;
     this.pageSize = options.pageSize ?? 4096;
     this.#encoding = options.encoding ?? "block";
+    this.#timeMs = options.timeMs ?? ((txid) => 1_700_000_000_000 + txid * 1000);
     this.#lz4 = lz4;
     source.exec(`PRAGMA page_size = ${this.pageSize}`);
     source.all("PRAGMA journal_mode = DELETE");
@@ -165,7 +169,7 @@ export class ReplicaFolder {
       commit,
       minTxid: BigInt(minTxid),
       maxTxid: BigInt(maxTxid),
-      timestampMs: 1_700_000_000_000 + maxTxid * 1000,
+      timestampMs: this.#timeMs(maxTxid),
     };
     let count = 0;
     const compressBlock = (page: Uint8Array) => this.#lz4.compressBlock(stand(page, pages[count++]!.pgno));

@@ -10,6 +10,7 @@
 import { StorageError } from "../../errors.ts";
 import type { BackendContext } from "../backend.ts";
 import { type Credentials, CredentialsSource, noCredentials } from "../credentials.ts";
+import { serviceText } from "../service_answer.ts";
 
 /** What tokens are looked for in. */
 export type EntraSurroundings = Pick<BackendContext, "env" | "fetch" | "now" | "readFile" | "log">;
@@ -161,7 +162,7 @@ async function askService(surroundings: EntraSurroundings, ask: ServiceAsk): Pro
   let text: string;
   try {
     response = await fetch(url, { ...init, redirect: "manual", signal: AbortSignal.timeout(timeoutMs) });
-    text = await response.text();
+    text = await serviceText(response);
   } catch (cause) {
     const found = `no answer from ${new URL(url).host}`;
     throw serviceError(what, { found, status: 0, code: "", retryable: true, cause });

@@ -48,7 +48,9 @@ export class GsXmlStorage implements Storage {
   }
 
   async read(key: string, range: ByteRange, request: StorageRead): Promise<StoredBytes> {
-    return await this.#store.read({ key, etag: request.etag ?? "", size: 0 }, range, request);
+    const { signal, etag = "" } = request;
+    const onProgress = (received: Uint8Array) => request.onProgress(received, etag);
+    return await this.#store.read({ key, etag, size: 0 }, range, { signal, onProgress });
   }
 
   async put(key: string, bytes: Uint8Array, { ifAbsent, ...request }: StoragePut): Promise<StoredNow> {

@@ -12,6 +12,7 @@ import {
   tokenError,
   tokenOfAnswer,
 } from "./token_endpoint.ts";
+import { serviceText } from "../service_answer.ts";
 
 /** An address of every machine of Google's; elsewhere nobody answers, or somebody else. */
 const METADATA_HOST = "169.254.169.254";
@@ -39,7 +40,7 @@ export async function machineToken(
       redirect: "manual",
       signal: AbortSignal.timeout(named ? TOKEN_TIMEOUT_MS : PROBE_TIMEOUT_MS),
     });
-    text = await response.text();
+    text = await serviceText(response);
   } catch (cause) {
     if (!named) return "the machine's metadata service (no answer)";
     throw tokenError(what, "no answer from GCE_METADATA_HOST", "a token", { status: 0, cause });

@@ -8,6 +8,7 @@
 import { StorageError } from "../../errors.ts";
 import { noCredentials } from "../credentials.ts";
 import type { FetchFunction } from "../fetch_function.ts";
+import { serviceText } from "../service_answer.ts";
 import { isLocalHost } from "../url_parts.ts";
 import { signJwt } from "./signed_jwt.ts";
 
@@ -118,7 +119,7 @@ async function askEndpoint(
       redirect: "manual",
       signal: AbortSignal.timeout(TOKEN_TIMEOUT_MS),
     });
-    text = await response.text();
+    text = await serviceText(response);
   } catch (cause) {
     throw tokenError(what, `no answer from ${new URL(url).host}`, "a token", { status: 0, cause });
   }

@@ -110,7 +110,8 @@ class SftpStorage implements Storage {
     try {
       const connection = await this.#connection.get(signal);
       return await connection.with(this.#pathOf(key), READ, signal, async (handle) => {
-        const found = await readObject(connection, handle, { range, etag, watch: request });
+        const watch = { signal, onProgress: (bytes: Uint8Array) => request.onProgress(bytes, etag) };
+        const found = await readObject(connection, handle, { range, etag, watch });
         if (found === undefined) return undefined;
         this.#tags.learn(key, found.facts, found.etag);
         return { bytes: found.bytes, etag: found.etag, objectSize: found.facts.size };

@@ -6,6 +6,7 @@
  */
 
 import { StorageError } from "../../errors.ts";
+import { sleep } from "../../sleep.ts";
 import type { BackendContext } from "../backend.ts";
 import type { WebdavLocation } from "../backend_location.ts";
 import { type FileBytes, readFileRange } from "../file_read.ts";
@@ -91,7 +92,7 @@ export class DavClient {
         const details = { key: ask.key, status: LOCKED, code: "Locked", retryable: true };
         throw new StorageError(`Cannot ${what}: it is locked, expected no lock there`, details);
       }
-      await pause(LOCKED_PAUSE_MS * (0.5 + Math.random()), request.signal);
+      await sleep(LOCKED_PAUSE_MS * (0.5 + Math.random()), request.signal);
     }
   }
 
@@ -146,22 +147,6 @@ export class DavClient {
     }
     return status === 405 || status === 501 ? "a server that speaks WebDAV there" : undefined;
   }
-}
-
-/** Resolves after `ms`. */
-export function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    if (signal.aborted) return reject(signal.reason);
-    const cancel = () => {
-      clearTimeout(timer);
-      reject(signal.reason);
-    };
-    const timer = setTimeout(() => {
-      signal.removeEventListener("abort", cancel);
-      resolve();
-    }, ms);
-    signal.addEventListener("abort", cancel, { once: true });
-  });
 }
 
 function encodePath(path: string): string {

@@ -11,8 +11,9 @@
  * @module
  */
 
+import { sleep } from "../../sleep.ts";
 import type { StorageRequest } from "../storage.ts";
-import { type DavClient, pause } from "./dav_client.ts";
+import type { DavClient } from "./dav_client.ts";
 
 const CLAIM = ".claim.tmp/";
 /** A claim of this age is of somebody who has died; a move takes one request. In ms. */
@@ -54,7 +55,7 @@ export class ExclusiveMove {
       const ageMs = await this.#ageMs(claim, request);
       if (ageMs === undefined) refusals++;
       else if (ageMs > CLAIM_AGE_MAX_MS) await this.#release(claim);
-      await pause(CLAIM_PAUSE_MS * (0.5 + Math.random()), request.signal);
+      await sleep(CLAIM_PAUSE_MS * (0.5 + Math.random()), request.signal);
     }
     try {
       return await this.#move(from, to, overwrite, request);
