@@ -14,7 +14,26 @@ interface BunFfi {
   dlopen(path: string, table: unknown): { symbols: Record<string, (...args: unknown[]) => unknown> };
 }
 
-const types: Record<AbiType, string> = { i32: "i32", u32: "u32", u64: "u64", buffer: "ptr" };
+const types: Record<AbiType, string> = { i32: "i32", u32: "u32", u64: "u64", buffer: "ptr", bytes: "ptr" };
+
+/**
+ * The worker that waits for a core's bell: blocks in C, passes each change on through shared memory. As text, since a file
+ * of its own would not be there in a program that was bundled to one file.
+ *
+ * A wait is short, since a thread that waits in C can only be terminated between two of them.
+ */
+const BELL_WORKER = `
+import { workerData } from "node:worker_threads";
+import { dlopen } from "bun:ffi";
+const { path, core, bell, parameters } = workerData;
+const { ls_core_wait } = dlopen(path, { ls_core_wait: { args: parameters, returns: "i32" } }).symbols;
+for (let seen = 0; seen >= 0;) {
+  const count = ls_core_wait(core, seen, 1_000);
+  if (count === seen) continue;
+  seen = count;
+  Atomics.store(bell, 0, seen);
+  Atomics.notify(bell, 0);
+}`;
 
 /** Opens the shim at an absolute path. */
 export async function openNative(path: string): Promise<Native> {
@@ -32,11 +51,9 @@ export async function openNative(path: string): Promise<Native> {
     fetchSkipsVerify: true,
     listen(core, onRing) {
       const bell = new Int32Array(new SharedArrayBuffer(4));
-      const url = new URL(
-        import.meta.url.endsWith(".ts") ? "./bun_bell.ts" : "./bun_bell.js",
-        import.meta.url,
-      );
-      const worker = new Worker(url, { workerData: { path, core, bell } });
+      const worker = new Worker(new URL(`data:text/javascript,${encodeURIComponent(BELL_WORKER)}`), {
+        workerData: { path, core, bell, parameters: symbols.ls_core_wait.parameters },
+      });
       return waitForBell(worker, bell, onRing);
     },
   };

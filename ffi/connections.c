@@ -5,12 +5,15 @@
 **           What came since its last read transaction began is that transaction's, and may have bounds.
 ** THREADS   A counter has one side that writes it: the reader's thread for those below LS_STAT_CORE, the core for
 **           the others. So a hit costs no atomic step and no lock. tableLock guards the table: who finds a
-**           connection by its number uses it under that lock; it is freed after it has left the table under it.
+**           connection by its number uses it under that lock; it is freed after it has left the table under it, and
+**           that is before SQLite frees the database: so a database in the table can be interrupted.
 ** MEMORY    Made with a ticket or an open by URI, freed by lsConnectionFree().
 ** ERRORS    A connection that has gone is LS_GONE.
 */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sqlite3ext.h>
 #include "requests.h"
 
 #define BUCKET_COUNT 1024
@@ -23,6 +26,8 @@ struct LsConnection {
   _Atomic uint64_t aBegun[LS_STAT_COUNT];      /* aStat as its last transaction began; the reader's thread writes it */
   uint64_t aCarried[LS_STAT_CORE];             /* of aStat, what the replica has; the reader's thread's */
   LsBounds bounds;
+  sqlite3 *pDb;                                /* whose main database it is; NULL until it is open; guarded by tableLock */
+  const sqlite3_api_routines *pApi;            /* of that SQLite; likewise */
 };
 
 const int lsConnectionStat[LS_CONNECTION_STATS] = {
@@ -30,7 +35,7 @@ const int lsConnectionStat[LS_CONNECTION_STATS] = {
   LS_STAT_ROUND_TRIP, LS_STAT_AHEAD_PAGE, LS_STAT_LOCAL
 };
 
-static pthread_mutex_t tableLock = PTHREAD_MUTEX_INITIALIZER;
+static LsMutex tableLock = LS_MUTEX_INIT;
 static LsConnection *apBucket[BUCKET_COUNT];   /* guarded by tableLock, as is the next one */
 static uint32_t nLive;
 static atomic_uint iLast;
@@ -43,11 +48,11 @@ LsConnection *lsConnectionNew(LsReplica *pReplica){
   LsConnection *p = calloc(1, sizeof(*p));
   if( p==NULL ) return NULL;
   p->iId = atomic_fetch_add(&iLast, 1)+1;
-  pthread_mutex_lock(&tableLock);
+  lsMutexLock(&tableLock);
   p->pNext = apBucket[p->iId%BUCKET_COUNT];
   apBucket[p->iId%BUCKET_COUNT] = p;
   nLive++;
-  pthread_mutex_unlock(&tableLock);
+  lsMutexUnlock(&tableLock);
   if( pReplica ) lsConnectionOf(p, pReplica);
   return p;
 }
@@ -55,20 +60,38 @@ LsConnection *lsConnectionNew(LsReplica *pReplica){
 void lsConnectionOf(LsConnection *p, LsReplica *pReplica){
   store(&p->bounds.nRequest, load(&pReplica->bounds.nRequest));
   store(&p->bounds.nByte, load(&pReplica->bounds.nByte));
-  pthread_mutex_lock(&tableLock);
+  lsMutexLock(&tableLock);
   p->iReplica = pReplica->iId;
-  pthread_mutex_unlock(&tableLock);
+  lsMutexUnlock(&tableLock);
 }
 
 void lsConnectionFree(LsConnection *p){
   LsConnection **pp;
   if( p==NULL ) return;
-  pthread_mutex_lock(&tableLock);
+  lsMutexLock(&tableLock);
   for(pp=&apBucket[p->iId%BUCKET_COUNT]; *pp!=p; pp=&(*pp)->pNext){}
   *pp = p->pNext;
   nLive--;
-  pthread_mutex_unlock(&tableLock);
+  lsMutexUnlock(&tableLock);
   free(p);
+}
+
+void lsConnectionDatabase(LsConnection *p, sqlite3 *pDb, const sqlite3_api_routines *pApi){
+  lsMutexLock(&tableLock);
+  p->pDb = pDb;
+  p->pApi = pApi;
+  lsMutexUnlock(&tableLock);
+}
+
+/* Ends what runs right now on the replica's connections; takes no lock of SQLite's. */
+void lsConnectionsInterrupt(int iReplica){
+  const LsConnection *p;
+  int i;
+  lsMutexLock(&tableLock);
+  for(i=0; i<BUCKET_COUNT; i++){
+    for(p=apBucket[i]; p; p=p->pNext) if( p->iReplica==iReplica && p->pDb ) p->pApi->interruptx(p->pDb);
+  }
+  lsMutexUnlock(&tableLock);
 }
 
 uint32_t lsConnectionId(const LsConnection *p){ return p->iId; }
@@ -129,10 +152,10 @@ static LsConnection *connectionById(int iReplica, uint32_t iConnection){
 int ls_connection_add(int iReplica, uint32_t iConnection, int iStat, int nAmount){
   LsConnection *p;
   if( iStat<LS_STAT_CORE || iStat>=LS_STAT_COUNT ) return LS_MISUSE;
-  pthread_mutex_lock(&tableLock);
+  lsMutexLock(&tableLock);
   p = connectionById(iReplica, iConnection);
   if( p ) lsConnectionCount(p, iStat, (uint64_t)(int64_t)nAmount);
-  pthread_mutex_unlock(&tableLock);
+  lsMutexUnlock(&tableLock);
   return p ? 0 : LS_GONE;
 }
 
@@ -140,11 +163,31 @@ int ls_connection_add(int iReplica, uint32_t iConnection, int iStat, int nAmount
 int ls_connection_stats(int iReplica, uint32_t iConnection, uint64_t *aOut, int nOut){
   LsConnection *p;
   if( nOut<2*LS_STAT_COUNT ) return LS_MISUSE;
-  pthread_mutex_lock(&tableLock);
+  lsMutexLock(&tableLock);
   p = connectionById(iReplica, iConnection);
   if( p ) lsConnectionStats(p, aOut, aOut+LS_STAT_COUNT);
-  pthread_mutex_unlock(&tableLock);
+  lsMutexUnlock(&tableLock);
   return p ? 2*LS_STAT_COUNT : LS_GONE;
+}
+
+/*
+** What SQLite says of the connection's last call: its extended code, a space and the words; nothing when that went well.
+** For the connection's own thread. Returns the length.
+*/
+int ls_connection_fault(int iReplica, uint32_t iConnection, uint8_t *aOut, int nOut){
+  LsConnection *p;
+  int n = 0;
+  lsMutexLock(&tableLock);
+  p = connectionById(iReplica, iConnection);
+  if( p && p->pDb ){
+    int rc = p->pApi->extended_errcode(p->pDb);
+    if( rc!=SQLITE_OK && rc!=SQLITE_ROW && rc!=SQLITE_DONE ){
+      n = snprintf((char*)aOut, (size_t)nOut, "%d %s", rc, p->pApi->errmsg(p->pDb));
+      if( n>=nOut ) n = nOut-1;
+    }
+  }
+  lsMutexUnlock(&tableLock);
+  return p ? n : LS_GONE;
 }
 
 int lsBoundSet(LsBounds *p, int iStat, uint64_t nMax){
@@ -157,17 +200,17 @@ int lsBoundSet(LsBounds *p, int iStat, uint64_t nMax){
 int ls_connection_bound(int iReplica, uint32_t iConnection, int iStat, uint64_t nMax){
   LsConnection *p;
   int rc;
-  pthread_mutex_lock(&tableLock);
+  lsMutexLock(&tableLock);
   p = connectionById(iReplica, iConnection);
   rc = p ? lsBoundSet(&p->bounds, iStat, nMax) : LS_GONE;
-  pthread_mutex_unlock(&tableLock);
+  lsMutexUnlock(&tableLock);
   return rc;
 }
 
 /* What the connection's transaction has spent: requests, their bound, bytes, their bound; a bound of 0 is none. */
 int ls_connection_spent(int iReplica, uint32_t iConnection, uint64_t *aOut){
   LsConnection *p;
-  pthread_mutex_lock(&tableLock);
+  lsMutexLock(&tableLock);
   p = connectionById(iReplica, iConnection);
   if( p ){
     aOut[0] = sinceBegun(p, LS_STAT_GET);
@@ -175,14 +218,14 @@ int ls_connection_spent(int iReplica, uint32_t iConnection, uint64_t *aOut){
     aOut[2] = sinceBegun(p, LS_STAT_BYTE);
     aOut[3] = load(&p->bounds.nByte);
   }
-  pthread_mutex_unlock(&tableLock);
+  lsMutexUnlock(&tableLock);
   return p ? 0 : LS_GONE;
 }
 
 uint32_t lsConnectionsCensus(void){
   uint32_t n;
-  pthread_mutex_lock(&tableLock);
+  lsMutexLock(&tableLock);
   n = nLive;
-  pthread_mutex_unlock(&tableLock);
+  lsMutexUnlock(&tableLock);
   return n;
 }

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Native, NativeCalls } from "./native.ts";
-import { symbols } from "./symbols.ts";
+import { type AbiSymbol, symbols } from "./symbols.ts";
 
 /** How long one wait lasts before it is begun again; it ends at once when the core is stopped. */
 const WAIT_MS = 60_000;
@@ -21,7 +21,10 @@ interface DenoFfi {
  */
 export function openNative(path: string): Native {
   const deno = (globalThis as unknown as { Deno: DenoFfi }).Deno;
-  const bind = (name: string, symbol: object) => deno.dlopen(path, { [name]: symbol }).symbols[name]!;
+  const bind = (name: string, symbol: AbiSymbol & { readonly nonblocking?: boolean }) => {
+    const parameters = symbol.parameters.map((type) => type === "bytes" ? "buffer" : type);
+    return deno.dlopen(path, { [name]: { ...symbol, parameters } }).symbols[name]!;
+  };
   const calls = { ls_abi: bind("ls_abi", symbols.ls_abi) }; // fails where the file is none of ours
   for (const [name, symbol] of Object.entries(symbols)) {
     if (name !== "ls_abi") defineLate(calls, name, () => bind(name, symbol));

@@ -102,7 +102,7 @@ int ls_lz4_frame(const uint8_t *aSrc, int nSrc, uint8_t *aDst, int nDst){
 /* ---------------------------------------------------------------------------------------------- CRC-64 */
 
 static uint64_t aCrc[8][256];
-static pthread_once_t onceCrc = PTHREAD_ONCE_INIT;
+static LsOnce onceCrc = LS_ONCE_INIT;
 
 static void crcTables(void){
   uint32_t i, j;
@@ -131,7 +131,7 @@ static uint64_t crcUpdate(uint64_t c, const uint8_t *a, size_t n){
 }
 
 uint64_t lsCrc(uint64_t c, const uint8_t *a, size_t n){
-  pthread_once(&onceCrc, crcTables);
+  lsOnce(&onceCrc, crcTables);
   return crcUpdate(c, a, n);
 }
 
@@ -208,7 +208,7 @@ int ls_file_verify(const uint8_t *aByte, int nByte){
   uint64_t crc, nIndex, iIndex, iAt = 0;
   uint8_t *aPage;
   int rc;
-  pthread_once(&onceCrc, crcTables);
+  lsOnce(&onceCrc, crcTables);
   if( nByte<100+6+1+8+16 || memcmp(aByte, "LTX1", 4)!=0 ){
     lsFaultSet("file has %d bytes or does not begin with LTX1", nByte);
     return LS_FORMAT;

@@ -11,14 +11,9 @@
 ** ERRORS    LS_ codes; LS_REFUSED: ls_fault() has the system's words; LS_GONE: somebody else has cut the file.
 ** LEFT OUT  Which pages to put, and when: that is the core's.
 */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <unistd.h>
 #include "pages.h"
 
 #define LOCAL_MAX    256
@@ -33,8 +28,8 @@ struct LsLocal {
   atomic_int nRef;
   int iReplica;
   int eFlag;
-  int fd;                    /* of the pages; until the last reference goes */
-  int fdSum;                 /* of the checksums, locked for as long: a view has pages here that nobody may change */
+  LsFd fd;                   /* of the pages; until the last reference goes */
+  LsFd fdSum;                /* of the checksums, locked for as long: a view has pages here that nobody may change */
   uint32_t szPage;
   uint64_t szFile;           /* bytes of the pages' file, unless somebody else has cut it */
   uint32_t nSpan;
@@ -55,14 +50,14 @@ struct LsLocal {
   uint64_t aShift[8][256];   /* a CRC over a page of zeros, byte by byte of what it begins with */
 };
 
-static pthread_mutex_t tableLock = PTHREAD_MUTEX_INITIALIZER;
+static LsMutex tableLock = LS_MUTEX_INIT;
 static LsLocal *apLocal[LOCAL_MAX];      /* guarded by tableLock; place 0 stays unused */
 
 static LsLocal *localById(int iLocal){
   LsLocal *p = NULL;
-  pthread_mutex_lock(&tableLock);
+  lsMutexLock(&tableLock);
   if( iLocal>0 && iLocal<LOCAL_MAX ) p = apLocal[iLocal];
-  pthread_mutex_unlock(&tableLock);
+  lsMutexUnlock(&tableLock);
   return p;
 }
 
@@ -73,8 +68,8 @@ LsLocal *lsLocalRef(LsLocal *p){
 
 void lsLocalUnref(LsLocal *p){
   if( atomic_fetch_sub_explicit(&p->nRef, 1, memory_order_acq_rel)!=1 ) return;
-  if( p->fd>=0 ) close(p->fd);
-  if( p->fdSum>=0 ) close(p->fdSum);
+  if( p->fd!=LS_NO_FILE ) lsFileClose(p->fd);
+  if( p->fdSum!=LS_NO_FILE ) lsFileClose(p->fdSum);
   free(p->apSpan);
   free(p->aHeld);
   free(p->aPending);
@@ -88,32 +83,14 @@ void lsLocalUnref(LsLocal *p){
 static void holdSet(LsLocal *p, uint32_t iPgno, uint32_t iFrame);
 
 static int refused(const char *zWhat){
-  lsFaultSet("%s: %s", zWhat, strerror(errno));
+  lsFaultSet("%s: %s", zWhat, lsSystemText());
   return LS_REFUSED;
 }
 
-static int readAll(int fd, uint8_t *a, size_t n, uint64_t iAt){
-  while( n>0 ){
-    ssize_t k = pread(fd, a, n, (off_t)iAt);
-    if( k<0 && errno==EINTR ) continue;
-    if( k<=0 ) return LS_GONE;
-    a += k;
-    n -= (size_t)k;
-    iAt += (uint64_t)k;
-  }
-  return 0;
-}
+static int readAll(LsFd fd, uint8_t *a, size_t n, uint64_t iAt){ return lsFileRead(fd, a, n, iAt) ? LS_GONE : 0; }
 
-static int writeAll(int fd, const uint8_t *a, size_t n, uint64_t iAt){
-  while( n>0 ){
-    ssize_t k = pwrite(fd, a, n, (off_t)iAt);
-    if( k<0 && errno==EINTR ) continue;
-    if( k<=0 ) return refused("local file cannot be written");
-    a += k;
-    n -= (size_t)k;
-    iAt += (uint64_t)k;
-  }
-  return 0;
+static int writeAll(LsFd fd, const uint8_t *a, size_t n, uint64_t iAt){
+  return lsFileWrite(fd, a, n, iAt) ? refused("local file cannot be written") : 0;
 }
 
 /*
@@ -121,8 +98,8 @@ static int writeAll(int fd, const uint8_t *a, size_t n, uint64_t iAt){
 ** readers now fail, and so learn of it.
 */
 static int isCut(const LsLocal *p){
-  struct stat st;
-  return fstat(p->fd, &st)!=0 || (uint64_t)st.st_size<p->szFile;
+  uint64_t sz;
+  return lsFileSize(p->fd, &sz)!=0 || sz<p->szFile;
 }
 
 /* Writes pages from iPgno on, and their checksums. */
@@ -166,45 +143,42 @@ static uint64_t crcOver(const LsLocal *p, uint64_t c, uint64_t crcPage){
   return r;
 }
 
-/* Opens a plain file; a link in its place is not followed. */
-static int fileOpen(const char *zPath, int eFlag, int *pFd){
-  struct stat st;
-  int fd = open(zPath, O_RDWR|O_CREAT|O_CLOEXEC|O_NOFOLLOW|eFlag, 0600);
-  if( fd<0 ) return refused(zPath);
-  *pFd = fd;
-  if( fstat(fd, &st)==0 && S_ISREG(st.st_mode) ) return 0;
-  lsFaultSet("%s: no plain file", zPath);
-  return LS_REFUSED;
+/*
+** Opens a plain file of this user's: a link in its place is not followed, and what somebody else has put there, in a folder
+** where all may write, is not believed.
+*/
+static int fileOpen(const char *zPath, int eFlag, LsFd *pFd){
+  return lsFileOpen(zPath, LS_FILE_PLAIN|eFlag, pFd) ? refused(zPath) : 0;
 }
 
 /* Opens the checksums, and locks them; LS_BUSY, too, when they were removed by who had the lock until now. */
 static int sumsOpen(LsLocal *p, const char *zSum){
-  struct stat st, stNow;
   int rc = fileOpen(zSum, 0, &p->fdSum);
   if( rc ) return rc;
-  if( flock(p->fdSum, LOCK_EX|LOCK_NB)!=0 ) return errno==EWOULDBLOCK ? LS_BUSY : refused(zSum);
-  if( fstat(p->fdSum, &st)!=0 || stat(zSum, &stNow)!=0 ) return LS_BUSY;
-  return st.st_dev==stNow.st_dev && st.st_ino==stNow.st_ino ? 0 : LS_BUSY;
+  rc = lsFileLock(p->fdSum);
+  if( rc ) return rc==LS_IO_BUSY ? LS_BUSY : refused(zSum);
+  return lsFileIs(p->fdSum, zSum) ? 0 : LS_BUSY;
 }
 
 static int filesOpen(LsLocal *p, const char *zPath){
   size_t n = strlen(zPath)+8;
   char *zSum = malloc(n);
-  struct stat st;
   int eNew = 0, rc;
   if( zSum==NULL ) return LS_NOMEM;
   snprintf(zSum, n, "%s-sums", zPath);
   rc = sumsOpen(p, zSum);
   if( rc==0 && (p->eFlag & LS_LOCAL_KEEP)==0 ){
     /* Who reads the old file goes on with it. */
-    if( ftruncate(p->fdSum, 0)!=0 || (unlink(zPath)!=0 && errno!=ENOENT) ) rc = refused(zPath);
-    eNew = O_EXCL;
+    rc = lsFileCut(p->fdSum, 0);
+    if( rc==0 ) rc = lsFileRemove(zPath);
+    rc = rc && rc!=LS_IO_ABSENT ? refused(zPath) : 0;
+    eNew = LS_FILE_NEW;
   }
   if( rc==0 ) rc = fileOpen(zPath, eNew, &p->fd);
-  if( rc==0 && fstat(p->fd, &st)==0 ) p->szFile = (uint64_t)st.st_size;
+  if( rc==0 ) (void)lsFileSize(p->fd, &p->szFile);
   if( rc==0 && (p->eFlag & LS_LOCAL_PRIVATE) ){
-    unlink(zSum);
-    unlink(zPath);
+    (void)lsFileRemove(zSum);
+    (void)lsFileRemove(zPath);
   }
   free(zSum);
   return rc;
@@ -220,7 +194,7 @@ int ls_local_open(int iReplica, const char *zPath, int szPage, int eFlag){
   atomic_init(&p->nRef, 1);
   p->iReplica = iReplica;
   p->eFlag = eFlag;
-  p->fd = p->fdSum = -1;
+  p->fd = p->fdSum = LS_NO_FILE;
   p->szPage = (uint32_t)szPage;
   p->nBatchMax = BATCH_BYTES/p->szPage;
   p->aBatch = malloc(BATCH_BYTES);
@@ -231,13 +205,13 @@ int ls_local_open(int iReplica, const char *zPath, int szPage, int eFlag){
   if( rc==0 ){
     shiftTables(p);
     rc = LS_LIMIT;
-    pthread_mutex_lock(&tableLock);
+    lsMutexLock(&tableLock);
     for(i=1; i<LOCAL_MAX && apLocal[i]; i++){}
     if( i<LOCAL_MAX ){
       apLocal[i] = p;
       rc = i;
     }
-    pthread_mutex_unlock(&tableLock);
+    lsMutexUnlock(&tableLock);
   }
   if( rc<0 ) lsLocalUnref(p);
   return rc;
@@ -247,10 +221,10 @@ int ls_local_open(int iReplica, const char *zPath, int szPage, int eFlag){
 int ls_local_close(int iLocal){
   LsLocal *p;
   uint32_t i;
-  pthread_mutex_lock(&tableLock);
+  lsMutexLock(&tableLock);
   p = iLocal>0 && iLocal<LOCAL_MAX ? apLocal[iLocal] : NULL;
   if( p ) apLocal[iLocal] = NULL;
-  pthread_mutex_unlock(&tableLock);
+  lsMutexUnlock(&tableLock);
   if( p==NULL ) return LS_MISUSE;
   for(i=1; p->nHeld>0; i++) holdSet(p, i, 0);
   for(i=0; i<p->nSpan; i++) if( p->apSpan[i] ) lsObjectUnref(p->apSpan[i]);
@@ -565,9 +539,9 @@ int ls_local_truncate(int iLocal, uint32_t iCommit){
   if( rc ) return rc;
   if( isCut(p) ) return LS_GONE;
   for(iPgno=iCommit+1; iPgno>0 && iPgno<=p->nPage; iPgno++) holdSet(p, iPgno, 0);
-  if( ftruncate(p->fd, (off_t)iCommit*(off_t)p->szPage)!=0 ) return refused("local file cannot be given its size");
+  if( lsFileCut(p->fd, (uint64_t)iCommit*p->szPage) ) return refused("local file cannot be given its size");
   p->szFile = (uint64_t)iCommit*p->szPage;
-  if( ftruncate(p->fdSum, (off_t)iCommit*SUM_SIZE)!=0 ) return refused("checksums of a local file cannot be given their size");
+  if( lsFileCut(p->fdSum, (uint64_t)iCommit*SUM_SIZE) ) return refused("checksums of a local file cannot be given their size");
   return 0;
 }
 
@@ -661,11 +635,10 @@ static int isWhole(const LsLocal *p, uint32_t i){
 
 /* Reads as many pages and checksums as there are, at most a batch. */
 static uint32_t batchRead(LsLocal *p, uint32_t iPgno, uint32_t nMax){
-  struct stat st, stSum;
   uint64_t n = 0, nSum = 0;
-  if( fstat(p->fd, &st)!=0 || fstat(p->fdSum, &stSum)!=0 ) return 0;
-  n = (uint64_t)st.st_size/p->szPage;
-  nSum = (uint64_t)stSum.st_size/SUM_SIZE;
+  if( lsFileSize(p->fd, &n) || lsFileSize(p->fdSum, &nSum) ) return 0;
+  n /= p->szPage;
+  nSum /= SUM_SIZE;
   if( n>nSum ) n = nSum;
   if( n>PGNO_MAX ) n = PGNO_MAX;
   n = n>=iPgno ? n-iPgno+1 : 0;

@@ -4,6 +4,7 @@
  * @module
  */
 import type { symbols } from "./symbols.ts";
+import type { WasmPart } from "./wasm.ts";
 
 /** The value passed for a parameter of an ABI type. */
 interface ParameterOf {
@@ -11,6 +12,7 @@ interface ParameterOf {
   u32: number;
   u64: bigint;
   buffer: Uint8Array<ArrayBuffer>;
+  bytes: Uint8Array<ArrayBuffer>;
 }
 
 type Parameters<T extends readonly (keyof ParameterOf)[]> = { [K in keyof T]: ParameterOf[T[K]] };
@@ -22,12 +24,14 @@ export type NativeCalls = {
 
 /** The shim as one runtime loaded it. A buffer passed in must have at least one byte. */
 export interface Native {
-  /** Absolute path of the shared library; every thread and every SQLite must load this very file. */
+  /** Absolute path of the shared library; every thread and every SQLite must load this very file. Or a name, in WASM. */
   readonly path: string;
   /** The shim's functions. */
   readonly calls: NativeCalls;
   /** Whether `fetch` takes `{ tls: { rejectUnauthorized: false } }`. */
   readonly fetchSkipsVerify: boolean;
+  /** Of a shim in WASM alone. */
+  readonly wasm?: WasmPart;
 
   /**
    * Starts waiting for the bell of a core that the calling thread has started.

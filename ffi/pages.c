@@ -43,7 +43,7 @@ typedef struct LsMap {
 typedef struct FrameRange { uint32_t iFirst; uint32_t nGroup; } FrameRange;
 typedef _Atomic(LsObject*) ObjectSlot;
 
-static pthread_mutex_t ioLock = PTHREAD_MUTEX_INITIALIZER;
+static LsMutex ioLock = LS_MUTEX_INIT;
 
 /* Guarded by ioLock. */
 static LsView **apView;
@@ -64,16 +64,15 @@ static _Atomic(LsRun*) apRunBlock[RUN_MAX];
 static _Atomic uint64_t nPoolByte;
 static _Atomic uint32_t nChunkLive;
 
-static _Thread_local char zFault[LS_FAULT_SIZE];
-
 void lsFaultSet(const char *zFormat, ...){
   va_list ap;
   va_start(ap, zFormat);
-  vsnprintf(zFault, sizeof(zFault), zFormat, ap);
+  vsnprintf(lsOwn()->zFault, LS_FAULT_SIZE, zFormat, ap);
   va_end(ap);
 }
 
 int ls_fault(uint8_t *aOut, int nOut){
+  const char *zFault = lsOwn()->zFault;
   int n = (int)strlen(zFault);
   if( n>nOut ) n = nOut;
   if( n>0 ) memcpy(aOut, zFault, (size_t)n);
@@ -159,9 +158,9 @@ static void framesGive(uint32_t iGroup, uint32_t nGroup){
 
 LsObject *lsObjectById(int iObject){
   LsObject *p = NULL;
-  pthread_mutex_lock(&ioLock);
+  lsMutexLock(&ioLock);
   if( iObject>0 && (uint32_t)iObject<nObjectAlloc ) p = apObject[iObject];
-  pthread_mutex_unlock(&ioLock);
+  lsMutexUnlock(&ioLock);
   return p;
 }
 
@@ -201,14 +200,14 @@ int ls_object_new(int iReplica, int szPage, uint32_t iCommit, int bSnapshot, uin
   p->szFile = szFile;
   p->iEnd = 100;
   atomic_init(&p->nRef, 1);
-  pthread_mutex_lock(&ioLock);
+  lsMutexLock(&ioLock);
   rc = tablePlace((void***)&apObject, &nObjectAlloc, &iPlace);
   if( rc==0 ){
     p->iId = iPlace;
     apObject[iPlace] = p;
     nObjectLive++;
   }
-  pthread_mutex_unlock(&ioLock);
+  lsMutexUnlock(&ioLock);
   if( rc!=0 ){
     free(p);
     return rc;
@@ -320,13 +319,13 @@ static int indexFinish(LsObject *p){
   p->aRun = calloc((size_t)p->nFrame+1, sizeof(*p->aRun));
   if( p->aRun==NULL ) return LS_NOMEM;
   if( nGroup>0 ){
-    pthread_mutex_lock(&ioLock);
+    lsMutexLock(&ioLock);
     rc = framesTake(nGroup, &iGroup);
     if( rc==0 ){
       p->iFirst = iGroup<<6;
       rc = directorySet(iGroup, nGroup, p);
     }
-    pthread_mutex_unlock(&ioLock);
+    lsMutexUnlock(&ioLock);
   }
   if( rc==0 ) p->bComplete = 1;
   return rc;
@@ -429,7 +428,7 @@ void lsObjectUnref(LsObject *p){
     p->nRunHeld--;
     runDrop(pRun);
   }
-  pthread_mutex_lock(&ioLock);
+  lsMutexLock(&ioLock);
   if( p->iFirst ){
     uint32_t nGroup = (p->nFrame+63)/64;
     directorySet(p->iFirst>>6, nGroup, NULL);
@@ -437,7 +436,7 @@ void lsObjectUnref(LsObject *p){
   }
   apObject[p->iId] = NULL;
   nObjectLive--;
-  pthread_mutex_unlock(&ioLock);
+  lsMutexUnlock(&ioLock);
   free(p->aPgno);
   free(p->aOffset);
   free(p->aBase);
@@ -456,13 +455,13 @@ LsObject *lsSpanNew(LsLocal *pLocal, int iReplica, uint32_t szPage, uint32_t iPa
   p->pLocal = lsLocalRef(pLocal);
   p->iPage0 = iPage0;
   p->nFrame = nPage;
-  pthread_mutex_lock(&ioLock);
+  lsMutexLock(&ioLock);
   rc = framesTake(nGroup, &iGroup);
   if( rc==0 ){
     p->iFirst = iGroup<<6;
     rc = directorySet(iGroup, nGroup, p);
   }
-  pthread_mutex_unlock(&ioLock);
+  lsMutexUnlock(&ioLock);
   if( rc!=0 ){
     lsObjectUnref(p);
     return NULL;
@@ -503,11 +502,11 @@ void lsViewUnref(LsView *p){
   while( p && atomic_fetch_sub_explicit(&p->nRef, 1, memory_order_acq_rel)==1 ){
     LsView *pNext;
     uint32_t i;
-    pthread_mutex_lock(&ioLock);
+    lsMutexLock(&ioLock);
     pNext = p->pRelocated;
     apView[p->iId] = NULL;
     nViewLive--;
-    pthread_mutex_unlock(&ioLock);
+    lsMutexUnlock(&ioLock);
     for(i=0; i<p->nChunk; i++) chunkUnref(p->apChunk[i]);
     for(i=0; i<p->nObject; i++) lsObjectUnref(p->apObject[i]);
     free(p->apChunk);
@@ -530,14 +529,14 @@ void lsViewUnpin(LsView *p){
 
 LsView *lsViewById(uint32_t iId){
   LsView *p = NULL;
-  pthread_mutex_lock(&ioLock);
+  lsMutexLock(&ioLock);
   if( iId>0 && iId<nViewAlloc ) p = apView[iId];
   if( p ){
     int n = atomic_load(&p->nRef);
     while( n>0 && !atomic_compare_exchange_weak(&p->nRef, &n, n+1) ){}
     if( n<=0 ) p = NULL;      /* another thread is freeing it */
   }
-  pthread_mutex_unlock(&ioLock);
+  lsMutexUnlock(&ioLock);
   return p;
 }
 
@@ -586,10 +585,10 @@ int lsHeadKnown(LsView *p){ return atomic_load_explicit(&p->eHead, memory_order_
 /* Follows every relocation at once: a view pinned for long has been relocated many times. */
 LsView *lsViewMoved(LsView *p){
   LsView *pEnd = NULL;
-  pthread_mutex_lock(&ioLock);
+  lsMutexLock(&ioLock);
   while( p->pRelocated ) p = pEnd = p->pRelocated;
   if( pEnd ) lsViewRef(pEnd);
-  pthread_mutex_unlock(&ioLock);
+  lsMutexUnlock(&ioLock);
   return pEnd;
 }
 
@@ -743,7 +742,7 @@ int lsViewsOf(int iReplica, LsView ***pap){
   LsView **ap;
   uint32_t i;
   int n = 0;
-  pthread_mutex_lock(&ioLock);
+  lsMutexLock(&ioLock);
   ap = malloc((nViewLive+1)*sizeof(*ap));
   for(i=1; ap && i<nViewAlloc; i++){
     LsView *p = apView[i];
@@ -751,7 +750,7 @@ int lsViewsOf(int iReplica, LsView ***pap){
     while( nRef>0 && !atomic_compare_exchange_weak(&p->nRef, &nRef, nRef+1) ){}
     if( nRef>0 ) ap[n++] = p;
   }
-  pthread_mutex_unlock(&ioLock);
+  lsMutexUnlock(&ioLock);
   *pap = ap;
   return ap ? n : -1;
 }
@@ -763,7 +762,7 @@ int lsViewsOf(int iReplica, LsView ***pap){
 int ls_replica_pins(int iReplica, uint64_t *aOut, int nOut){
   uint32_t i;
   int n = 0;
-  pthread_mutex_lock(&ioLock);
+  lsMutexLock(&ioLock);
   for(i=1; i<nViewAlloc && n<nOut; i++){
     LsView *p = apView[i];
     int nPin = p && p->iReplica==iReplica ? atomic_load(&p->nPin) : 0;
@@ -774,7 +773,7 @@ int ls_replica_pins(int iReplica, uint64_t *aOut, int nOut){
     aOut[n*LS_PIN_WORDS+3] = (uint64_t)atomic_load(&p->bPublished);
     n++;
   }
-  pthread_mutex_unlock(&ioLock);
+  lsMutexUnlock(&ioLock);
   return n;
 }
 
@@ -797,7 +796,7 @@ int ls_view_relocate(int iFrom, int iTo){
   if( pFrom && pTo && pFrom->iReplica==pTo->iReplica && pFrom->iTxid==pTo->iTxid && pFrom->iCommit==pTo->iCommit
    && pFrom->szPage==pTo->szPage && pFrom->iStamp==pTo->iStamp ){
     LsView *p = pTo, *pEnd = pFrom;
-    pthread_mutex_lock(&ioLock);
+    lsMutexLock(&ioLock);
     while( pEnd->pRelocated ) pEnd = pEnd->pRelocated;
     while( p && p!=pEnd ) p = p->pRelocated;
     if( p==NULL ){            /* no circle, which nobody would ever leave or free */
@@ -807,7 +806,7 @@ int ls_view_relocate(int iFrom, int iTo){
     }else if( pTo==pEnd && pTo!=pFrom ){
       rc = 0;                 /* they have been led there */
     }
-    pthread_mutex_unlock(&ioLock);
+    lsMutexUnlock(&ioLock);
   }
   if( pFrom ) lsViewUnref(pFrom);
   if( pTo ) lsViewUnref(pTo);
@@ -843,9 +842,9 @@ static LsMap *mapById(int iMap){
 }
 
 static void mapClear(LsMap *p){
-  pthread_mutex_lock(&ioLock);
+  lsMutexLock(&ioLock);
   memset(p, 0, sizeof(*p));
-  pthread_mutex_unlock(&ioLock);
+  lsMutexUnlock(&ioLock);
 }
 
 /* Begins a map: empty, or with all that view iView has. */
@@ -858,7 +857,7 @@ int ls_map_new(int iView, int szPage){
     if( pView ) lsViewUnref(pView);
     return LS_MISUSE;
   }
-  pthread_mutex_lock(&ioLock);
+  lsMutexLock(&ioLock);
   for(iMap=1; iMap<MAP_MAX && aMap[iMap].bUsed; iMap++){}
   if( iMap<MAP_MAX ){
     p = &aMap[iMap];
@@ -866,7 +865,7 @@ int ls_map_new(int iView, int szPage){
     p->bUsed = 1;
     p->szPage = (uint32_t)szPage;
   }
-  pthread_mutex_unlock(&ioLock);
+  lsMutexUnlock(&ioLock);
   if( p==NULL ) iMap = LS_LIMIT;
   if( p && pView ){
     p->apChunk = malloc((pView->nChunk+1)*sizeof(*p->apChunk));
@@ -1124,7 +1123,7 @@ int ls_map_view(int iMap, int iReplica, uint64_t iTxid, uint32_t iCommit, uint32
   pView->nObject = p->nObject;
   pView->apObject = p->apObject;
   pView->aLive = p->aLive;
-  pthread_mutex_lock(&ioLock);
+  lsMutexLock(&ioLock);
   rc = tablePlace((void***)&apView, &nViewAlloc, &iPlace);
   if( rc==0 ){
     pView->iId = iPlace;
@@ -1132,7 +1131,7 @@ int ls_map_view(int iMap, int iReplica, uint64_t iTxid, uint32_t iCommit, uint32
     nViewLive++;
     memset(p, 0, sizeof(*p));
   }
-  pthread_mutex_unlock(&ioLock);
+  lsMutexUnlock(&ioLock);
   if( rc!=0 ){
     free(pView);
     return rc;
@@ -1175,7 +1174,7 @@ void lsUnpin(LsRun *p){
 /* A run struct from the free list, or a new one. */
 static LsRun *runTake(void){
   LsRun *p;
-  pthread_mutex_lock(&ioLock);
+  lsMutexLock(&ioLock);
   p = pRunFree;
   if( p ){
     pRunFree = p->pNextFree;
@@ -1193,16 +1192,16 @@ static LsRun *runTake(void){
     }
   }
   if( p ) nRunLive++;
-  pthread_mutex_unlock(&ioLock);
+  lsMutexUnlock(&ioLock);
   return p;
 }
 
 static void runGive(LsRun *p){
-  pthread_mutex_lock(&ioLock);
+  lsMutexLock(&ioLock);
   p->pNextFree = pRunFree;
   pRunFree = p;
   nRunLive--;
-  pthread_mutex_unlock(&ioLock);
+  lsMutexUnlock(&ioLock);
 }
 
 /*
@@ -1389,10 +1388,10 @@ int ls_pool_bytes(uint64_t *aOut){
 }
 
 void lsPagesCensus(uint32_t *aOut){
-  pthread_mutex_lock(&ioLock);
+  lsMutexLock(&ioLock);
   aOut[0] = nViewLive;
   aOut[1] = nObjectLive;
   aOut[2] = nRunLive;
   aOut[3] = atomic_load(&nChunkLive);
-  pthread_mutex_unlock(&ioLock);
+  lsMutexUnlock(&ioLock);
 }

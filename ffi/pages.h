@@ -4,14 +4,13 @@
 #ifndef LITESTREAM_PAGES_H
 #define LITESTREAM_PAGES_H
 
-#include <pthread.h>
 #include <stdatomic.h>
+#include "platform.h"
 #include "shim.h"
 
 #define LS_CHUNK_BITS  10
 #define LS_CHUNK_SIZE  (1u<<LS_CHUNK_BITS)   /* pages a chunk of a page map covers */
 #define LS_HEAD_SIZE   100                   /* SQLite's database header */
-#define LS_FAULT_SIZE  256
 #define LS_VIEW_WORDS  6                     /* what ls_replica_view() and ls_view_info() tell */
 #define LS_PIN_WORDS   4                     /* what ls_replica_pins() tells of a view */
 

@@ -11,11 +11,9 @@
 **           ls_core_stop(), the end of the core's thread, or because nobody took the request for UNTAKEN_MAX
 **           seconds. The first line of an error's text is "Name: message".
 */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <sqlite3.h>
 #include "writer.h"
 
@@ -30,7 +28,7 @@
 enum { SLOT_FREE, SLOT_QUEUED, SLOT_TAKEN, SLOT_ANSWERED };
 
 typedef struct LsSlot {
-  pthread_cond_t cond;
+  LsCond cond;
   uint32_t iGen;
   int eState;
   LsWait *pWait;                       /* the reader's; NULL for a notification */
@@ -47,10 +45,10 @@ typedef struct LsSlot {
 
 typedef struct LsCore {
   int iId;                             /* place in apCore + CORE_MAX * cores there before; guarded by tableLock */
-  pthread_mutex_t mu;                  /* guards all below */
-  pthread_cond_t cond;
+  LsMutex mu;                  /* guards all below */
+  LsCond cond;
   int bAttached;
-  pthread_t thread;
+  LsThread thread;
   int iSeq;                            /* counts requests; what ls_core_wait() waits to see change */
   LsSlot *pFirst, *pLast;
   LsSlot *pFree;
@@ -65,7 +63,7 @@ typedef struct LsTicket {
   struct LsTicket *pNext;
 } LsTicket;
 
-static pthread_mutex_t tableLock = PTHREAD_MUTEX_INITIALIZER;
+static LsMutex tableLock = LS_MUTEX_INIT;
 
 /* Guarded by tableLock; a core, once made, stays. */
 static LsCore *apCore[CORE_MAX];
@@ -73,8 +71,6 @@ static LsReplica *apReplica[REPLICA_MAX];
 static int iReplicaLast, nReplicaLive;
 static LsTicket *pTickets;
 static atomic_int iCoreDefault;
-
-static _Thread_local char zOpenError[LS_ERROR_SIZE];
 
 static void copyText(char *zOut, const char *zText){
   snprintf(zOut, LS_ERROR_SIZE, "%s", zText ? zText : "");
@@ -97,10 +93,10 @@ int ls_replica_new(int iCore, int msTimeout){
   LsReplica *p = calloc(1, sizeof(*p));
   int i;
   if( p==NULL ) return LS_NOMEM;
-  pthread_mutex_init(&p->mu, NULL);
+  lsMutexInit(&p->mu);
   p->iCore = iCore;
   p->msTimeout = msTimeout;
-  pthread_mutex_lock(&tableLock);
+  lsMutexLock(&tableLock);
   for(i=1; i<REPLICA_MAX; i++){
     iReplicaLast = iReplicaLast%(REPLICA_MAX-1)+1;
     if( apReplica[iReplicaLast]==NULL ) break;
@@ -111,7 +107,7 @@ int ls_replica_new(int iCore, int msTimeout){
     apReplica[p->iId] = p;
     nReplicaLive++;
   }
-  pthread_mutex_unlock(&tableLock);
+  lsMutexUnlock(&tableLock);
   if( p->iId==0 ){
     free(p);
     return LS_LIMIT;
@@ -121,26 +117,27 @@ int ls_replica_new(int iCore, int msTimeout){
 
 LsReplica *lsReplicaUse(int iReplica){
   LsReplica *p;
-  pthread_mutex_lock(&tableLock);
+  lsMutexLock(&tableLock);
   p = replicaById(iReplica);
   if( p ) p->nFile++;
-  pthread_mutex_unlock(&tableLock);
+  lsMutexUnlock(&tableLock);
   return p;
 }
 
 void lsReplicaDone(LsReplica *p){
   int n;
-  pthread_mutex_lock(&tableLock);
+  lsMutexLock(&tableLock);
   n = --p->nFile;
   if( n==0 ){
     apReplica[p->iId] = NULL;
     nReplicaLive--;
   }
-  pthread_mutex_unlock(&tableLock);
+  lsMutexUnlock(&tableLock);
   if( n==0 ){
     lsWriterFree(p);
+    lsTransactionsFree(p);
     if( p->pNewest ) lsViewUnref(p->pNewest);
-    pthread_mutex_destroy(&p->mu);
+    lsMutexDestroy(&p->mu);
     free(p->zHydration);
     free(p);
   }
@@ -148,9 +145,9 @@ void lsReplicaDone(LsReplica *p){
 
 LsView *lsReplicaSeen(LsReplica *p){
   LsView *pView;
-  pthread_mutex_lock(&p->mu);
+  lsMutexLock(&p->mu);
   pView = p->pNewest ? lsViewRef(p->pNewest) : NULL;
-  pthread_mutex_unlock(&p->mu);
+  lsMutexUnlock(&p->mu);
   return pView;
 }
 
@@ -170,9 +167,9 @@ int ls_view_publish(int iView){
     if( pView ) lsViewUnref(pView);
     return LS_MISUSE;
   }
-  pthread_mutex_lock(&p->mu);
+  lsMutexLock(&p->mu);
   if( atomic_load(&p->bClosed) ){      /* set before ls_replica_close() takes the mutex to drop the newest view */
-    pthread_mutex_unlock(&p->mu);
+    lsMutexUnlock(&p->mu);
     lsViewUnref(pView);
     lsReplicaDone(p);
     return LS_GONE;
@@ -181,7 +178,7 @@ int ls_view_publish(int iView){
   pView->iLineage = atomic_load(&p->iLineage);   /* nobody but the core has seen it yet */
   atomic_store(&pView->bPublished, 1);
   p->pNewest = pView;                  /* the reference just taken */
-  pthread_mutex_unlock(&p->mu);
+  lsMutexUnlock(&p->mu);
   if( pOld && pOld!=pView && pOld->iStamp==pView->iStamp ) ls_view_relocate((int)pOld->iId, iView);
   if( pOld ) lsViewUnref(pOld);
   lsReplicaDone(p);
@@ -198,9 +195,9 @@ int ls_replica_renew(int iReplica){
 }
 
 void lsReplicaError(LsReplica *p, const char *zText){
-  pthread_mutex_lock(&p->mu);
+  lsMutexLock(&p->mu);
   copyText(p->zError, zText);
-  pthread_mutex_unlock(&p->mu);
+  lsMutexUnlock(&p->mu);
 }
 
 int ls_replica_fail(int iReplica, const char *zText){
@@ -215,9 +212,9 @@ int ls_replica_error(int iReplica, uint8_t *aOut, int nOut){
   LsReplica *p = lsReplicaUse(iReplica);
   int n;
   if( p==NULL ) return LS_MISUSE;
-  pthread_mutex_lock(&p->mu);
+  lsMutexLock(&p->mu);
   n = textOut(p->zError, aOut, nOut);
-  pthread_mutex_unlock(&p->mu);
+  lsMutexUnlock(&p->mu);
   lsReplicaDone(p);
   return n;
 }
@@ -227,14 +224,14 @@ int ls_replica_hydrate(int iReplica, const uint64_t *aWord, const char *zPath){
   LsReplica *p = lsReplicaUse(iReplica);
   int rc = 0;
   if( p==NULL ) return LS_MISUSE;
-  pthread_mutex_lock(&p->mu);
+  lsMutexLock(&p->mu);
   memcpy(p->aHydration, aWord, sizeof(p->aHydration));
   if( p->zHydration==NULL || strcmp(p->zHydration, zPath)!=0 ){
     free(p->zHydration);
     p->zHydration = strdup(zPath);
     if( p->zHydration==NULL ) rc = LS_NOMEM;
   }
-  pthread_mutex_unlock(&p->mu);
+  lsMutexUnlock(&p->mu);
   lsReplicaDone(p);
   return rc;
 }
@@ -242,9 +239,9 @@ int ls_replica_hydrate(int iReplica, const uint64_t *aWord, const char *zPath){
 int ls_replica_hydration(int iReplica, uint64_t *aOut){
   LsReplica *p = lsReplicaUse(iReplica);
   if( p==NULL ) return LS_MISUSE;
-  pthread_mutex_lock(&p->mu);
+  lsMutexLock(&p->mu);
   memcpy(aOut, p->aHydration, sizeof(p->aHydration));
-  pthread_mutex_unlock(&p->mu);
+  lsMutexUnlock(&p->mu);
   lsReplicaDone(p);
   return 0;
 }
@@ -253,9 +250,9 @@ int ls_replica_hydration_file(int iReplica, uint8_t *aOut, int nOut){
   LsReplica *p = lsReplicaUse(iReplica);
   int n;
   if( p==NULL ) return LS_MISUSE;
-  pthread_mutex_lock(&p->mu);
+  lsMutexLock(&p->mu);
   n = textOut(p->zHydration ? p->zHydration : "", aOut, nOut);
-  pthread_mutex_unlock(&p->mu);
+  lsMutexUnlock(&p->mu);
   lsReplicaDone(p);
   return n;
 }
@@ -303,25 +300,17 @@ int ls_replica_view(int iReplica, uint64_t *aOut){
 /* ---------------------------------------------------------------------------------------------- following */
 
 /* The wall clock may be set back and the monotonic one stands still while a machine sleeps. */
-int64_t lsClock(void){
-  struct timespec t;
-#if defined(CLOCK_BOOTTIME)
-  clock_gettime(CLOCK_BOOTTIME, &t);
-#else
-  clock_gettime(CLOCK_MONOTONIC, &t);
-#endif
-  return (int64_t)t.tv_sec*1000 + t.tv_nsec/1000000 + 1;
-}
+int64_t lsClock(void){ return lsBootMs()+1; }
 
 /* The follower has looked: with success when zWhy is empty. */
 int ls_replica_polled(int iReplica, const char *zWhy){
   LsReplica *p = lsReplicaUse(iReplica);
   if( p==NULL ) return LS_MISUSE;
   if( zWhy[0]==0 ) atomic_store(&p->msPolled, lsClock());
-  pthread_mutex_lock(&p->mu);
+  lsMutexLock(&p->mu);
   copyText(p->zPoll, zWhy);
   if( zWhy[0] ) copyText(p->zError, zWhy);
-  pthread_mutex_unlock(&p->mu);
+  lsMutexUnlock(&p->mu);
   lsReplicaDone(p);
   return 0;
 }
@@ -371,10 +360,10 @@ int ls_replica_block(int iReplica, const char *zWhy){
   LsReplica *p = lsReplicaUse(iReplica);
   int bEnded;
   if( p==NULL ) return LS_MISUSE;
-  pthread_mutex_lock(&p->mu);
+  lsMutexLock(&p->mu);
   bEnded = p->bEnded;
   if( !bEnded ) block(p, zWhy);
-  pthread_mutex_unlock(&p->mu);
+  lsMutexUnlock(&p->mu);
   lsReplicaDone(p);
   return bEnded ? LS_GONE : 0;
 }
@@ -382,18 +371,18 @@ int ls_replica_block(int iReplica, const char *zWhy){
 /* Nobody follows the replicas of a core that has ended: what they show would grow old in silence. */
 static void replicasEnd(int iCore, const char *zWhy){
   int i, n;
-  pthread_mutex_lock(&tableLock);
+  lsMutexLock(&tableLock);
   for(i=1, n=nReplicaLive; i<REPLICA_MAX && n>0; i++){
     LsReplica *p = apReplica[i];
     if( p==NULL ) continue;
     n--;
     if( p->iCore!=iCore ) continue;
-    pthread_mutex_lock(&p->mu);
+    lsMutexLock(&p->mu);
     if( !p->bEnded ) block(p, zWhy[0] ? zWhy : "ReplicaClosedError: Cannot read: the replica's core has ended");
     p->bEnded = 1;
-    pthread_mutex_unlock(&p->mu);
+    lsMutexUnlock(&p->mu);
   }
-  pthread_mutex_unlock(&tableLock);
+  lsMutexUnlock(&tableLock);
 }
 
 /* Whether a transaction may begin on the newest state; zWhy says why not. Caller holds the replica's mutex. */
@@ -422,19 +411,19 @@ static int fresh(LsReplica *p, char *zWhy){
 */
 LsView *lsReplicaBegin(LsReplica *p, char *zWhy){
   LsView *pView = NULL;
-  pthread_mutex_lock(&p->mu);
+  lsMutexLock(&p->mu);
   if( p->pNewest==NULL ) copyText(zWhy, "ReplicaClosedError: Cannot read: the replica has no view");
   else if( fresh(p, zWhy) ) pView = lsViewPin(lsViewRef(p->pNewest));
-  pthread_mutex_unlock(&p->mu);
+  lsMutexUnlock(&p->mu);
   return pView;
 }
 
 /* ------------------------------------------------------------------------------------------------ tickets */
 
-void lsOpenError(const char *zText){ copyText(zOpenError, zText); }
+void lsOpenError(const char *zText){ copyText(lsOwn()->zOpenError, zText); }
 
 /* Why ls_replica_ticket() refused last on this thread, or what has failed here since; empty since ls_host_begin(). */
-int ls_open_error(uint8_t *aOut, int nOut){ return textOut(zOpenError, aOut, nOut); }
+int ls_open_error(uint8_t *aOut, int nOut){ return textOut(lsOwn()->zOpenError, aOut, nOut); }
 
 static void ticketFree(LsTicket *p){
   if( p->opening.pPast ) lsViewUnref(p->opening.pPast);
@@ -500,10 +489,10 @@ static int ticketFill(LsReplica *pReplica, LsOpening *p, const char *zMoment, ch
   int msTimeout = p->msTimeout>0 ? p->msTimeout : pReplica->msTimeout;
   LsView *pNewest;
   int bEnded, rc = SQLITE_OK;
-  pthread_mutex_lock(&pReplica->mu);
+  lsMutexLock(&pReplica->mu);
   bEnded = pReplica->bEnded;
   if( bEnded ) copyText(zWhy, pReplica->zBlocked);
-  pthread_mutex_unlock(&pReplica->mu);
+  lsMutexUnlock(&pReplica->mu);
   if( bEnded ) return SQLITE_IOERR;
   if( zMoment[0] ) rc = lsMomentAsk(pReplica, zMoment, msTimeout, &p->pPast, p->zPast, zWhy);
   if( rc ) return rc;
@@ -547,7 +536,7 @@ int ls_replica_ticket(int iReplica, int msTimeout, const char *zMoment){
     }
     if( p->opening.pConnection ) lsConnectionCarry(p->opening.pConnection, pReplica);
   }
-  pthread_mutex_lock(&tableLock);
+  lsMutexLock(&tableLock);
   if( iId==0 && !atomic_load(&pReplica->bClosed) && lsConnectionId(p->opening.pConnection)<0x7fffffff ){
     iId = p->iId = (int)lsConnectionId(p->opening.pConnection);
     p->pNext = pTickets;
@@ -555,7 +544,7 @@ int ls_replica_ticket(int iReplica, int msTimeout, const char *zMoment){
   }else if( iId==0 ){
     iId = LS_MISUSE;
   }
-  pthread_mutex_unlock(&tableLock);
+  lsMutexUnlock(&tableLock);
   if( iId<0 && p ) ticketFree(p);
   lsReplicaDone(pReplica);
   return iId;
@@ -564,7 +553,7 @@ int ls_replica_ticket(int iReplica, int msTimeout, const char *zMoment){
 /* Forgets the tickets of a replica that no connection took: its driver failed before the open. */
 static void ticketsDrop(int iReplica){
   LsTicket **pp, *p, *pDropped = NULL;
-  pthread_mutex_lock(&tableLock);
+  lsMutexLock(&tableLock);
   for(pp=&pTickets; (p = *pp)!=NULL; ){
     if( p->opening.iReplica==iReplica ){
       *pp = p->pNext;
@@ -574,7 +563,7 @@ static void ticketsDrop(int iReplica){
       pp = &p->pNext;
     }
   }
-  pthread_mutex_unlock(&tableLock);
+  lsMutexUnlock(&tableLock);
   while( (p = pDropped)!=NULL ){
     pDropped = p->pNext;
     ticketFree(p);
@@ -588,7 +577,7 @@ int lsTicketTake(int iTicket, LsOpening *pOpening){
   LsTicket **pp, *p;
   int rc = LS_GONE;
   memset(pOpening, 0, sizeof(*pOpening));
-  pthread_mutex_lock(&tableLock);
+  lsMutexLock(&tableLock);
   if( iTicket>0 && aTaken[iTicket%64].iTicket==iTicket ) pOpening->iReplica = aTaken[iTicket%64].iReplica;
   for(pp=&pTickets; (p = *pp)!=NULL; pp=&p->pNext){
     if( p->iId!=iTicket ) continue;
@@ -600,7 +589,7 @@ int lsTicketTake(int iTicket, LsOpening *pOpening){
     rc = 0;
     break;
   }
-  pthread_mutex_unlock(&tableLock);
+  lsMutexUnlock(&tableLock);
   return rc;
 }
 
@@ -608,81 +597,56 @@ int lsTicketTake(int iTicket, LsOpening *pOpening){
 
 static LsCore *coreById(int iCore){
   LsCore *p = NULL;
-  pthread_mutex_lock(&tableLock);
+  lsMutexLock(&tableLock);
   if( iCore>0 ) p = apCore[iCore%CORE_MAX];
   if( p && p->iId!=iCore ) p = NULL;   /* ended, and another has its place */
-  pthread_mutex_unlock(&tableLock);
+  lsMutexUnlock(&tableLock);
   return p;
 }
 
-void lsCondInit(pthread_cond_t *pCond){
-  pthread_condattr_t attr;
-  pthread_condattr_init(&attr);
-  pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-  pthread_cond_init(pCond, &attr);
-  pthread_condattr_destroy(&attr);
-}
+static int64_t monotonicMs(void){ return lsMonotonicNs()/1000000; }
 
-struct timespec lsMonotonicIn(int ms){
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  if( ms<0 ) ms = 0;
-  t.tv_sec += ms/1000;
-  t.tv_nsec += (long)(ms%1000)*1000000;
-  if( t.tv_nsec>=1000000000 ){
-    t.tv_nsec -= 1000000000;
-    t.tv_sec++;
-  }
-  return t;
-}
-
-static int64_t monotonicMs(void){
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (int64_t)t.tv_sec*1000 + t.tv_nsec/1000000;
-}
-
-static pthread_key_t coreKey;
-static pthread_once_t coreOnce = PTHREAD_ONCE_INIT;
+static LsThreadKey coreKey;
+static LsOnce coreOnce = LS_ONCE_INIT;
 
 /* A core's thread has ended, perhaps in the middle of its work: a worker that is terminated says nothing. */
 static void coreThreadEnded(void *pCore){
   ls_core_stop((int)(intptr_t)pCore, "ReplicaClosedError: Cannot read page: the thread of the replica's core has ended");
 }
 
-static void coreKeyMake(void){ pthread_key_create(&coreKey, coreThreadEnded); }
+static void coreKeyMake(void){ lsThreadKeyMake(&coreKey, coreThreadEnded); }
 
 /* Attaches the calling thread as a core, until ls_core_stop() or the thread's end. Handles do not come again for long. */
 int ls_core_start(void){
   LsCore *p = NULL;
   int i;
-  pthread_once(&coreOnce, coreKeyMake);
-  pthread_mutex_lock(&tableLock);
+  lsOnce(&coreOnce, coreKeyMake);
+  lsMutexLock(&tableLock);
   for(i=1; i<CORE_MAX; i++){
     p = apCore[i];
     if( p==NULL ){
       p = calloc(1, sizeof(*p));
       if( p==NULL ) break;
-      pthread_mutex_init(&p->mu, NULL);
+      lsMutexInit(&p->mu);
       lsCondInit(&p->cond);
       p->iId = i - CORE_MAX;
       apCore[i] = p;
     }
-    pthread_mutex_lock(&p->mu);
+    lsMutexLock(&p->mu);
     if( !p->bAttached ){
       p->bAttached = 1;
-      p->thread = pthread_self();
+      p->thread = lsThreadSelf();
       p->iId = (p->iId+CORE_MAX)%(CORE_MAX*CORE_TURNS);
       i = p->iId;
-      pthread_mutex_unlock(&p->mu);
+      lsMutexUnlock(&p->mu);
       break;
     }
-    pthread_mutex_unlock(&p->mu);
+    lsMutexUnlock(&p->mu);
   }
-  pthread_mutex_unlock(&tableLock);
+  lsMutexUnlock(&tableLock);
   if( p==NULL ) return LS_NOMEM;
   if( i==CORE_MAX ) return LS_LIMIT;
-  pthread_setspecific(coreKey, (void*)(intptr_t)i);
+  lsThreadSet(coreKey, (void*)(intptr_t)i);
   return i;
 }
 
@@ -705,15 +669,23 @@ int lsDefaultCore(void){ return atomic_load(&iCoreDefault); }
 */
 int ls_core_wait(int iCore, int iSeen, int msTimeout){
   LsCore *p = coreById(iCore);
-  struct timespec t = lsMonotonicIn(msTimeout);
+  int64_t nsEnd = lsMonotonicIn(msTimeout);
   int rc = 0;
   if( p==NULL ) return LS_MISUSE;
-  pthread_mutex_lock(&p->mu);
-  while( p->bAttached && p->iSeq==iSeen && rc!=ETIMEDOUT ) rc = pthread_cond_timedwait(&p->cond, &p->mu, &t);
+  lsMutexLock(&p->mu);
+  while( p->bAttached && p->iSeq==iSeen && rc==0 ) rc = lsCondWaitUntil(&p->cond, &p->mu, nsEnd);
   rc = p->bAttached ? p->iSeq : LS_GONE;
-  pthread_mutex_unlock(&p->mu);
+  lsMutexUnlock(&p->mu);
   return rc;
 }
+
+#if defined(__wasm__)
+/* The address of a word that changes, and is notified, at each request and at the core's end; 0: no such core. */
+int ls_core_bell(int iCore){
+  LsCore *p = coreById(iCore);
+  return p ? (int)(uintptr_t)&p->cond.iSeq : 0;
+}
+#endif
 
 static void slotFree(LsCore *pCore, LsSlot *p){
   p->eState = SLOT_FREE;
@@ -728,7 +700,7 @@ int ls_core_take(int iCore, uint32_t *aRequest, int nMax){
   LsCore *pCore = coreById(iCore);
   int n = 0;
   if( pCore==NULL ) return LS_MISUSE;
-  pthread_mutex_lock(&pCore->mu);
+  lsMutexLock(&pCore->mu);
   while( n<nMax && pCore->pFirst ){
     LsSlot *p = pCore->pFirst;
     uint32_t *a = &aRequest[(size_t)n*(sizeof(LsRequest)/4)];
@@ -762,7 +734,7 @@ int ls_core_take(int iCore, uint32_t *aRequest, int nMax){
     }
     n++;
   }
-  pthread_mutex_unlock(&pCore->mu);
+  lsMutexUnlock(&pCore->mu);
   return n;
 }
 
@@ -771,10 +743,10 @@ static LsSlot *slotLock(int iSlot, int iGen, LsCore **ppCore){
   LsCore *pCore = coreById(iSlot/SLOT_MAX);
   LsSlot *p;
   if( pCore==NULL ) return NULL;
-  pthread_mutex_lock(&pCore->mu);
+  lsMutexLock(&pCore->mu);
   p = iSlot%SLOT_MAX<pCore->nSlot ? pCore->apSlot[iSlot%SLOT_MAX] : NULL;
   if( p==NULL || p->iGen!=(uint32_t)iGen || p->eState!=SLOT_TAKEN ){
-    pthread_mutex_unlock(&pCore->mu);
+    lsMutexUnlock(&pCore->mu);
     return NULL;
   }
   *ppCore = pCore;
@@ -789,7 +761,7 @@ int ls_request_text(int iSlot, int iGen, uint8_t *aOut, int nOut){
   if( p==NULL ) return n;
   n = p->pWait->nText;
   if( n<=nOut ) memcpy(aOut, p->pWait->aText, (size_t)n);
-  pthread_mutex_unlock(&pCore->mu);
+  lsMutexUnlock(&pCore->mu);
   return n;
 }
 
@@ -808,7 +780,7 @@ static void slotAnswer(LsSlot *p, int rc, int iValue, const char *zText){
   p->pWait->iValue = iValue;
   if( rc || p->eKind==LS_REQUEST_MOMENT ) copyText(p->pWait->zError, zText);
   p->eState = SLOT_ANSWERED;
-  pthread_cond_signal(&p->cond);
+  lsCondSignal(&p->cond);
 }
 
 /*
@@ -825,14 +797,14 @@ int ls_answer(int iSlot, int iGen, int rc, int iValue, const char *zText){
   if( rc==0 && iValue==0 && p->pObject ){
     p->pWait->pRun = lsPin(p->pObject, p->iFrame);
     if( p->pWait->pRun==NULL ){
-      pthread_mutex_unlock(&pCore->mu);
+      lsMutexUnlock(&pCore->mu);
       return LS_BUSY;
     }
   }
   if( rc==0 && iValue && p->eKind==LS_REQUEST_MOMENT ){
     LsView *pPast = lsViewById((uint32_t)iValue);
     if( pPast==NULL || pPast->iReplica!=p->iReplica ){
-      pthread_mutex_unlock(&pCore->mu);
+      lsMutexUnlock(&pCore->mu);
       if( pPast ) lsViewUnref(pPast);
       return LS_MISUSE;
     }
@@ -841,7 +813,7 @@ int ls_answer(int iSlot, int iGen, int rc, int iValue, const char *zText){
   pView = p->pCoreView;
   p->pCoreView = NULL;
   slotAnswer(p, rc, iValue, zText);
-  pthread_mutex_unlock(&pCore->mu);
+  lsMutexUnlock(&pCore->mu);
   if( pView ) lsViewUnref(pView);
   return 0;
 }
@@ -878,7 +850,7 @@ int ls_core_stop(int iCore, const char *zWhy){
   LsCore *p = coreById(iCore);
   if( p==NULL ) return LS_MISUSE;
   ls_core_default(iCore, 0);
-  pthread_mutex_lock(&p->mu);
+  lsMutexLock(&p->mu);
   p->bAttached = 0;
   slotsEnd(p, 0, SQLITE_IOERR, NULL, zWhy);
   while( p->pFirst ){                  /* notifications: nothing for the core that comes next */
@@ -887,19 +859,21 @@ int ls_core_stop(int iCore, const char *zWhy){
     slotFree(p, pSlot);
   }
   p->pLast = NULL;
-  pthread_cond_broadcast(&p->cond);
-  pthread_mutex_unlock(&p->mu);
+  lsCondBroadcast(&p->cond);
+  lsMutexUnlock(&p->mu);
   replicasEnd(iCore, zWhy);
   return 0;
 }
 
+/* What computes comes first: a read that fails must not be followed by the next one. */
 int ls_replica_interrupt(int iReplica){
   LsReplica *p = lsReplicaUse(iReplica);
   LsCore *pCore = p ? coreById(p->iCore) : NULL;
+  if( p ) lsConnectionsInterrupt(iReplica);
   if( pCore ){
-    pthread_mutex_lock(&pCore->mu);
+    lsMutexLock(&pCore->mu);
     slotsEnd(pCore, iReplica, SQLITE_INTERRUPT, "InterruptError", "replica.interrupt() was called");
-    pthread_mutex_unlock(&pCore->mu);
+    lsMutexUnlock(&pCore->mu);
   }
   if( p ) lsReplicaDone(p);
   return p ? 0 : LS_MISUSE;
@@ -916,14 +890,14 @@ int ls_replica_close(int iReplica){
     return 0;
   }
   if( pCore ){
-    pthread_mutex_lock(&pCore->mu);
+    lsMutexLock(&pCore->mu);
     slotsEnd(pCore, iReplica, SQLITE_IOERR, "ReplicaClosedError", "the replica was closed");
-    pthread_mutex_unlock(&pCore->mu);
+    lsMutexUnlock(&pCore->mu);
   }
-  pthread_mutex_lock(&p->mu);
+  lsMutexLock(&p->mu);
   pView = p->pNewest;
   p->pNewest = NULL;
-  pthread_mutex_unlock(&p->mu);
+  lsMutexUnlock(&p->mu);
   if( pView ) lsViewUnref(pView);
   ticketsDrop(iReplica);
   lsReplicaDone(p);
@@ -954,7 +928,7 @@ static void slotQueue(LsCore *pCore, LsSlot *p){
   if( pCore->pLast ) pCore->pLast->pNext = p; else pCore->pFirst = p;
   pCore->pLast = p;
   pCore->iSeq = pCore->iSeq==0x7fffffff ? 0 : pCore->iSeq+1;
-  pthread_cond_broadcast(&pCore->cond);
+  lsCondBroadcast(&pCore->cond);
 }
 
 /* Waits until the slot is answered, ending it itself at the deadline. Caller holds the core's mutex. */
@@ -964,7 +938,7 @@ static void slotWait(LsCore *pCore, LsSlot *p, int msTimeout){
   char zError[LS_ERROR_SIZE];
   while( p->eState!=SLOT_ANSWERED ){
     int64_t msLeft = msEnd-monotonicMs();
-    struct timespec t;
+    int bLate;
     if( msLeft<=0 ){
       snprintf(zError, sizeof(zError), "DeadlineError: Cannot %s: no answer within %d ms", verb(p->eKind), msTimeout);
       break;
@@ -973,8 +947,8 @@ static void slotWait(LsCore *pCore, LsSlot *p, int msTimeout){
       failText(zError, "ReplicaClosedError", p->eKind, "the replica's core does not answer");
       break;
     }
-    t = lsMonotonicIn(msLeft<1000 ? (int)msLeft : 1000);
-    if( pthread_cond_timedwait(&p->cond, &pCore->mu, &t)==ETIMEDOUT && p->eState==SLOT_QUEUED ) nUntaken++;
+    bLate = lsCondWaitUntil(&p->cond, &pCore->mu, lsMonotonicIn(msLeft<1000 ? (int)msLeft : 1000));
+    if( bLate && p->eState==SLOT_QUEUED ) nUntaken++;
   }
   if( p->eState==SLOT_ANSWERED ) return;
   if( p->eState==SLOT_QUEUED ){
@@ -1002,20 +976,20 @@ int lsWaitFor(int iCore, LsWait *pWait){
     failText(pWait->zError, "ReplicaClosedError", pWait->eKind, "the replica's core has ended");
     return rc;
   }
-  pthread_mutex_lock(&pCore->mu);
+  lsMutexLock(&pCore->mu);
   p = NULL;
   if( !pCore->bAttached ){
     failText(pWait->zError, "ReplicaClosedError", pWait->eKind, "the replica's core has ended");
   }else if( pWait->pReplica && atomic_load(&pWait->pReplica->bClosed) ){
     /* ls_replica_close() sets it before it ends the waits: who comes after that would wait in vain. */
     failText(pWait->zError, "ReplicaClosedError", pWait->eKind, "the replica was closed");
-  }else if( pthread_equal(pCore->thread, pthread_self()) ){
+  }else if( lsThreadEqual(pCore->thread, lsThreadSelf()) ){
     failText(pWait->zError, "ReplicaError", pWait->eKind, "the query runs on the core's own thread, which it waits for");
   }else if( (p = slotTake(pCore))==NULL ){
     failText(pWait->zError, "ReplicaError", pWait->eKind, "too many readers wait at once");
   }
   if( p==NULL ){
-    pthread_mutex_unlock(&pCore->mu);
+    lsMutexUnlock(&pCore->mu);
     return rc;
   }
   p->pWait = pWait;
@@ -1034,7 +1008,7 @@ int lsWaitFor(int iCore, LsWait *pWait){
   pView = p->pCoreView;
   p->pCoreView = NULL;
   slotFree(pCore, p);
-  pthread_mutex_unlock(&pCore->mu);
+  lsMutexUnlock(&pCore->mu);
   if( pView ) lsViewUnref(pView);
   return rc;
 }
@@ -1111,7 +1085,7 @@ static int notify(int iCore, int iReplica, int eKind){
   LsSlot *p = NULL, *pSame = NULL;
   int bAttached;
   if( pCore==NULL ) return LS_GONE;
-  pthread_mutex_lock(&pCore->mu);
+  lsMutexLock(&pCore->mu);
   if( eKind==LS_REQUEST_NUDGE ){
     for(pSame=pCore->pFirst; pSame && (pSame->eKind!=eKind || pSame->iReplica!=iReplica); pSame=pSame->pNext){}
   }
@@ -1124,7 +1098,7 @@ static int notify(int iCore, int iReplica, int eKind){
     p->iReplica = iReplica;
     slotQueue(pCore, p);
   }
-  pthread_mutex_unlock(&pCore->mu);
+  lsMutexUnlock(&pCore->mu);
   return bAttached ? 0 : LS_GONE;
 }
 
@@ -1133,7 +1107,7 @@ void lsNotifyMark(LsReplica *pReplica, const LsView *pView, uint32_t iPgno, uint
   LsCore *pCore = coreById(pReplica->iCore);
   LsSlot *p = NULL;
   if( pCore==NULL ) return;
-  pthread_mutex_lock(&pCore->mu);
+  lsMutexLock(&pCore->mu);
   if( pCore->bAttached && pCore->nMark<MARK_MAX ) p = slotTake(pCore);
   if( p ){
     pCore->nMark++;
@@ -1147,7 +1121,7 @@ void lsNotifyMark(LsReplica *pReplica, const LsView *pView, uint32_t iPgno, uint
     p->iIndexLeaf = iIndexLeaf;
     slotQueue(pCore, p);
   }
-  pthread_mutex_unlock(&pCore->mu);
+  lsMutexUnlock(&pCore->mu);
 }
 
 /* Tells the core that a file opened by URI was closed. */
@@ -1168,13 +1142,13 @@ int ls_replica_nudge(int iReplica){
 void lsRequestsCensus(uint32_t *aOut){
   int i;
   uint32_t nSlot = 0;
-  pthread_mutex_lock(&tableLock);
+  lsMutexLock(&tableLock);
   for(i=1; i<CORE_MAX && apCore[i]; i++){
-    pthread_mutex_lock(&apCore[i]->mu);
+    lsMutexLock(&apCore[i]->mu);
     nSlot += (uint32_t)apCore[i]->nSlot;
-    pthread_mutex_unlock(&apCore[i]->mu);
+    lsMutexUnlock(&apCore[i]->mu);
   }
   aOut[0] = (uint32_t)nReplicaLive;
   aOut[1] = nSlot;
-  pthread_mutex_unlock(&tableLock);
+  lsMutexUnlock(&tableLock);
 }

@@ -4,10 +4,8 @@
 #ifndef LITESTREAM_REQUESTS_H
 #define LITESTREAM_REQUESTS_H
 
-#include <time.h>
 #include "pages.h"
 
-#define LS_ERROR_SIZE  1024
 #define LS_MOMENT_SIZE 256
 #define LS_CONNECTION_STATS 10       /* counters that a connection has: see lsConnectionStat */
 
@@ -27,7 +25,7 @@ typedef struct LsReplica {
   LsBounds bounds;                  /* of connections to come */
   _Atomic int64_t msPolled;         /* when the follower last looked and saw, by lsClock(); 0 never */
   atomic_int msStaleMax;            /* no transaction begins when that was longer ago; 0: any age will do */
-  pthread_mutex_t mu;               /* guards all below but aStat */
+  LsMutex mu;               /* guards all below but aStat */
   LsView *pNewest;                  /* counted; NULL until the first view is published */
   char zError[LS_ERROR_SIZE];       /* what failed last, a read or a look */
   char zPoll[LS_ERROR_SIZE];        /* why the follower cannot see right now; empty when it can */
@@ -37,6 +35,7 @@ typedef struct LsReplica {
   char *zHydration;                 /* path of the local file, or NULL; owned */
   _Atomic uint64_t aStat[LS_STAT_COUNT];
   _Atomic(struct LsWriter*) pWriter;  /* set once, when the replica is opened for writing; owned */
+  _Atomic(struct LsTransactionLog*) pTransactions;  /* set once, when the replica is observed; owned */
 } LsReplica;
 
 typedef struct LsConnection LsConnection;
@@ -88,8 +87,6 @@ int lsWaitFor(int iCore, LsWait *p);          /* an SQLite result code */
 ** p->pRun has the page as frame *pk. Of p the caller fills pReplica, iPgno, iConnection, iIndexLeaf
 ** and msTimeout. */
 int lsPageWait(LsWait *p, LsView **ppView, int bPinned, uint32_t *pk);
-void lsCondInit(pthread_cond_t *p);           /* for the clock of lsMonotonicIn() */
-struct timespec lsMonotonicIn(int ms);
 void lsNotifyClosed(int iCore, int iReplica);
 void lsNotifyMark(LsReplica *p, const LsView *pView, uint32_t iPgno, uint32_t iConnection, uint32_t iIndexLeaf);
 void lsRequestsCensus(uint32_t *aOut);
@@ -99,6 +96,10 @@ extern const int lsConnectionStat[LS_CONNECTION_STATS];
 LsConnection *lsConnectionNew(LsReplica *p);  /* NULL: of one to be told by lsConnectionOf(); NULL when out of memory */
 void lsConnectionOf(LsConnection *p, LsReplica *pReplica);
 void lsConnectionFree(LsConnection *p);       /* NULL is nothing */
+struct sqlite3;
+struct sqlite3_api_routines;
+void lsConnectionDatabase(LsConnection *p, struct sqlite3 *pDb, const struct sqlite3_api_routines *pApi);  /* is open */
+void lsConnectionsInterrupt(int iReplica);
 uint32_t lsConnectionId(const LsConnection *p);   /* a number that no other connection has had for long */
 void lsConnectionBegin(LsConnection *p);      /* a read transaction */
 void lsConnectionCount(LsConnection *p, int iStat, uint64_t n);
@@ -106,5 +107,16 @@ void lsConnectionCarry(LsConnection *p, LsReplica *pReplica);   /* what is new o
 int lsBoundSet(LsBounds *p, int iStat, uint64_t nMax);   /* LS_STAT_GET or LS_STAT_BYTE; LS_MISUSE for another */
 void lsConnectionStats(const LsConnection *p, uint64_t *aAll, uint64_t *aOfTransaction);  /* LS_STAT_COUNT each */
 uint32_t lsConnectionsCensus(void);
+
+/* transactions.c */
+typedef struct LsTransactionLog LsTransactionLog;
+typedef struct LsTransaction {
+  uint64_t nsBegun;                            /* what lsTransactionBegin() gave; 0: nobody observes it */
+  uint64_t iTxid;                              /* what it saw */
+  int bWrite;
+} LsTransaction;
+uint64_t lsTransactionBegin(LsReplica *p);
+void lsTransactionEnd(LsReplica *p, const LsConnection *pConnection, LsTransaction *pDone);
+void lsTransactionsFree(LsReplica *p);
 
 #endif

@@ -15,14 +15,6 @@
 **           xOpen itself fails, pMethods stays 0.
 ** LEFT OUT  WAL, shared memory, memory mapping.
 */
-#define _GNU_SOURCE      /* dladdr() */
-#define _DARWIN_C_SOURCE /* likewise */
-#include <errno.h>
-#ifdef _WIN32
-# include <windows.h>
-#else
-# include <dlfcn.h>
-#endif
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,6 +56,7 @@ typedef struct LsFile {
   int bUri;                        /* the core is told when this file closes */
   int msTimeout;
   LsConnection *pConnection;       /* owned; NULL when the ticket was none */
+  LsTransaction transaction;       /* what is told of the one under way */
   uint32_t iIndexLeaf;             /* the index's leaf that was read last, until the core is told; 0 for none */
   uint32_t iLineage;               /* of the newest state that was last pinned */
   uint32_t nSchemaRead;            /* what it was when SQLite read page 1 */
@@ -74,7 +67,7 @@ typedef struct LsFile {
   char *zError;                    /* last error, LS_ERROR_SIZE bytes, or NULL */
 } LsFile;
 
-static pthread_mutex_t globalLock = PTHREAD_MUTEX_INITIALIZER;
+static LsMutex globalLock = LS_MUTEX_INIT;
 static LsHost *apHost[HOST_MAX];              /* guarded by globalLock */
 static const char **aHidden;                  /* likewise: open addressing by address */
 static unsigned nHiddenAlloc, nHidden;        /* likewise; nHiddenAlloc is a power of two, or 0 */
@@ -82,16 +75,16 @@ static char zSentinel[512];                   /* written once, under globalLock,
 static atomic_int bSentinel;
 
 /* The window in which a host's default VFS is ours: one in the process at a time, of one thread. */
-static pthread_mutex_t windowLock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t windowCond;             /* it was closed */
+static LsMutex windowLock = LS_MUTEX_INIT;
+static LsCond windowCond;             /* it was closed */
 static LsHost *pWindow;                       /* whose it is, NULL: none is open; guarded by windowLock, as are the next two */
 static sqlite3_vfs *pWindowBefore;            /* the default VFS to put back */
-static pthread_t windowThread;
-static pthread_key_t windowKey;               /* not NULL on the window's thread */
-static pthread_once_t windowOnce = PTHREAD_ONCE_INIT;
+static LsThread windowThread;
+static LsThreadKey windowKey;               /* not NULL on the window's thread */
+static LsOnce windowOnce = LS_ONCE_INIT;
 static int rcWindow;                          /* of making the key */
 
-static _Thread_local int iHostLast;
+static LsOnce onceSelf = LS_ONCE_INIT;         /* of keeping this library in the process */
 
 static const sqlite3_io_methods fileMethods;
 
@@ -127,20 +120,20 @@ static int hiddenGrow(void){
 static int hiddenAdd(const char *z){
   int rc = SQLITE_OK;
   if( z==NULL ) return SQLITE_OK;
-  pthread_mutex_lock(&globalLock);
+  lsMutexLock(&globalLock);
   if( nHidden>=nHiddenAlloc/4*3 ) rc = hiddenGrow();
   if( rc==SQLITE_OK ){
     aHidden[hiddenPlace(z)] = z;
     nHidden++;
   }
-  pthread_mutex_unlock(&globalLock);
+  lsMutexUnlock(&globalLock);
   return rc;
 }
 
 static void hiddenRemove(const char *z){
   unsigned i;
   if( z==NULL ) return;
-  pthread_mutex_lock(&globalLock);
+  lsMutexLock(&globalLock);
   i = hiddenPlace(z);
   if( aHidden[i] ){
     aHidden[i] = NULL;
@@ -151,14 +144,14 @@ static void hiddenRemove(const char *z){
       aHidden[hiddenPlace(zMove)] = zMove;
     }
   }
-  pthread_mutex_unlock(&globalLock);
+  lsMutexUnlock(&globalLock);
 }
 
 static int hiddenHas(const char *z){
   int b;
-  pthread_mutex_lock(&globalLock);
+  lsMutexLock(&globalLock);
   b = nHidden>0 && aHidden[hiddenPlace(z)]!=NULL;
-  pthread_mutex_unlock(&globalLock);
+  lsMutexUnlock(&globalLock);
   return b;
 }
 
@@ -195,6 +188,7 @@ static void schemaShow(LsFile *p, uint8_t *aOut, int iFrom, int n){
 /* ------------------------------------------------------------------------------------------------- pinning */
 
 static void fileUnpin(LsFile *p){
+  if( p->transaction.nsBegun ) lsTransactionEnd(p->pReplica, p->pConnection, &p->transaction);
   lsWriterEnd(&p->seen);
   lsViewUnpin(p->pView);
   p->pView = NULL;
@@ -361,6 +355,8 @@ static int fileBegin(LsFile *p){
   }
   p->bHead = 0;
   lsConnectionBegin(p->pConnection);
+  p->transaction.nsBegun = lsTransactionBegin(p->pReplica);
+  if( p->transaction.nsBegun ) p->transaction.iTxid = seenTxid(p, p->pView);
   return SQLITE_OK;
 }
 
@@ -456,6 +452,7 @@ static int fileLock(sqlite3_file *pFile, int eLock){
     if( rc && zWhy[0] ) fileError(p, rc, zWhy);
   }
   if( rc ) return rc;
+  if( eLock>SQLITE_LOCK_SHARED ) p->transaction.bWrite = 1;
   p->eLock = eLock;
   return SQLITE_OK;
 }
@@ -584,14 +581,9 @@ static LsView *fileSeen(LsFile *p){
 
 /* RFC 3339 in UTC with milliseconds. */
 static void timeText(uint64_t ms, char *zOut, size_t nOut){
-  time_t t = (time_t)(ms/1000);
   struct tm tm;
   char z[32];
-#if defined(_WIN32)
-  gmtime_s(&tm, &t);
-#else
-  gmtime_r(&t, &tm);
-#endif
+  lsUtc((int64_t)(ms/1000), &tm);
   strftime(z, sizeof(z), "%Y-%m-%dT%H:%M:%S", &tm);
   snprintf(zOut, nOut, "%s.%03dZ", z, (int)(ms%1000));
 }
@@ -604,9 +596,9 @@ static void errorText(LsFile *p, char *zOut){
     snprintf(zOut, LS_ERROR_SIZE, "%s", p->zError);
   }else if( p->pReplica ){
     LsReplica *pReplica = p->pReplica;
-    pthread_mutex_lock(&pReplica->mu);
+    lsMutexLock(&pReplica->mu);
     snprintf(zOut, LS_ERROR_SIZE, "%s", pReplica->zPoll[0] ? pReplica->zPoll : pReplica->zError);
-    pthread_mutex_unlock(&pReplica->mu);
+    lsMutexUnlock(&pReplica->mu);
   }
   zEnd = strchr(zOut, '\n');
   if( zEnd ) *zEnd = 0;
@@ -701,9 +693,8 @@ static char *statsText(LsFile *p, const LsView *pView){
   uint64_t aAll[LS_STAT_COUNT], aTransaction[LS_STAT_COUNT];
   sqlite3_str *pOut = pApi->str_new(NULL);
   int i;
-  time_t now = time(NULL);
   uint64_t msTime = pView ? pView->msTime : 0;
-  long long nAge = (long long)now - (long long)(msTime/1000);
+  long long nAge = (long long)(lsNowMs()/1000) - (long long)(msTime/1000);
   lsConnectionCarry(p->pConnection, p->pReplica);
   lsConnectionStats(p->pConnection, aAll, aTransaction);
   fileTime(p, pView, zTime, sizeof(zTime));
@@ -835,9 +826,9 @@ static LsFile *mainFile(const sqlite3_api_routines *pApi, sqlite3 *db){
 
 static LsHost *hostById(int iHost){
   LsHost *p = NULL;
-  pthread_mutex_lock(&globalLock);
+  lsMutexLock(&globalLock);
   if( iHost>0 && iHost<HOST_MAX ) p = apHost[iHost];
-  pthread_mutex_unlock(&globalLock);
+  lsMutexUnlock(&globalLock);
   return p;
 }
 
@@ -920,9 +911,15 @@ static int onConnection(sqlite3 *db, char **pzErr, const sqlite3_api_routines *p
     static const char *const azName[] = {"litestream_txid", "litestream_time", "litestream_lag", "litestream_stats",
       "litestream_set_time"};
     int bSet = e==FUNCTION_SET_TIME;
-    pApi->create_function_v2(db, azName[e], bSet, SQLITE_UTF8 | (bSet ? SQLITE_DIRECTONLY : 0), NULL, aFunction[i][e],
-      NULL, NULL, NULL);
+    pApi->create_function_v2(db, azName[e], bSet, SQLITE_UTF8 | (bSet ? SQLITE_DIRECTONLY : SQLITE_INNOCUOUS), NULL,
+      aFunction[i][e], NULL, NULL, NULL);
   }
+  if( lsWriterOf(p->pReplica)==NULL ){
+    /* What is only read is somebody else's: its views call no function of the application's unless that is asked for. */
+    pApi->db_config(db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, (int*)NULL);
+    pApi->db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, (int*)NULL);
+  }
+  lsConnectionDatabase(p->pConnection, db, pApi);
   return SQLITE_OK;
 }
 
@@ -1123,7 +1120,7 @@ static int isSuper(const char *zName, int flags){
 
 static const sqlite3_io_methods *pJournalMethods;
 static sqlite3_io_methods superMethods;
-static pthread_once_t onceSuper = PTHREAD_ONCE_INIT;
+static LsOnce onceSuper = LS_ONCE_INIT;
 
 /*
 ** SQLite writes the journals of all files of the transaction here, by the pointers that it keeps for their names. An
@@ -1140,10 +1137,10 @@ static void superMake(void){
 }
 
 static void superGuard(sqlite3_file *pFile){
-  pthread_mutex_lock(&globalLock);
+  lsMutexLock(&globalLock);
   pJournalMethods = pFile->pMethods;
-  pthread_mutex_unlock(&globalLock);
-  pthread_once(&onceSuper, superMake);
+  lsMutexUnlock(&globalLock);
+  lsOnce(&onceSuper, superMake);
   pFile->pMethods = &superMethods;
 }
 
@@ -1249,25 +1246,14 @@ static void vfsFill(LsHost *p){
 /* --------------------------------------------------------------------------------------------------- hosts */
 
 /*
-** Keeps an SQLite copy in the process for good, as its host is: a runtime may unload libraries with the thread that
-** loaded them, and the next one's copy would be another host each time. Where SQLite is part of the program, nothing is to do.
+** Makes a host of an SQLite copy that loads the shim for the first time; returns its number. The copy stays in the process for
+** good, as its host does: a runtime may unload libraries with the thread that loaded them, and the next one's copy would be
+** another host each time.
 */
-static void sqlitePin(const sqlite3_api_routines *pApi){
-#ifdef _WIN32
-  HMODULE h;
-  DWORD f = GET_MODULE_HANDLE_EX_FLAG_PIN | GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS;
-  (void)GetModuleHandleExA(f, (LPCSTR)pApi, &h);
-#else
-  Dl_info info;
-  if( dladdr(pApi, &info) && info.dli_fname ) (void)dlopen(info.dli_fname, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
-#endif
-}
-
-/* Makes a host of an SQLite copy that loads the shim for the first time; returns its number. */
 static int hostMake(const sqlite3_api_routines *pApi){
   LsHost *p;
   int i;
-  pthread_mutex_lock(&globalLock);
+  lsMutexLock(&globalLock);
   for(i=1; i<HOST_MAX && apHost[i] && apHost[i]->pApi!=pApi; i++){}
   if( i<HOST_MAX && aFunction[i][0]==NULL ) i = HOST_MAX;
   if( i<HOST_MAX && apHost[i]==NULL ){
@@ -1281,13 +1267,16 @@ static int hostMake(const sqlite3_api_routines *pApi){
       i = HOST_MAX;
     }else{
       vfsFill(p);
-      sqlitePin(pApi);
+      lsModulePin(pApi);
       apHost[i] = p;
     }
   }
-  pthread_mutex_unlock(&globalLock);
+  lsMutexUnlock(&globalLock);
   return i<HOST_MAX ? i : LS_LIMIT;
 }
+
+/* SQLite, or a runtime, may unload a library while threads still run in it, or its VFS is registered. */
+static void selfPin(void){ lsModulePin(&onceSelf); }
 
 LS_API int sqlite3_litestreamvfs_init(sqlite3 *db, char **pzErr, const sqlite3_api_routines *pApi);
 
@@ -1295,7 +1284,8 @@ int sqlite3_litestreamvfs_init(sqlite3 *db, char **pzErr, const sqlite3_api_rout
   int iHost, rc;
   LsHost *pHost;
   (void)db;
-  iHostLast = 0;
+  lsOwn()->iHostLast = 0;
+  lsOnce(&onceSelf, selfPin);
   if( pApi->libversion_number()<MIN_VERSION ){
     *pzErr = pApi->mprintf("litestream VFS requires SQLite 3.32.0 or later (found %s)", pApi->libversion());
     return SQLITE_ERROR;
@@ -1310,26 +1300,29 @@ int sqlite3_litestreamvfs_init(sqlite3 *db, char **pzErr, const sqlite3_api_rout
   if( pApi->vfs_find(VFS_NAME)!=&pHost->vfs ) rc = pApi->vfs_register(&pHost->vfs, 0);
   if( rc==SQLITE_OK ) rc = pApi->auto_extension((void(*)(void))onConnection);
   if( rc!=SQLITE_OK ) return rc;
-  iHostLast = iHost;
+  lsOwn()->iHostLast = iHost;
   return SQLITE_OK_LOAD_PERMANENTLY;
 }
 
-int ls_abi(void){ return LS_ABI_VERSION; }
+int ls_abi(void){
+  lsOnce(&onceSelf, selfPin);
+  return LS_ABI_VERSION;
+}
 
 /* The host whose SQLite loaded the shim last on this thread. */
-int ls_host_last(void){ return iHostLast; }
+int ls_host_last(void){ return lsOwn()->iHostLast; }
 
 /* Closes the window when it is the calling thread's. */
 static int windowClose(void){
   int b;
-  pthread_mutex_lock(&windowLock);
-  b = pWindow!=NULL && pthread_equal(windowThread, pthread_self());
+  lsMutexLock(&windowLock);
+  b = pWindow!=NULL && lsThreadEqual(windowThread, lsThreadSelf());
   if( b ){
     if( pWindowBefore!=&pWindow->vfs ) pWindow->pApi->vfs_register(pWindowBefore, 1);
     pWindow = NULL;
-    pthread_cond_signal(&windowCond);
+    lsCondSignal(&windowCond);
   }
-  pthread_mutex_unlock(&windowLock);
+  lsMutexUnlock(&windowLock);
   return b;
 }
 
@@ -1341,7 +1334,7 @@ static void windowThreadEnded(void *p){
 
 static void windowMake(void){
   lsCondInit(&windowCond);
-  rcWindow = pthread_key_create(&windowKey, windowThreadEnded);
+  rcWindow = lsThreadKeyMake(&windowKey, windowThreadEnded);
 }
 
 /*
@@ -1350,30 +1343,30 @@ static void windowMake(void){
 */
 int ls_host_begin(int iHost){
   LsHost *p = hostById(iHost);
-  struct timespec t = lsMonotonicIn(WINDOW_WAIT);
+  int64_t nsEnd = lsMonotonicIn(WINDOW_WAIT);
   int rc = 0;
   if( p==NULL ) return LS_MISUSE;
-  pthread_once(&windowOnce, windowMake);
+  lsOnce(&windowOnce, windowMake);
   if( rcWindow ) return LS_LIMIT;
-  pthread_mutex_lock(&windowLock);
-  if( pWindow && pthread_equal(windowThread, pthread_self()) ) rc = LS_MISUSE;
-  while( rc==0 && pWindow ) if( pthread_cond_timedwait(&windowCond, &windowLock, &t)==ETIMEDOUT && pWindow ) rc = LS_BUSY;
-  if( rc==0 && pthread_setspecific(windowKey, p) ) rc = LS_NOMEM;
+  lsMutexLock(&windowLock);
+  if( pWindow && lsThreadEqual(windowThread, lsThreadSelf()) ) rc = LS_MISUSE;
+  while( rc==0 && pWindow ) if( lsCondWaitUntil(&windowCond, &windowLock, nsEnd) && pWindow ) rc = LS_BUSY;
+  if( rc==0 && lsThreadSet(windowKey, p) ) rc = LS_NOMEM;
   if( rc==0 ){
     pWindow = p;
-    windowThread = pthread_self();
+    windowThread = lsThreadSelf();
     pWindowBefore = p->pApi->vfs_find(NULL);
     p->pApi->vfs_register(&p->vfs, 1);
     lsOpenError("");
   }
-  pthread_mutex_unlock(&windowLock);
+  lsMutexUnlock(&windowLock);
   return rc;
 }
 
 int ls_host_end(int iHost){
   LsHost *p = hostById(iHost);
   if( p==NULL || !windowClose() ) return LS_MISUSE;
-  pthread_setspecific(windowKey, NULL);
+  lsThreadSet(windowKey, NULL);
   return 0;
 }
 
@@ -1382,7 +1375,7 @@ int ls_host_default(int iHost, int bOn){
   LsHost *p = hostById(iHost);
   sqlite3_vfs *pNow;
   if( p==NULL ) return LS_MISUSE;
-  pthread_mutex_lock(&windowLock);
+  lsMutexLock(&windowLock);
   pNow = p==pWindow ? pWindowBefore : p->pApi->vfs_find(NULL);
   if( bOn ){
     p->nDefault++;
@@ -1392,20 +1385,20 @@ int ls_host_default(int iHost, int bOn){
   }
   if( p==pWindow ) pWindowBefore = pNow;       /* from its end on */
   else if( pNow!=p->pApi->vfs_find(NULL) ) p->pApi->vfs_register(pNow, 1);
-  pthread_mutex_unlock(&windowLock);
+  lsMutexUnlock(&windowLock);
   return 0;
 }
 
 /* The prefix of the paths that connect() opens; the first one given stays. Returns whether it is zPrefix now. */
 int ls_sentinel(const char *zPrefix){
   int b;
-  pthread_mutex_lock(&globalLock);
+  lsMutexLock(&globalLock);
   if( zSentinel[0]==0 && zPrefix[0] && strlen(zPrefix)<sizeof(zSentinel) ){
     snprintf(zSentinel, sizeof(zSentinel), "%s", zPrefix);
     atomic_store_explicit(&bSentinel, 1, memory_order_release);
   }
   b = strcmp(zSentinel, zPrefix)==0;
-  pthread_mutex_unlock(&globalLock);
+  lsMutexUnlock(&globalLock);
   return b;
 }
 
@@ -1414,9 +1407,9 @@ int ls_census(uint32_t *aOut, int nOut){
   if( nOut<8 ) return LS_MISUSE;
   lsPagesCensus(aOut);
   lsRequestsCensus(aOut+4);
-  pthread_mutex_lock(&globalLock);
+  lsMutexLock(&globalLock);
   aOut[6] = nHidden;
-  pthread_mutex_unlock(&globalLock);
+  lsMutexUnlock(&globalLock);
   aOut[7] = lsConnectionsCensus();
   return 8;
 }

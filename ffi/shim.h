@@ -20,7 +20,7 @@
 #  define LS_API __attribute__((visibility("default")))
 #endif
 
-#define LS_ABI_VERSION 6
+#define LS_ABI_VERSION 7
 
 /* Negative results. */
 #define LS_NOMEM   (-1)   /* out of memory */
@@ -131,11 +131,21 @@ LS_API int ls_replica_hydrate(int iReplica, const uint64_t *aWord, const char *z
 LS_API int ls_replica_hydration(int iReplica, uint64_t *aOut);
 LS_API int ls_replica_hydration_file(int iReplica, uint8_t *aOut, int nOut);
 
+/*
+** One transaction as ls_replica_transactions() tells it: connection; its number there, from 1; TXID that it saw; begin and end
+** in ns since the Unix epoch; 1 where it reserved the right to write; then hits, misses, transactions begun (no count), bytes
+** used, hits of pages loaded ahead, requests, bytes, round trips, pages loaded ahead, local reads.
+*/
+#define LS_TRANSACTION_WORDS 16
+LS_API int ls_replica_observe(int iReplica);
+LS_API int ls_replica_transactions(int iReplica, uint64_t *aOut, int nOut);
+
 /* Connections: one a file that SQLite opened. */
 LS_API int ls_connection_add(int iReplica, uint32_t iConnection, int iStat, int nAmount);
 LS_API int ls_connection_stats(int iReplica, uint32_t iConnection, uint64_t *aOut, int nOut);
 LS_API int ls_connection_bound(int iReplica, uint32_t iConnection, int iStat, uint64_t nMax);
 LS_API int ls_connection_spent(int iReplica, uint32_t iConnection, uint64_t *aOut);
+LS_API int ls_connection_fault(int iReplica, uint32_t iConnection, uint8_t *aOut, int nOut);
 
 /* Objects: the frames of one LTX file. */
 LS_API int ls_object_new(int iReplica, int szPage, uint32_t iCommit, int bSnapshot, uint64_t szFile);

@@ -18,17 +18,9 @@
 ** ERRORS    A commit that cannot be written fails and leaves nothing; where not even that is certain, the log takes no more.
 ** LEFT OUT  Reading the log, removing its files: the core's.
 */
-#define _DEFAULT_SOURCE  /* flock() */
-#define _DARWIN_C_SOURCE /* likewise */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <time.h>
-#include <unistd.h>
 #include <sqlite3.h>
 #include "writer.h"
 
@@ -43,7 +35,7 @@
 /* One file of the log. */
 typedef struct LsSegment {
   struct LsSegment *pNext;         /* the next newer */
-  int fd;
+  LsFd fd;
   int bNamed;                      /* its name is on the disk, whatever happens */
   int bSynced;                     /* so are its frames */
   uint64_t nSynced;                /* bytes of it that are on the disk, whatever happens */
@@ -64,9 +56,9 @@ struct LsEpoch {
 
 struct LsWriter {
   LsReplica *pReplica;
-  pthread_mutex_t mu;              /* guards all below */
+  LsMutex mu;              /* guards all below */
   char *zPath;
-  int fdLock;
+  LsFd fdLock;
   uint8_t aBase[BASE_SIZE];
   uint64_t nByteMax;               /* bound on frames that are not in object storage */
   int bOff;                        /* writing is switched off */
@@ -211,37 +203,25 @@ int lsSeenHas(const LsSeen *pSeen, uint32_t iPgno, uint32_t *piFrame){
   LsWriter *p = pSeen->pWriter;
   *piFrame = 0;
   if( p==NULL || pSeen->iTo==pSeen->pEpoch->iFrom ) return 0;
-  pthread_mutex_lock(&p->mu);
+  lsMutexLock(&p->mu);
   *piFrame = frameOf(p, iPgno, pSeen->pEpoch->iFrom, pSeen->iTo);
-  pthread_mutex_unlock(&p->mu);
+  lsMutexUnlock(&p->mu);
   return *piFrame!=0;
 }
 
 static size_t frameSizeOf(uint32_t szPage){ return (size_t)szPage+FRAME_HEADER; }
 static size_t frameSize(const LsWriter *p){ return frameSizeOf(p->szPage); }
 
-static int readAll(int fd, uint8_t *a, size_t n, uint64_t iAt){
-  while( n>0 ){
-    ssize_t k = pread(fd, a, n, (off_t)iAt);
-    if( k<0 && errno==EINTR ) continue;
-    if( k<=0 ) return SQLITE_IOERR_READ;
-    a += k;
-    n -= (size_t)k;
-    iAt += (uint64_t)k;
-  }
-  return SQLITE_OK;
-}
-
 int lsSeenRead(const LsSeen *pSeen, uint32_t iFrame, int iFrom, int n, uint8_t *aOut){
   LsWriter *p = pSeen->pWriter;
   LsSegment *pSegment;
-  int fd = -1;
+  LsFd fd = LS_NO_FILE;
   uint64_t iAt = 0;
-  pthread_mutex_lock(&p->mu);
+  lsMutexLock(&p->mu);
   if( iFrame>p->iCommitted && iFrame>p->iFlushed ){      /* only its holder asks for it */
     const uint8_t *a = p->aBuffer + (size_t)(iFrame-p->iFlushed-1)*frameSize(p) + FRAME_HEADER;
     memcpy(aOut, a+iFrom, (size_t)n);
-    pthread_mutex_unlock(&p->mu);
+    lsMutexUnlock(&p->mu);
     return SQLITE_OK;
   }
   for(pSegment=p->pOldest; pSegment && iFrame>pSegment->iLast; pSegment=pSegment->pNext){}
@@ -249,8 +229,9 @@ int lsSeenRead(const LsSeen *pSeen, uint32_t iFrame, int iFrom, int n, uint8_t *
     fd = pSegment->fd;
     iAt = LOG_HEADER + (uint64_t)(iFrame-pSegment->iFirst)*frameSizeOf(pSegment->szPage) + FRAME_HEADER + (uint64_t)iFrom;
   }
-  pthread_mutex_unlock(&p->mu);
-  return fd<0 ? SQLITE_IOERR_READ : readAll(fd, aOut, (size_t)n, iAt);   /* the pinned epoch keeps the file open */
+  lsMutexUnlock(&p->mu);
+  if( fd==LS_NO_FILE ) return SQLITE_IOERR_READ;
+  return lsFileRead(fd, aOut, (size_t)n, iAt) ? SQLITE_IOERR_READ : SQLITE_OK;   /* the pinned epoch keeps the file open */
 }
 
 /* ----------------------------------------------------------------------------------------------- what is seen */
@@ -276,7 +257,7 @@ static void segmentsClose(LsWriter *p){
       continue;
     }
     *pp = pSegment->pNext;
-    close(pSegment->fd);
+    lsFileClose(pSegment->fd);
     free(pSegment);
   }
   p->pNewest = pLast;
@@ -325,7 +306,7 @@ static void seenFill(LsWriter *p, LsSeen *pSeen){
 LsView *lsWriterBegin(LsReplica *pReplica, LsSeen *pSeen, char *zWhy){
   LsWriter *p = lsWriterOf(pReplica);
   LsView *pView;
-  pthread_mutex_lock(&p->mu);
+  lsMutexLock(&p->mu);
   pView = lsReplicaBegin(pReplica, zWhy);
   if( pView ){
     pSeen->pWriter = p;
@@ -334,7 +315,7 @@ LsView *lsWriterBegin(LsReplica *pReplica, LsSeen *pSeen, char *zWhy){
     seenFill(p, pSeen);
     if( pSeen->iTo>p->pEpoch->iMost ) p->pEpoch->iMost = pSeen->iTo;
   }
-  pthread_mutex_unlock(&p->mu);
+  lsMutexUnlock(&p->mu);
   return pView;
 }
 
@@ -345,7 +326,7 @@ LsView *lsWriterPinNewest(LsSeen *pSeen){
   LsWriter *p = pSeen->pWriter;
   LsView *pView = NULL;
   char zWhy[LS_ERROR_SIZE];
-  pthread_mutex_lock(&p->mu);
+  lsMutexLock(&p->mu);
   if( pSeen->pEpoch!=p->pEpoch && !isOutdated(p, pSeen) && pSeen->iTo==p->iCommitted ){
     pView = lsReplicaBegin(p->pReplica, zWhy);
   }
@@ -356,77 +337,49 @@ LsView *lsWriterPinNewest(LsSeen *pSeen){
     if( pSeen->iTo>p->pEpoch->iMost ) p->pEpoch->iMost = pSeen->iTo;
     prune(p);
   }
-  pthread_mutex_unlock(&p->mu);
+  lsMutexUnlock(&p->mu);
   return pView;
 }
 
 void lsWriterEnd(LsSeen *pSeen){
   LsWriter *p = pSeen->pWriter;
   if( p==NULL ) return;
-  pthread_mutex_lock(&p->mu);
+  lsMutexLock(&p->mu);
   pSeen->pEpoch->nPin--;
   prune(p);
-  pthread_mutex_unlock(&p->mu);
+  lsMutexUnlock(&p->mu);
   memset(pSeen, 0, sizeof(*pSeen));
 }
 
 void lsWriterWords(LsReplica *pReplica, uint64_t *aWord){
   LsWriter *p = lsWriterOf(pReplica);
   if( p==NULL ) return;
-  pthread_mutex_lock(&p->mu);
+  lsMutexLock(&p->mu);
   aWord[0] = p->iTxidSeen;
   aWord[1] = p->iCommit;
   aWord[2] = p->szPage;
   aWord[3] = p->msTime;
-  pthread_mutex_unlock(&p->mu);
+  lsMutexUnlock(&p->mu);
 }
 
 int lsWriterOn(LsReplica *pReplica){
   LsWriter *p = lsWriterOf(pReplica);
   int b;
   if( p==NULL ) return 0;
-  pthread_mutex_lock(&p->mu);
+  lsMutexLock(&p->mu);
   b = !p->bOff && !p->bFault;
-  pthread_mutex_unlock(&p->mu);
+  lsMutexUnlock(&p->mu);
   return b;
 }
 
 /* --------------------------------------------------------------------------------------------------- the file */
 
-static int writeAll(int fd, const uint8_t *a, size_t n, uint64_t iAt){
-  while( n>0 ){
-    ssize_t k = pwrite(fd, a, n, (off_t)iAt);
-    if( k<0 && errno==EINTR ) continue;
-    if( k<=0 ) return errno==ENOSPC || errno==EDQUOT || errno==EFBIG ? SQLITE_FULL : SQLITE_IOERR_WRITE;
-    a += k;
-    n -= (size_t)k;
-    iAt += (uint64_t)k;
-  }
-  return SQLITE_OK;
-}
+/* An SQLite result code for one of lsFileOpen() or lsFileWrite(). */
+static int writeCode(int rc){ return rc==0 ? SQLITE_OK : rc==LS_IO_FULL ? SQLITE_FULL : SQLITE_IOERR_WRITE; }
 
-static int syncFile(int fd){
-#if defined(__APPLE__)
-  return fsync(fd) ? SQLITE_IOERR_FSYNC : SQLITE_OK;
-#else
-  return fdatasync(fd) ? SQLITE_IOERR_FSYNC : SQLITE_OK;
-#endif
-}
+static int writeAll(LsFd fd, const uint8_t *a, size_t n, uint64_t iAt){ return writeCode(lsFileWrite(fd, a, n, iAt)); }
 
-/* Has a new file's name on the disk. */
-static int syncFolder(const char *zPath){
-  char *z = strdup(zPath);
-  char *zSlash = z ? strrchr(z, '/') : NULL;
-  int fd, rc;
-  if( z==NULL ) return SQLITE_NOMEM;
-  if( zSlash ) zSlash[zSlash==z] = 0;
-  fd = open(zSlash ? z : ".", O_RDONLY|O_CLOEXEC);
-  free(z);
-  if( fd<0 ) return SQLITE_IOERR_DIR_FSYNC;
-  rc = fsync(fd) ? SQLITE_IOERR_DIR_FSYNC : SQLITE_OK;
-  close(fd);
-  return rc;
-}
+static int syncFile(LsFd fd){ return lsFileSync(fd) ? SQLITE_IOERR_FSYNC : SQLITE_OK; }
 
 /* The first reason stays. Caller holds the mutex. */
 static void fault(LsWriter *p, const char *zWhy){
@@ -436,26 +389,13 @@ static void fault(LsWriter *p, const char *zWhy){
 }
 
 static int failed(const LsWriter *p, int rc, const char *zWhat, char *zWhy){
-  snprintf(zWhy, LS_ERROR_SIZE, "WriteLogError: Cannot %s write log \"%.600s\": %s", zWhat, p->zPath, strerror(errno));
+  snprintf(zWhy, LS_ERROR_SIZE, "WriteLogError: Cannot %s write log \"%.600s\": %s", zWhat, p->zPath, lsSystemText());
   return rc;
 }
 
 static int outOfMemory(char *zWhy){
   snprintf(zWhy, LS_ERROR_SIZE, "WriteLogError: Cannot write: out of memory");
   return SQLITE_IOERR_NOMEM;
-}
-
-static uint64_t nowMs(void){
-  struct timespec t;
-  clock_gettime(CLOCK_REALTIME, &t);
-  return (uint64_t)t.tv_sec*1000 + (uint64_t)t.tv_nsec/1000000;
-}
-
-static int salt(uint8_t *a, size_t n){
-  int fd = open("/dev/urandom", O_RDONLY|O_CLOEXEC);
-  int rc = fd<0 ? SQLITE_IOERR_READ : readAll(fd, a, n, 0);
-  if( fd>=0 ) close(fd);
-  return rc;
 }
 
 static char *segmentName(const LsWriter *p, uint32_t iSeq){
@@ -472,9 +412,10 @@ static LsSegment *segmentUnsynced(const LsWriter *p){
   return pSegment;
 }
 
+/* Has a new file's name on the disk. */
 static int nameSync(const LsWriter *p, uint32_t iSeq){
   char *z = segmentName(p, iSeq);
-  int rc = z ? syncFolder(z) : SQLITE_IOERR_NOMEM;
+  int rc = z==NULL ? SQLITE_IOERR_NOMEM : lsFileSyncName(z) ? SQLITE_IOERR_DIR_FSYNC : SQLITE_OK;
   free(z);
   return rc;
 }
@@ -488,27 +429,28 @@ static int logSync(LsWriter *p){
   while( rc==SQLITE_OK ){
     LsSegment *pSegment;
     uint32_t iSeq = 0;
-    int fd = -1, bNamed = 0;
-    pthread_mutex_lock(&p->mu);
+    LsFd fd = LS_NO_FILE;
+    int bNamed = 0;
+    lsMutexLock(&p->mu);
     pSegment = segmentUnsynced(p);
     if( pSegment ){
       iSeq = pSegment->iSeq;
       bNamed = pSegment->bNamed;
-      fd = pSegment==p->pSegment ? pSegment->fd : fcntl(pSegment->fd, F_DUPFD_CLOEXEC, 0);
+      fd = pSegment==p->pSegment ? pSegment->fd : lsFileAgain(pSegment->fd);
     }
-    pthread_mutex_unlock(&p->mu);
+    lsMutexUnlock(&p->mu);
     if( pSegment==NULL ) return SQLITE_OK;
-    rc = fd<0 ? SQLITE_IOERR : syncFile(fd);
+    rc = fd==LS_NO_FILE ? SQLITE_IOERR : syncFile(fd);
     if( rc==SQLITE_OK && !bNamed ) rc = nameSync(p, iSeq);
-    pthread_mutex_lock(&p->mu);
-    if( fd>=0 && (p->pSegment==NULL || fd!=p->pSegment->fd) ) close(fd);
+    lsMutexLock(&p->mu);
+    if( fd!=LS_NO_FILE && (p->pSegment==NULL || fd!=p->pSegment->fd) ) lsFileClose(fd);
     for(pSegment=p->pOldest; pSegment && pSegment->iSeq!=iSeq; pSegment=pSegment->pNext){}
     if( rc==SQLITE_OK && pSegment ){
       pSegment->bNamed = pSegment->bSynced = 1;
       if( pSegment==p->pSegment ) pSegment->nSynced = p->nFlushEnd;
       pSegment->bLoose = 0;
     }
-    pthread_mutex_unlock(&p->mu);
+    lsMutexUnlock(&p->mu);
   }
   return rc;
 }
@@ -524,18 +466,17 @@ static int segmentMake(LsWriter *p, char *zWhy){
     memcpy(a, "LSWL", 4);
     put32(a+4, LOG_VERSION);
     put32(a+8, p->szPage);
-    if( salt(a+16, 16) ) rc = failed(p, SQLITE_IOERR_WRITE, "make a number for", zWhy);
+    if( lsRandom(a+16, 16) ) rc = failed(p, SQLITE_IOERR_WRITE, "make a number for", zWhy);
     memcpy(a+32, p->aBase, BASE_SIZE);
     put64(a+56, ~lsCrc(~(uint64_t)0, a, 56));
-    if( rc==SQLITE_OK ) pNew->fd = open(z, O_RDWR|O_CREAT|O_EXCL|O_CLOEXEC, 0600);
-    if( rc==SQLITE_OK && pNew->fd<0 ) rc = failed(p, errno==ENOSPC || errno==EDQUOT ? SQLITE_FULL : SQLITE_IOERR_WRITE, "make", zWhy);
+    if( rc==SQLITE_OK && (rc = writeCode(lsFileOpen(z, LS_FILE_NEW, &pNew->fd)))!=SQLITE_OK ) failed(p, rc, "make", zWhy);
   }
   if( rc==SQLITE_OK ){
     rc = writeAll(pNew->fd, a, sizeof(a), 0);
     if( rc ){
       failed(p, rc, "begin", zWhy);
-      close(pNew->fd);
-      if( unlink(z) ) p->iSeq++;     /* the name is taken; without a header, nobody minds the file */
+      lsFileClose(pNew->fd);
+      if( lsFileRemove(z) ) p->iSeq++;     /* the name is taken; without a header, nobody minds the file */
     }
   }
   free(z);
@@ -543,7 +484,7 @@ static int segmentMake(LsWriter *p, char *zWhy){
     free(pNew);
     return rc;
   }
-  pthread_mutex_lock(&p->mu);
+  lsMutexLock(&p->mu);
   pNew->iSeq = ++p->iSeq;
   pNew->szPage = p->szPage;
   pNew->iFirst = p->iFlushed+1;
@@ -553,7 +494,7 @@ static int segmentMake(LsWriter *p, char *zWhy){
   p->pNewest = p->pSegment = pNew;
   p->nEnd = p->nFlushEnd = LOG_HEADER;
   p->crcEnd = p->crcFlush = lsCrc(~(uint64_t)0, a, sizeof(a));
-  pthread_mutex_unlock(&p->mu);
+  lsMutexUnlock(&p->mu);
   return SQLITE_OK;
 }
 
@@ -595,13 +536,13 @@ static int flush(LsWriter *p, uint32_t iCommit, char *zWhy){
   }
   rc = writeAll(p->pSegment->fd, p->aBuffer, n*szFrame, p->nFlushEnd);
   if( rc ) return failed(p, rc, "append to", zWhy);
-  pthread_mutex_lock(&p->mu);
+  lsMutexLock(&p->mu);
   p->crcFlush = crc;
   p->nFlushEnd += n*szFrame;
   p->iFlushed = p->iNext;
   p->pSegment->iLast = p->iFlushed;
   p->pSegment->bSynced = 0;
-  pthread_mutex_unlock(&p->mu);
+  lsMutexUnlock(&p->mu);
   return SQLITE_OK;
 }
 
@@ -642,7 +583,7 @@ int lsWriterReserve(LsSeen *pSeen, const void *pHolder, char *zWhy){
   LsWriter *p = pSeen->pWriter;
   int rc;
   zWhy[0] = 0;
-  pthread_mutex_lock(&p->mu);
+  lsMutexLock(&p->mu);
   rc = p->pHolder==pHolder ? SQLITE_OK : refused(p, zWhy);
   if( rc==SQLITE_OK && p->pHolder!=pHolder ){
     if( p->pHolder ) rc = SQLITE_BUSY;
@@ -663,16 +604,16 @@ int lsWriterReserve(LsSeen *pSeen, const void *pHolder, char *zWhy){
     p->crcFlush = p->crcEnd;
     rotate(p);
   }
-  pthread_mutex_unlock(&p->mu);
+  lsMutexUnlock(&p->mu);
   return rc;
 }
 
 int lsWriterHeld(const LsSeen *pSeen){
   LsWriter *p = pSeen->pWriter;
   int b;
-  pthread_mutex_lock(&p->mu);
+  lsMutexLock(&p->mu);
   b = p->pHolder!=NULL;
-  pthread_mutex_unlock(&p->mu);
+  lsMutexUnlock(&p->mu);
   return b;
 }
 
@@ -721,15 +662,15 @@ static void unprepare(LsWriter *p){
 /* Writes frames before their commit. The log's lock is not given up meanwhile. */
 static int spill(LsWriter *p, char *zWhy){
   int rc;
-  pthread_mutex_lock(&p->mu);
+  lsMutexLock(&p->mu);
   rc = p->bFault ? refused(p, zWhy) : SQLITE_OK;
   p->bSpilling = rc==SQLITE_OK;
-  pthread_mutex_unlock(&p->mu);
+  lsMutexUnlock(&p->mu);
   if( rc ) return rc;
   rc = flush(p, 0, zWhy);
-  pthread_mutex_lock(&p->mu);
+  lsMutexLock(&p->mu);
   p->bSpilling = 0;
-  pthread_mutex_unlock(&p->mu);
+  lsMutexUnlock(&p->mu);
   return rc;
 }
 
@@ -740,7 +681,7 @@ static int spill(LsWriter *p, char *zWhy){
 static int mayWrite(LsSeen *pSeen, char *zWhy){
   LsWriter *p = pSeen->pWriter;
   int rc = SQLITE_OK;
-  pthread_mutex_lock(&p->mu);
+  lsMutexLock(&p->mu);
   unprepare(p);
   if( isOutdated(p, pSeen) ) rc = outdated(zWhy);
   else if( p->iNext==p->iCommitted && !p->bFresh ) rc = refused(p, zWhy);
@@ -752,17 +693,17 @@ static int mayWrite(LsSeen *pSeen, char *zWhy){
     if( rc==SQLITE_BUSY ) rc = SQLITE_FULL;    /* after any other, SQLite goes on with pages that it could not undo */
     else if( (rc & 0xff)!=SQLITE_IOERR ) rc = SQLITE_IOERR_WRITE;
   }
-  pthread_mutex_unlock(&p->mu);
+  lsMutexUnlock(&p->mu);
   return rc;
 }
 
 /* SQLite has ended a rollback, or is about to commit. */
 void lsWriterUndone(LsSeen *pSeen){
   LsWriter *p = pSeen->pWriter;
-  pthread_mutex_lock(&p->mu);
+  lsMutexLock(&p->mu);
   p->bRefused = 0;
   unprepare(p);
-  pthread_mutex_unlock(&p->mu);
+  lsMutexUnlock(&p->mu);
 }
 
 int lsWriterWrite(LsSeen *pSeen, uint32_t iPgno, const uint8_t *aPage, int nByte, char *zWhy){
@@ -772,10 +713,10 @@ int lsWriterWrite(LsSeen *pSeen, uint32_t iPgno, const uint8_t *aPage, int nByte
   int rc = p->bRefused ? SQLITE_OK : mayWrite(pSeen, zWhy);
   if( rc || p->bRefused ) return rc;
   if( p->own.iCommit==0 && p->iNext==p->iCommitted ){
-    pthread_mutex_lock(&p->mu);
+    lsMutexLock(&p->mu);
     if( p->szPage!=(uint32_t)nByte ) p->pSegment = NULL;   /* its header has another size, and nothing is in it */
     p->szPage = (uint32_t)nByte;               /* of a new database */
-    pthread_mutex_unlock(&p->mu);
+    lsMutexUnlock(&p->mu);
   }
   if( p->szPage!=(uint32_t)nByte ) return misuse(zWhy, "a page of another size, expected one page size for life");
   if( iPgno==lsLockPage(p->szPage) ) return misuse(zWhy, "the page at 1 GiB is SQLite's own for locks");
@@ -798,9 +739,9 @@ int lsWriterWrite(LsSeen *pSeen, uint32_t iPgno, const uint8_t *aPage, int nByte
   put32(a-FRAME_HEADER, iPgno);
   memcpy(a, aPage, (size_t)nByte);
   if( iPgno==1 && stampHead(p, a) ) return misuse(zWhy, "no more states can be told apart in this process");
-  pthread_mutex_lock(&p->mu);
+  lsMutexLock(&p->mu);
   rc = frameAdd(p, iPgno);
-  pthread_mutex_unlock(&p->mu);
+  lsMutexUnlock(&p->mu);
   if( rc==SQLITE_FULL ) return misuse(zWhy, "no more frames can be counted in this process");
   if( rc ) return outOfMemory(zWhy);
   pSeen->iTo = p->iNext;
@@ -848,13 +789,13 @@ static int fillHoles(LsSeen *pSeen, char *zWhy){
 
 /* After a commit that failed: what of it is in the file must not be taken for one after a crash. */
 static void undoCommit(LsWriter *p){
-  struct stat st;
+  uint64_t n;
   if( p->pSegment==NULL ) return;
-  if( fstat(p->pSegment->fd, &st)==0 && (uint64_t)st.st_size<=p->nEnd ) return;
-  if( ftruncate(p->pSegment->fd, (off_t)p->nEnd)==0 && syncFile(p->pSegment->fd)==SQLITE_OK ) return;
-  pthread_mutex_lock(&p->mu);
+  if( lsFileSize(p->pSegment->fd, &n)==0 && n<=p->nEnd ) return;
+  if( lsFileCut(p->pSegment->fd, p->nEnd)==0 && syncFile(p->pSegment->fd)==SQLITE_OK ) return;
+  lsMutexLock(&p->mu);
   fault(p, "WriteLogError: Cannot undo a commit that failed, expected a disk that can be written; open the replica anew");
-  pthread_mutex_unlock(&p->mu);
+  lsMutexUnlock(&p->mu);
 }
 
 /* See shim.h. Caller holds the mutex. */
@@ -866,7 +807,7 @@ static void stateWords(const LsWriter *p, uint64_t *aOut){
   aOut[4] = p->pSegment ? p->pSegment->iSeq : p->iSeq;
   aOut[5] = p->iCommitted;
   aOut[6] = p->iStamp;
-  aOut[7] = (p->pHolder!=NULL) | (p->pSegment!=NULL)<<1 | p->bCommitting<<2;
+  aOut[7] = (uint64_t)((p->pHolder!=NULL) | (p->pSegment!=NULL)<<1 | p->bCommitting<<2);
   aOut[8] = p->nEnd;
 }
 
@@ -926,13 +867,14 @@ static void forgotten(LsWriter *p, LsSeen *pSeen){
 
 /* Whether the newest file is still the one that its name leads to, with all that was committed to it. */
 static int segmentThere(LsWriter *p, char *zWhy){
-  struct stat st;
-  if( p->pSegment==NULL || (fstat(p->pSegment->fd, &st)==0 && st.st_nlink>0 && (uint64_t)st.st_size>=p->nEnd) ) return SQLITE_OK;
+  uint64_t n;
+  if( p->pSegment==NULL ) return SQLITE_OK;
+  if( lsFileSize(p->pSegment->fd, &n)==0 && n>=p->nEnd && lsFileNamed(p->pSegment->fd)==1 ) return SQLITE_OK;
   snprintf(zWhy, LS_ERROR_SIZE, "WriteLogError: Cannot append to write log \"%.600s.%u\": it was deleted or cut, expected "
     "nobody else to touch it; what it had is lost unless it was stored", p->zPath, p->pSegment->iSeq);
-  pthread_mutex_lock(&p->mu);
+  lsMutexLock(&p->mu);
   fault(p, zWhy);
-  pthread_mutex_unlock(&p->mu);
+  lsMutexUnlock(&p->mu);
   return SQLITE_IOERR_WRITE;
 }
 
@@ -946,10 +888,10 @@ static int appendSync(LsWriter *p, char *zWhy){
   if( rc==SQLITE_OK ) return rc;
   failed(p, rc, "sync", zWhy);
   if( rc!=SQLITE_IOERR_FSYNC ) return rc;
-  pthread_mutex_lock(&p->mu);
+  lsMutexLock(&p->mu);
   for(pSegment=p->pOldest; pSegment && !pSegment->bLoose; pSegment=pSegment->pNext){}
   if( pSegment ) fault(p, zWhy);
-  pthread_mutex_unlock(&p->mu);
+  lsMutexUnlock(&p->mu);
   return rc;
 }
 
@@ -972,18 +914,18 @@ static int markLast(LsWriter *p, uint32_t iCommit, char *zWhy){
   crc = frameSeal(p, a, p->crcLast);
   rc = writeAll(p->pSegment->fd, a, szFrame, p->nFlushEnd-szFrame);
   if( rc ) return failed(p, rc, "append to", zWhy);
-  pthread_mutex_lock(&p->mu);
+  lsMutexLock(&p->mu);
   p->crcFlush = crc;
   p->pSegment->bSynced = 0;
-  pthread_mutex_unlock(&p->mu);
+  lsMutexUnlock(&p->mu);
   return appendSync(p, zWhy);
 }
 
 /* A database that had no pages has none still. */
 static int nothing(LsWriter *p, LsSeen *pSeen){
-  pthread_mutex_lock(&p->mu);
+  lsMutexLock(&p->mu);
   forgotten(p, pSeen);
-  pthread_mutex_unlock(&p->mu);
+  lsMutexUnlock(&p->mu);
   return SQLITE_OK;
 }
 
@@ -992,16 +934,16 @@ static int commitBegin(LsSeen *pSeen, char *zWhy){
   LsWriter *p = pSeen->pWriter;
   int rc = fillHoles(pSeen, zWhy);
   if( rc==SQLITE_OK && p->iNext==p->iCommitted ) rc = misuse(zWhy, "a size changed and page 1 was not written");
-  pthread_mutex_lock(&p->mu);
+  lsMutexLock(&p->mu);
   if( rc==SQLITE_OK && p->bFault ) rc = refused(p, zWhy);
   if( rc==SQLITE_OK && isOutdated(p, pSeen) ) rc = outdated(zWhy);
   if( rc==SQLITE_OK ){
     rotate(p);
     p->bCommitting = 1;
     p->iTxidCommit = p->iTxid;
-    p->msCommit = nowMs();
+    p->msCommit = lsNowMs();
   }
-  pthread_mutex_unlock(&p->mu);
+  lsMutexUnlock(&p->mu);
   return rc;
 }
 
@@ -1019,10 +961,10 @@ int lsWriterPrepare(LsSeen *pSeen, char *zWhy){
   p->bSync = 1;
   p->nLast = (size_t)(p->iNext-p->iFlushed-1)*frameSize(p);
   rc = append(p, 0, zWhy);
-  pthread_mutex_lock(&p->mu);
+  lsMutexLock(&p->mu);
   if( rc ) commitEnd(p);
   else p->bPrepared = 1;
-  pthread_mutex_unlock(&p->mu);
+  lsMutexUnlock(&p->mu);
   return rc;
 }
 
@@ -1031,9 +973,9 @@ static int finishPrepared(LsWriter *p, uint32_t iCommit, char *zWhy){
   int rc = markLast(p, iCommit, zWhy);
   p->bPrepared = 0;
   if( rc==SQLITE_OK ) return rc;
-  pthread_mutex_lock(&p->mu);
+  lsMutexLock(&p->mu);
   fault(p, zWhy);
-  pthread_mutex_unlock(&p->mu);
+  lsMutexUnlock(&p->mu);
   return rc;
 }
 
@@ -1050,13 +992,13 @@ int lsWriterCommit(LsSeen *pSeen, char *zWhy){
     rc = commitBegin(pSeen, zWhy);
     if( rc==SQLITE_OK && (rc = append(p, pSeen->iCommit, zWhy))!=SQLITE_OK ) undoCommit(p);
   }
-  pthread_mutex_lock(&p->mu);
+  lsMutexLock(&p->mu);
   if( rc==SQLITE_OK ) committed(p, pSeen);
   else forgotten(p, pSeen);
   commitEnd(p);
   bNudge = !p->bNudged && waiting(p)>p->nByteMax/NUDGE_SHARE;
   if( bNudge ) p->bNudged = 1;
-  pthread_mutex_unlock(&p->mu);
+  lsMutexUnlock(&p->mu);
   if( bNudge ) ls_replica_nudge(p->pReplica->iId);
   return rc;
 }
@@ -1064,16 +1006,16 @@ int lsWriterCommit(LsSeen *pSeen, char *zWhy){
 void lsWriterRelease(LsSeen *pSeen, const void *pHolder){
   LsWriter *p = pSeen->pWriter;
   if( p==NULL ) return;
-  pthread_mutex_lock(&p->mu);
-  if( p->pHolder==pHolder && p->pSegment && p->bLitter && p->fdLock>=0 ){
-    p->bLitter = ftruncate(p->pSegment->fd, (off_t)p->nEnd)!=0;                /* what stays is written over */
+  lsMutexLock(&p->mu);
+  if( p->pHolder==pHolder && p->pSegment && p->bLitter && p->fdLock!=LS_NO_FILE ){
+    p->bLitter = lsFileCut(p->pSegment->fd, p->nEnd)!=0;                /* what stays is written over */
   }
   if( p->pHolder==pHolder ){
     unprepare(p);
     forgotten(p, pSeen);
     p->pHolder = NULL;
   }
-  pthread_mutex_unlock(&p->mu);
+  lsMutexUnlock(&p->mu);
 }
 
 /* ---------------------------------------------------------------------------------------------- the core's side */
@@ -1082,7 +1024,7 @@ static void writerFree(LsWriter *p){
   while( p->pOldest ){
     LsSegment *pOld = p->pOldest;
     p->pOldest = pOld->pNext;
-    close(pOld->fd);
+    lsFileClose(pOld->fd);
     free(pOld);
   }
   while( p->pEpochOldest ){
@@ -1090,8 +1032,8 @@ static void writerFree(LsWriter *p){
     p->pEpochOldest = pOld->pNext;
     free(pOld);
   }
-  if( p->fdLock>=0 ) close(p->fdLock);
-  pthread_mutex_destroy(&p->mu);
+  if( p->fdLock!=LS_NO_FILE ) lsFileClose(p->fdLock);
+  lsMutexDestroy(&p->mu);
   free(p->zPath);
   free(p->aPgno);
   free(p->aPrev);
@@ -1106,16 +1048,21 @@ void lsWriterFree(LsReplica *p){
   if( pWriter ) writerFree(pWriter);
 }
 
-/* Takes the lock that keeps two writers from one log: LS_BUSY when another has it. */
+/*
+** Takes the lock that keeps two writers from one log: LS_BUSY when another has it. A file that is another user's is no lock,
+** for neither is the log beside it then.
+*/
 static int lockTake(LsWriter *p){
   char *z = malloc(strlen(p->zPath)+8);
+  int rc;
   if( z==NULL ) return LS_NOMEM;
   snprintf(z, strlen(p->zPath)+8, "%s.lock", p->zPath);
-  p->fdLock = open(z, O_RDWR|O_CREAT|O_CLOEXEC, 0600);
+  rc = lsFileOpen(z, LS_FILE_PLAIN, &p->fdLock);
   free(z);
-  if( p->fdLock>=0 && flock(p->fdLock, LOCK_EX|LOCK_NB)==0 ) return 0;
-  lsFaultSet("%s", strerror(errno));
-  return p->fdLock>=0 && errno==EWOULDBLOCK ? LS_BUSY : LS_REFUSED;
+  if( rc==0 ) rc = lsFileLock(p->fdLock);
+  if( rc==0 ) return 0;
+  lsFaultSet("%s", lsSystemText());
+  return rc==LS_IO_BUSY ? LS_BUSY : LS_REFUSED;
 }
 
 /*
@@ -1135,8 +1082,8 @@ int ls_writer_open(int iReplica, const char *zPath, uint64_t iTxid, const uint8_
     lsReplicaDone(pReplica);
     return rc;
   }
-  pthread_mutex_init(&p->mu, NULL);
-  p->fdLock = -1;
+  lsMutexInit(&p->mu);
+  p->fdLock = LS_NO_FILE;
   p->pReplica = pReplica;
   p->zPath = strdup(zPath);
   p->pEpoch = p->pEpochOldest = calloc(1, sizeof(*p->pEpoch));
@@ -1178,9 +1125,9 @@ int ls_writer_state(int iReplica, uint64_t *aOut){
   LsReplica *pReplica;
   LsWriter *p = writerUse(iReplica, &pReplica);
   if( p==NULL ) return LS_MISUSE;
-  pthread_mutex_lock(&p->mu);
+  lsMutexLock(&p->mu);
   stateWords(p, aOut);
-  pthread_mutex_unlock(&p->mu);
+  lsMutexUnlock(&p->mu);
   lsReplicaDone(pReplica);
   return 0;
 }
@@ -1195,7 +1142,7 @@ int ls_writer_seal(int iReplica, uint64_t *aOut){
   LsWriter *p = writerUse(iReplica, &pReplica);
   int rc = 0;
   if( p==NULL ) return LS_MISUSE;
-  pthread_mutex_lock(&p->mu);
+  lsMutexLock(&p->mu);
   if( p->bSealed ){
     memcpy(aOut, p->aSeal, sizeof(p->aSeal));
     p->bSealed = 0;
@@ -1209,7 +1156,7 @@ int ls_writer_seal(int iReplica, uint64_t *aOut){
     seal(p, p->pHolder==NULL, aOut);
     rc = 1;
   }
-  pthread_mutex_unlock(&p->mu);
+  lsMutexUnlock(&p->mu);
   lsReplicaDone(pReplica);
   return rc;
 }
@@ -1228,7 +1175,7 @@ int ls_writer_base(int iReplica, int iView, uint32_t iUpTo, uint64_t iTxid){
   if( p==NULL || pView==NULL || pNew==NULL ){
     rc = pNew ? LS_MISUSE : LS_NOMEM;
   }else{
-    pthread_mutex_lock(&p->mu);
+    lsMutexLock(&p->mu);
     if( bForeign ) rc = p->iCommitted>p->pEpoch->iFrom || p->bCommitting || (p->pHolder && pView->szPage!=p->szPage) ? LS_BUSY : 0;
     else if( iUpTo>p->iSealed || iUpTo<p->pEpoch->iFrom ) rc = LS_MISUSE;
     if( rc==0 ) rc = ls_view_publish(iView);
@@ -1254,7 +1201,7 @@ int ls_writer_base(int iReplica, int iView, uint32_t iUpTo, uint64_t iTxid){
       pNew = NULL;
       prune(p);
     }
-    pthread_mutex_unlock(&p->mu);
+    lsMutexUnlock(&p->mu);
   }
   free(pNew);
   if( pView ) lsViewUnref(pView);
@@ -1267,9 +1214,9 @@ int ls_writer_settle(int iReplica, uint64_t iTxid){
   LsReplica *pReplica;
   LsWriter *p = writerUse(iReplica, &pReplica);
   if( p==NULL ) return LS_MISUSE;
-  pthread_mutex_lock(&p->mu);
+  lsMutexLock(&p->mu);
   if( p->iTxid==iTxid ) p->bUnsettled = 0;
-  pthread_mutex_unlock(&p->mu);
+  lsMutexUnlock(&p->mu);
   lsReplicaDone(pReplica);
   return 0;
 }
@@ -1279,9 +1226,9 @@ int ls_writer_fault(int iReplica, const char *zWhy){
   LsReplica *pReplica;
   LsWriter *p = writerUse(iReplica, &pReplica);
   if( p==NULL ) return LS_MISUSE;
-  pthread_mutex_lock(&p->mu);
+  lsMutexLock(&p->mu);
   fault(p, zWhy);
-  pthread_mutex_unlock(&p->mu);
+  lsMutexUnlock(&p->mu);
   lsReplicaDone(pReplica);
   return 0;
 }
@@ -1292,10 +1239,10 @@ int ls_writer_switch(int iReplica, int bOn){
   LsWriter *p = writerUse(iReplica, &pReplica);
   int b;
   if( p==NULL ) return LS_MISUSE;
-  pthread_mutex_lock(&p->mu);
+  lsMutexLock(&p->mu);
   p->bOff = !bOn;
   b = p->pHolder!=NULL;
-  pthread_mutex_unlock(&p->mu);
+  lsMutexUnlock(&p->mu);
   lsReplicaDone(pReplica);
   return b;
 }
@@ -1306,14 +1253,14 @@ int ls_writer_close(int iReplica){
   LsWriter *p = writerUse(iReplica, &pReplica);
   int bBusy;
   if( p==NULL ) return LS_MISUSE;
-  pthread_mutex_lock(&p->mu);
+  lsMutexLock(&p->mu);
   fault(p, "ReplicaClosedError: Cannot write: the replica was closed");
   bBusy = p->bCommitting || p->bSpilling;
-  if( !bBusy && p->fdLock>=0 ){
-    close(p->fdLock);
-    p->fdLock = -1;
+  if( !bBusy && p->fdLock!=LS_NO_FILE ){
+    lsFileClose(p->fdLock);
+    p->fdLock = LS_NO_FILE;
   }
-  pthread_mutex_unlock(&p->mu);
+  lsMutexUnlock(&p->mu);
   lsReplicaDone(pReplica);
   return bBusy ? LS_BUSY : 0;
 }

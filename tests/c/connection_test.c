@@ -258,6 +258,89 @@ static void atOnce(void){
   end();
 }
 
+/* ------------------------------------------------------------------------------------------------ observed */
+
+#define BATCH 50
+static uint64_t aTaken[1+BATCH*LS_TRANSACTION_WORDS];
+
+static int take(int nOut){ return ls_replica_transactions(iReplica, aTaken, nOut); }
+
+static void transaction(ReplicaFile *p, uint32_t nPage){
+  fileShare(p);
+  readPages(p, 2, 1+nPage);
+  fileLeave(p);
+}
+
+static void observed(void){
+  const uint64_t *a = aTaken+1;
+  ReplicaFile f;
+  int i, n;
+  begin();
+  fileOpen(&f, iReplica);
+  transaction(&f, 1);
+  CHECK_INT(take(1+LS_TRANSACTION_WORDS), LS_MISUSE);  /* nobody observes */
+  CHECK_INT(ls_replica_observe(0), LS_MISUSE);
+  fileShare(&f);
+  CHECK_INT(ls_replica_observe(iReplica), 0);
+  CHECK_INT(ls_replica_observe(iReplica), 0);
+  fileLeave(&f);                                       /* it began before */
+  CHECK_INT(take(1+LS_TRANSACTION_WORDS), 0);
+  transaction(&f, 4);
+  CHECK_INT(take(0), LS_MISUSE);
+  CHECK_INT(take(LS_TRANSACTION_WORDS), 0);            /* no room */
+  CHECK_INT(take(1+LS_TRANSACTION_WORDS), 1);
+  CHECK_INT(aTaken[0], 0);
+  CHECK_INT(a[0], f.iConnection);
+  CHECK_INT(a[1], 3);
+  CHECK_INT(a[2], 1);
+  CHECK(a[3]>1700000000000000000u && a[4]>=a[3]);
+  CHECK_INT(a[5], 0);
+  CHECK_INT(a[6], 1);                                  /* page 2 was there */
+  CHECK_INT(a[7], 3);
+  for(i=0; i<1100; i++) transaction(&f, 1);
+  for(n=0; (i = take(1+BATCH*LS_TRANSACTION_WORDS))>0; n+=i) CHECK_INT(aTaken[0], n==0 ? 1100-1024 : 0);
+  CHECK_INT(n, 1024);
+  transaction(&f, 1);
+  CHECK_INT(take(1+BATCH*LS_TRANSACTION_WORDS), 1);
+  CHECK_INT(a[1], 1104);
+  fileEnd(&f);
+  end();
+}
+
+/* Takes until all readers have ended, and then the rest; gives what was taken or lost. */
+static void *takeAll(void *pArg){
+  static uint64_t aOwn[1+BATCH*LS_TRANSACTION_WORDS];
+  uint64_t *pnSeen = pArg;
+  int bLast, i, n;
+  do{
+    bLast = atomic_load(&bStop);
+    while( (n = ls_replica_transactions(iReplica, aOwn, 1+BATCH*LS_TRANSACTION_WORDS))>0 || aOwn[0]>0 ){
+      *pnSeen += (uint64_t)n+aOwn[0];
+      for(i=0; i<n; i++) CHECK(aOwn[1+i*LS_TRANSACTION_WORDS]>0 && aOwn[1+i*LS_TRANSACTION_WORDS+1]>0);
+      aOwn[0] = 0;
+    }
+    sched_yield();
+  }while( !bLast );
+  return NULL;
+}
+
+static void observedAtOnce(void){
+  pthread_t aThread[READERS], taker;
+  uint64_t nSeen = 0;
+  size_t i;
+  begin();
+  CHECK_INT(ls_replica_observe(iReplica), 0);
+  atomic_store(&bStop, 0);
+  atomic_store(&nFinder, 2);                           /* nobody looks */
+  for(i=0; i<READERS; i++) NEED(pthread_create(&aThread[i], NULL, comeAndGo, (void*)i)==0);
+  NEED(pthread_create(&taker, NULL, takeAll, &nSeen)==0);
+  for(i=0; i<READERS; i++) pthread_join(aThread[i], NULL);
+  atomic_store(&bStop, 1);
+  pthread_join(taker, NULL);
+  CHECK_INT(nSeen, READERS*(setting("ROUNDS", 400)/20)*20);
+  end();
+}
+
 /* A ticket that nobody takes, or that is taken by a connection that cannot open, leaves none behind. */
 static void dropped(void){
   uint32_t a[8];
@@ -283,6 +366,8 @@ int main(void){
   RUN("ls_connection_…() of one that has gone, or is another replica's, is LS_GONE", refused);
   RUN("ls_connection_spent() begins anew with each transaction", bounds);
   RUN("connections come and go under those who add and look", atOnce);
+  RUN("ls_replica_transactions() tells what ended since somebody observes, and counts what found no room", observed);
+  RUN("transactions of several threads are all told", observedAtOnce);
   RUN("tickets leave no connection behind", dropped);
   return finish();
 }

@@ -783,6 +783,31 @@ static void taking(void){
   worldEnd(&w, "f");
 }
 
+/* In a folder where all may write, somebody has put a file there first. */
+static void foreign(void){
+  static const char *const azName[] = {"foreign-sums", "foreign"};
+  char z[200], zPlanted[200];
+  size_t i;
+  if( geteuid()!=0 ){
+    printf("  only root can be two users: not run\n");
+    return;
+  }
+  pathOf(z, "foreign");
+  NEED(chmod(zFolder, 0777)==0);
+  for(i=0; i<2; i++){
+    int fd;
+    pathOf(zPlanted, azName[i]);
+    fd = open(zPlanted, O_RDWR|O_CREAT|O_EXCL, 0666);
+    NEED(fd>=0 && fchmod(fd, 0666)==0 && close(fd)==0 && seteuid(65534)==0);
+    CHECK_INT(ls_local_open(1, z, 4096, LS_LOCAL_KEEP), LS_REFUSED);
+    CHECK_TEXT(fault(), "another user's");
+    NEED(seteuid(0)==0 && unlink(zPlanted)==0);
+    pathOf(zPlanted, azName[1-i]);
+    unlink(zPlanted);
+  }
+  NEED(chmod(zFolder, 0700)==0);
+}
+
 static void misuse(void){
   World w, other;
   uint64_t crc = 0, a[3];
@@ -1620,6 +1645,7 @@ int main(void){
   RUN("ls_local_put() refuses a damaged frame", damagedFrame);
   RUN("ls_local_take() puts what the pool has", taking);
   RUN("local files refuse what is not theirs", misuse);
+  RUN("ls_local_open() refuses what another user has put in its place", foreign);
   RUN("local files end where page numbers do", bounds);
   RUN("ls_local_check() takes no page that is not whole: each byte flipped, each length cut", damaged);
   RUN("ls_local_forget() and ls_local_map(): a file that was there before", forgetting);

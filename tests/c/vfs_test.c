@@ -1629,6 +1629,47 @@ static void blockedAtOnce(void){
   CHECK_EMPTY();
 }
 
+enum { COMPUTE_OPENING, COMPUTE_RUNNING, COMPUTE_ENDED };
+static atomic_int eCompute;
+
+/* Computes for ever without reading a page, on thirty connections, and closes each while it is interrupted once more. */
+static void *computeOn(void *pArg){
+  int i;
+  (void)pArg;
+  for(i=0; i<30; i++){
+    sqlite3 *db = connectTo(pShared);
+    atomic_store(&eCompute, COMPUTE_RUNNING);
+    CHECK_INT(sqlite3_exec(db, "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c) SELECT max(x) FROM c",
+      NULL, NULL, NULL), SQLITE_INTERRUPT);
+    sqlite3_close(db);
+    atomic_store(&eCompute, COMPUTE_OPENING);
+  }
+  atomic_store(&eCompute, COMPUTE_ENDED);
+  return NULL;
+}
+
+static void interruptsComputing(void){
+  pthread_t thread;
+  Source s, other;
+  sqlite3 *db;
+  int e;
+  sourceBegin(&s, 1024, MENU);
+  sourceBegin(&other, 1024, MENU);
+  pShared = &s;
+  atomic_store(&eCompute, COMPUTE_OPENING);
+  db = connectTo(&other);
+  NEED(pthread_create(&thread, NULL, computeOn, NULL)==0);
+  while( (e = atomic_load(&eCompute))!=COMPUTE_ENDED ){
+    if( e==COMPUTE_RUNNING ) CHECK_INT(ls_replica_interrupt(s.iReplica), 0);
+    VALUE(db, "SELECT count(*) FROM menu", "500");       /* another replica's: nothing of it ends */
+  }
+  pthread_join(thread, NULL);
+  sqlite3_close(db);
+  sourceEnd(&other);
+  sourceEnd(&s);
+  CHECK_EMPTY();
+}
+
 static void stale(void){
   enum { LIMIT = 400 };
   Source s;
@@ -2208,6 +2249,7 @@ int main(void){
   RUN("page 1 is stamped in every kind of read", stamping);
   RUN("R9: SQLite's cache lives as long as the content", cacheSurvives);
   RUN("R6, R10: file size is commit times page size", sizes);
+  RUN("ls_replica_interrupt() ends what computes, and nothing else", interruptsComputing);
   RUN("ATTACH of a local file and VACUUM INTO work", attachAndVacuum);
   RUN("a transaction survives thirty relocations", relocatedOften);
   RUN("replicas of two page sizes live side by side", twoPageSizes);

@@ -35,7 +35,7 @@ const constants = new Map(
 
 /** The ABI type of a C parameter such as `const uint8_t *aByte`. */
 function abiType(parameter: string): AbiType {
-  if (parameter.includes("*")) return "buffer";
+  if (parameter.includes("*")) return parameter.startsWith("const ") ? "bytes" : "buffer";
   const type = /^(\w+) \w+$/.exec(parameter)?.[1];
   if (type === "int") return "i32";
   if (type === "uint32_t") return "u32";

@@ -1,0 +1,199 @@
+/**
+ * The shim in WASM, with SQLite in the same module: for where native code is refused, or there is none for the machine.
+ *
+ * All threads share one memory, so what is global in C is one for all of them, as in a shared library; each has an instance
+ * of the module with a stack of its own. The core's worker is another thread of these: what waits in C waits by
+ * `memory.atomic.wait32`.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import { gunzip } from "node:zlib";
+import type { Native, NativeCalls } from "./native.ts";
+import { type AbiType, symbols } from "./symbols.ts";
+import { fileImports } from "./wasm_files.ts";
+import { type HeapCalls, WasmHeap } from "./wasm_heap.ts";
+
+/** A shim in WASM as other threads are told of it; structured-cloneable, and the memory is shared. */
+export interface WasmShim {
+  /** Tells it from others of this process. */
+  readonly path: string;
+  /** The code. */
+  readonly module: WebAssembly.Module;
+  /** The memory of all its threads. */
+  readonly memory: WebAssembly.Memory;
+}
+
+/** SQLite's own functions without their prefix: pointers are numbers, 64-bit integers are BigInts. */
+// deno-lint-ignore no-explicit-any
+export type SqliteCalls = Readonly<Record<string, (...args: any[]) => any>>;
+
+/** What a thread has of a shim in WASM beside the ABI. */
+export interface WasmPart {
+  /** What other threads need of it. */
+  readonly shim: WasmShim;
+  /** SQLite's functions. */
+  readonly sqlite: SqliteCalls;
+  /** The memory. */
+  readonly heap: WasmHeap;
+  /** Loads the shim into that SQLite; an SQLite result code. */
+  load(): number;
+}
+
+/**
+ * The memory, in pages of 64 KiB: 1 GiB, of which the system gives what is used. It does not grow: an engine may tell a thread of
+ * another's growth only after that thread has been led there, by a word in memory, and was refused.
+ */
+const PAGES = 16_384;
+
+/** What a thread has of the memory, in bytes: its stack, a place for buffers on their way in and out, what C calls its own. */
+const STACK = 1 << 20;
+const SCRATCH = 1 << 16;
+const OWN = 1 << 14;
+
+/** Address of a word that is not 0 while a thread takes its stack; the linker leaves the first KiB free. */
+const STACK_LOCK = 64;
+
+/** Makes a shim in WASM, with a memory of its own. */
+export async function makeShim(): Promise<WasmShim> {
+  const { base64 } = await import("./prebuilt/wasm.ts");
+  const bytes = await new Promise<Uint8Array<ArrayBuffer>>((resolve, reject) => {
+    gunzip(
+      Buffer.from(base64, "base64"),
+      (error, bytes) => error ? reject(error) : resolve(new Uint8Array(bytes)),
+    );
+  });
+  const module = await WebAssembly.compile(bytes);
+  const memory = new WebAssembly.Memory({ initial: PAGES, maximum: PAGES, shared: true });
+  return { path: `wasm:${crypto.randomUUID()}`, module, memory };
+}
+
+type Exports = HeapCalls & Record<string, (...args: (number | bigint)[]) => number> & {
+  readonly __stack_pointer: WebAssembly.Global;
+  readonly __tls_size: WebAssembly.Global;
+};
+
+/** Makes this thread one of those that share a shim. */
+export async function openNative(shim: WasmShim): Promise<Native> {
+  const { module, memory } = shim;
+  const instance = await WebAssembly.instantiate(module, imports(memory, () => heap));
+  const exports = instance.exports as unknown as Exports;
+  const heap = new WasmHeap(memory, exports);
+  const scratch = { address: takeStack(exports, heap), size: SCRATCH };
+  const calls = Object.fromEntries(
+    Object.entries(symbols).map((
+      [name, { parameters }],
+    ) => [name, bind(exports[name]!, parameters, heap, scratch)]),
+  ) as unknown as NativeCalls;
+  return {
+    path: shim.path,
+    calls,
+    fetchSkipsVerify: "Bun" in globalThis,
+    listen: (core, onRing) => listen(heap, exports.ls_core_bell!(core) >>> 0, { calls, core, onRing }),
+    wasm: { shim, heap, sqlite: sqliteCalls(exports), load: () => exports.ls_sqlite_load!() },
+  };
+}
+
+/**
+ * Gives the calling thread a stack; what follows it in memory is its scratch, whose address this returns. Until then every
+ * thread has the same stack, which only one may use at a time.
+ */
+function takeStack(exports: Exports, heap: WasmHeap): number {
+  const words = new Int32Array(heap.bytes.buffer as SharedArrayBuffer);
+  const lock = STACK_LOCK / 4;
+  while (Atomics.compareExchange(words, lock, 0, 1) !== 0) Atomics.wait(words, lock, 1);
+  try {
+    if (exports.__tls_size.value > OWN) {
+      throw new RangeError(`Cannot use WASM: a thread needs more than ${OWN} bytes`);
+    }
+    const stack = align(heap.alloc(STACK + SCRATCH + OWN));
+    exports.__stack_pointer.value = (stack + STACK - 16) | 0;
+    exports.__wasm_init_tls!(stack + STACK + SCRATCH - 16);
+    return stack + STACK - 16;
+  } finally {
+    Atomics.store(words, lock, 0);
+    Atomics.notify(words, lock, 1);
+  }
+}
+
+function sqliteCalls(exports: Exports): SqliteCalls {
+  const prefix = "sqlite3_";
+  const own = Object.entries(exports).filter(([name]) => name.startsWith(prefix));
+  return Object.fromEntries(own.map(([name, call]) => [name.slice(prefix.length), call]));
+}
+
+/** What C asks of the runtime. Clocks must agree between threads, which the time since each one's start does not. */
+function imports(memory: WebAssembly.Memory, heap: () => WasmHeap): WebAssembly.Imports {
+  const random = (address: number, size: number) => {
+    const bytes = crypto.getRandomValues(new Uint8Array(size)); // not in shared memory
+    heap().bytes.set(bytes, address >>> 0);
+    return 0;
+  };
+  const env = {
+    memory,
+    random,
+    ...fileImports(heap),
+    monotonicMs: () => performance.timeOrigin + performance.now(),
+    nowMs: () => Date.now(),
+    zoneMinutes: (ms: number) => -new Date(ms).getTimezoneOffset() || 0,
+  };
+  return { env, wasi_snapshot_preview1: { random_get: random } }; // the latter of the C library
+}
+
+/** One function of the ABI: buffers are copied in and, where it may write to them, out again. */
+function bind(
+  call: (...args: (number | bigint)[]) => number,
+  parameters: readonly AbiType[],
+  heap: WasmHeap,
+  scratch: { readonly address: number; readonly size: number },
+): (...args: (number | bigint | Uint8Array)[]) => number {
+  const buffers = parameters.flatMap((type, i) => type === "buffer" || type === "bytes" ? [i] : []);
+  if (buffers.length === 0) return call as (...args: unknown[]) => number;
+  return (...args) => {
+    const given = [...args];
+    const size = buffers.reduce((sum, i) => sum + align((args[i] as Uint8Array).length), 0);
+    const start = size <= scratch.size ? scratch.address : heap.alloc(size);
+    try {
+      const { bytes } = heap;
+      let at = start;
+      for (const i of buffers) {
+        bytes.set(args[i] as Uint8Array, at);
+        given[i] = at;
+        at += align((args[i] as Uint8Array).length);
+      }
+      const result = call(...given as (number | bigint)[]);
+      for (const i of buffers) {
+        const from = given[i] as number;
+        const to = args[i] as Uint8Array;
+        if (parameters[i] === "buffer") to.set(bytes.subarray(from, from + to.length));
+      }
+      return result;
+    } finally {
+      if (start !== scratch.address) heap.free(start);
+    }
+  };
+}
+
+/** A size as places one behind another need it. */
+function align(size: number): number {
+  return (size + 15) & ~15;
+}
+
+/** Calls `onRing` for each change of the count that `ls_core_wait()` tells, until the core is stopped. */
+async function listen(
+  heap: WasmHeap,
+  address: number,
+  { calls, core, onRing }: { calls: NativeCalls; core: number; onRing: () => void },
+): Promise<void> {
+  const words = new Int32Array(heap.bytes.buffer as SharedArrayBuffer);
+  const at = address / 4;
+  for (let seen = 0;;) {
+    const bell = Atomics.load(words, at);
+    const count = calls.ls_core_wait(core, seen, 0);
+    if (count < 0) return;
+    if (count !== seen) onRing();
+    seen = count;
+    const wait = Atomics.waitAsync(words, at, bell);
+    if (wait.async) await wait.value;
+  }
+}
