@@ -1,0 +1,53 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { parametersOf, splitStatements } from "../../src/cli/statements.ts";
+
+const TRIGGER =
+  "CREATE TEMP TRIGGER t AFTER INSERT ON a BEGIN SELECT CASE WHEN 1 THEN 2 END; DELETE FROM b; END;";
+
+for (
+  const [sql, whole, rest] of [
+    ["SELECT 1", [], "SELECT 1"],
+    ["SELECT 1;", ["SELECT 1;"], ""],
+    ["SELECT 1; SELECT 2;\n", ["SELECT 1;", "SELECT 2;"], ""],
+    [";;  ; SELECT 1;;", ["SELECT 1;"], ""],
+    ["-- all of it; a comment\n/* and; another */ ", [], ""],
+    ["SELECT 1 -- ;\n, 2;", ["SELECT 1 -- ;\n, 2;"], ""],
+    ['SELECT \';\', "a;""b", [c;], `d;`;x', ['SELECT \';\', "a;""b", [c;], `d;`;'], "x"],
+    ["SELECT 'it''s; SELECT 2;", [], "SELECT 'it''s; SELECT 2;"],
+    ["SELECT 1 /* ; ", [], "SELECT 1 /* ; "],
+    [TRIGGER, [TRIGGER], ""],
+    [`EXPLAIN ${TRIGGER} SELECT 1;`, [`EXPLAIN ${TRIGGER}`, "SELECT 1;"], ""],
+    [TRIGGER.slice(0, -1), [], TRIGGER.slice(0, -1)],
+    ["CREATE TABLE trigger_like (a); SELECT 1;", ["CREATE TABLE trigger_like (a);", "SELECT 1;"], ""],
+    ["BEGIN; COMMIT;", ["BEGIN;", "COMMIT;"], ""],
+  ] as const
+) {
+  test(`splitStatements() cuts ${JSON.stringify(sql)}`, () => {
+    assert.deepEqual(splitStatements(sql), { whole: [...whole], rest });
+  });
+}
+
+test("splitStatements() loses nothing of statements that come line by line", () => {
+  const sql = `SELECT ';\n' AS "a;\nb" -- ;\n FROM t; ${
+    TRIGGER.replaceAll(" ", "\n")
+  } SELECT /* ; \n */\n [x;y];`;
+  const whole: string[] = [];
+  let rest = "";
+  for (const line of sql.split("\n")) {
+    const cut = splitStatements(`${rest}${line}\n`);
+    whole.push(...cut.whole);
+    rest = cut.rest;
+  }
+  assert.equal(rest, "");
+  assert.deepEqual(whole, splitStatements(sql).whole);
+  assert.equal(whole.length, 3);
+});
+
+test("parametersOf() finds names and positions, and none in quotes or comments", () => {
+  assert.deepEqual(parametersOf("SELECT :a, @b, $c, :a, '?:x', \"$y\" -- :z"), {
+    names: [":a", "@b", "$c"],
+    count: 0,
+  });
+  assert.deepEqual(parametersOf("SELECT ?, ?3, ?"), { names: [], count: 4 });
+});
