@@ -29,6 +29,7 @@ export {
   type ReplicaStatement,
   type RestoreOptions,
   type SharedReplica,
+  type StatementFault,
   type WaitOptions,
 } from "./src/replica.ts";
 export { register, type RegisterOptions, type Registration } from "./src/registration.ts";
@@ -43,9 +44,28 @@ export type {
   StalePinEvent,
 } from "./src/follow/follow_event.ts";
 export type { Point } from "./src/time/points.ts";
+export type { LevelSummary } from "./src/view/level_summary.ts";
 export type { Change, RowChange, TableChange } from "./src/diff/change.ts";
 export type { SqlValue } from "./src/diff/sql_value.ts";
 export type { LogEntry, LogLevel, LogSink } from "./src/log.ts";
+export type {
+  HttpExchange,
+  ReplicaObserver,
+  RequestOutcome,
+  RequestPurpose,
+  RequestSpan,
+  SpanError,
+  TransactionSpan,
+} from "./src/observe/span.ts";
+export {
+  type AttributeValue,
+  type MeasuredReplica,
+  type Metric,
+  replicaMetrics,
+  requestAttributes,
+  requestSpanName,
+  transactionAttributes,
+} from "./src/observe/attributes.ts";
 export {
   type PricedCounts,
   priceOf,
@@ -61,6 +81,7 @@ export type {
 } from "./src/pages/counters.ts";
 export type { FetchOption, OpenOptions, StaticCredentials, StorageOption } from "./src/options.ts";
 export type {
+  Exchange,
   Storage,
   StorageArguments,
   StorageFactory,
@@ -78,9 +99,12 @@ export type {
   PartUpload,
   PartUploads,
   PutOptions,
+  RequestAttempt,
   RequestCounts,
   RequestOptions,
+  RequestReader,
 } from "./src/storage/object_store.ts";
+export type { WasmShim } from "./ffi/wasm.ts";
 export { type DatabaseClass, ENTRY_POINT as entryPoint } from "./src/drivers/driver.ts";
 export {
   BudgetError,

@@ -6,7 +6,10 @@
 import { join, resolve } from "node:path";
 import process from "node:process";
 import { MS_MAX } from "./deadline.ts";
+import { orAllowed } from "./drivers/permissions.ts";
 import type { LogSink } from "./log.ts";
+import { checkObserver } from "./observe/observer.ts";
+import type { ReplicaObserver } from "./observe/span.ts";
 import type { FetchModule } from "./storage/fetch_function.ts";
 import type { LayoutName } from "./storage/object_store.ts";
 import { type ModuleLocation, parseReplicaUrl, type ReplicaLocation } from "./storage/replica_url.ts";
@@ -74,6 +77,11 @@ export interface OpenOptions {
    * level on that the environment names as `LITESTREAM_LOG_LEVEL` (`debug`, `info`, `warn` or `error`; default `warn`).
    */
   log?: LogSink;
+  /**
+   * Hears of each request to storage and of each transaction, as spans with times, for tracing and metrics. Where it is
+   * absent nothing is gathered. See {@link requestAttributes} for what OpenTelemetry calls their parts.
+   */
+  observe?: ReplicaObserver;
   /** Bound on decoded pages in memory, in bytes. Default 64 MiB. */
   cacheBytesMax?: number;
   /**
@@ -183,6 +191,12 @@ export interface OpenOptions {
   signal?: AbortSignal;
   /** Another file in place of the shim that belongs to this package. */
   shimPath?: string;
+  /**
+   * Which SQLite `connect()` opens: `"native"` that of a driver, with the shim in it; `"wasm"` one of our own, which reads only and
+   * needs no permission for native code; `"auto"` the first, or, where native code is refused or there is none for the
+   * machine, the second, with a warning in the log. Default: `LITESTREAM_VFS_SQLITE`, else `"auto"`.
+   */
+  sqlite?: "auto" | "native" | "wasm";
 }
 
 /** Environment variables by name. */
@@ -298,6 +312,38 @@ function oneOf<T extends string>(name: string, value: T | undefined, words: read
   );
 }
 
+/**
+ * Which SQLite is wanted.
+ *
+ * @throws {RangeError} it is none of the three
+ * @throws {TypeError} it is the one in WASM, and the replica is to be written, or copied to a file
+ */
+export function wantedSqlite(
+  { sqlite }: OpenOptions,
+  config: ReplicaConfig,
+  environment: Environment,
+): "auto" | "native" | "wasm" {
+  const words = ["auto", "native", "wasm"] as const;
+  const named = environment.LITESTREAM_VFS_SQLITE as typeof words[number] | "" | undefined;
+  const wanted = oneOf("sqlite", sqlite ?? (named || undefined), words, "auto");
+  const fault = wasmFault(config);
+  if (wanted === "wasm" && fault) throw new TypeError(`Cannot use option sqlite: "wasm", and ${fault}`);
+  return wanted;
+}
+
+/** Most of WASM's memory, which is of one size, that decoded pages may take. */
+const WASM_CACHE_BYTES_MOST = 512 * 1024 * 1024;
+
+/** Why a replica cannot be opened in WASM. */
+export function wasmFault({ write, hydrate, cacheBytesMax }: ReplicaConfig): string | undefined {
+  if (cacheBytesMax > WASM_CACHE_BYTES_MOST) {
+    return `cacheBytesMax is ${cacheBytesMax}, expected at most ${WASM_CACHE_BYTES_MOST} without native code`;
+  }
+  if (write) return "the replica is to be written, expected native code";
+  if (hydrate) return "the replica is to be copied to a file, expected native code";
+  return undefined;
+}
+
 const DURATION_MS: Readonly<Record<string, number>> = {
   ns: 1e-6,
   us: 1e-3,
@@ -364,6 +410,7 @@ export function makeConfig(
       endpoint: environment.LITESTREAM_S3_ENDPOINT,
     });
   checkStaleness(options);
+  if (options.observe !== undefined) checkObserver(options.observe);
   const hydrate = hydrateConfig(options.hydrate, environment);
   const cacheBytesMax = wholeNumber(
     "cacheBytesMax",
@@ -496,7 +543,8 @@ function stateFolder({ XDG_STATE_HOME, HOME }: Environment): string {
   const state = XDG_STATE_HOME || (HOME && join(HOME, ".local", "state"));
   if (state) return join(state, "litestream-vfs");
   throw new TypeError(
-    "Cannot keep a write log: neither XDG_STATE_HOME nor HOME is set, expected option bufferPath",
+    "Cannot keep a write log: neither XDG_STATE_HOME nor HOME is set, expected option bufferPath" +
+      orAllowed("XDG_STATE_HOME", "HOME"),
   );
 }
 
@@ -614,7 +662,8 @@ function environmentUrl(environment: Environment): string {
   if (!bucket) {
     throw new TypeError(
       "Cannot open replica: no URL given, expected one as argument, as replica_url in the database URI, or in the " +
-        "environment as LITESTREAM_REPLICA_URL (or LITESTREAM_S3_BUCKET and LITESTREAM_S3_PATH)",
+        "environment as LITESTREAM_REPLICA_URL (or LITESTREAM_S3_BUCKET and LITESTREAM_S3_PATH)" +
+        orAllowed("LITESTREAM_REPLICA_URL", "LITESTREAM_S3_BUCKET", "LITESTREAM_S3_PATH"),
     );
   }
   const path = (environment.LITESTREAM_S3_PATH ?? "").replace(/^\/+/, "").split("/").map(encodeURIComponent)

@@ -6,7 +6,7 @@
 import { threadCore } from "./bridge/core_client.ts";
 import type { DatabaseClass } from "./drivers/driver.ts";
 import { defaultDatabase, Hosts } from "./drivers/mod.ts";
-import { findShim } from "./shim_path.ts";
+import { shimPath } from "./shim_path.ts";
 
 /** What `register()` may be told. */
 export interface RegisterOptions {
@@ -29,11 +29,21 @@ export interface Registration extends AsyncDisposable {
 
 /**
  * Makes `file:NAME?vfs=litestream` open replicas in any connection of this process, configured by the environment or
- * by the parameters `replica_url`, `poll_interval` and `cache_size`. NAME is only a name.
+ * by the parameters `replica_url`, `poll_interval` and others. NAME is only a name.
+ *
+ * ```ts ignore
+ * import { register } from "@x/litestream-vfs";
+ * import { DatabaseSync } from "node:sqlite";
+ *
+ * await using _registration = await register(); // the environment has LITESTREAM_REPLICA_URL
+ * const db = new DatabaseSync("file:sandwiches.db?vfs=litestream");
+ * console.log(db.prepare("SELECT count(*) AS n FROM ratings").get());
+ * db.close();
+ * ```
  */
 export async function register(options: RegisterOptions = {}): Promise<Registration> {
   const Database = options.Database ?? await defaultDatabase();
-  const core = await threadCore(findShim(options.shimPath));
+  const core = await threadCore(await shimPath(options.shimPath));
   const host = new Hosts(core.native).of(Database);
   core.use();
   await core.call({ kind: "register" });

@@ -3,18 +3,20 @@
  *
  * @module
  */
-import { tmpdir } from "node:os";
-import { resolve } from "node:path";
+import { dirname, join, resolve, sep } from "node:path";
 import process from "node:process";
 import { cString, type Native, readText } from "../ffi/native.ts";
 import { LS } from "../ffi/symbols.ts";
 import { loadNative } from "../ffi/mod.ts";
-import { type CoreClient, threadCore } from "./bridge/core_client.ts";
+import type { WasmShim } from "../ffi/wasm.ts";
+import type { CoreClient } from "./bridge/core_client.ts";
 import { askCredentials, CredentialsRenewal } from "./bridge/credentials_renewal.ts";
 import { decodeError, encodeError } from "./bridge/error_text.ts";
-import { defaultDatabase, driverOf, Hosts } from "./drivers/mod.ts";
+import { driverOf, Hosts } from "./drivers/mod.ts";
 import type { DatabaseClass } from "./drivers/driver.ts";
+import { readableEnvironment } from "./drivers/permissions.ts";
 import { DeadlineError, ReplicaClosedError, ReplicaError, ShimError } from "./errors.ts";
+import { joinedDatabase, startFrontEnd } from "./front_end.ts";
 import { Log, toStderr } from "./log.ts";
 import {
   environmentWarnings,
@@ -25,6 +27,7 @@ import {
 } from "./options.ts";
 import { formatTxid } from "./ltx/txid.ts";
 import { Deadline } from "./deadline.ts";
+import { SpanInbox } from "./observe/observer.ts";
 import { onExitSignal } from "./exit_signals.ts";
 import type { Change } from "./diff/change.ts";
 import { readPins } from "./live/pin_watch.ts";
@@ -33,9 +36,16 @@ import { type HydrationState, readHydration, waitHydrated } from "./hydration_st
 import { refreshFromAfar, waitFromAfar } from "./joined_replica.ts";
 import { type ReplicaEvent, ReplicaEvents } from "./replica_events.ts";
 import type { Point } from "./time/points.ts";
-import { type ConnectionStats, COUNTER, readConnection, readCounters } from "./pages/counters.ts";
+import {
+  type ConnectionStats,
+  COUNTER,
+  readConnection,
+  readCounters,
+  transactionOf,
+} from "./pages/counters.ts";
+import type { LevelSummary } from "./view/level_summary.ts";
 import { type ReplicaStats, StatsMark, statsSince } from "./replica_stats.ts";
-import { findShim, shimPath as shimPathOf } from "./shim_path.ts";
+import { shimPath as shimPathOf } from "./shim_path.ts";
 import type { RestoreProgress } from "./restore/progress.ts";
 import { callRestore, type RestoredState } from "./restore_call.ts";
 import { decodeViewInfo, VIEW_INFO_SIZE, type ViewInfo } from "./view/view_info.ts";
@@ -78,6 +88,14 @@ export interface ConnectOptions {
   maxBytes?: number;
   /** Options in the driver's own terms, such as `{ strict: true }` for `bun:sqlite`. */
   database?: object;
+}
+
+/** Why a statement failed. */
+export interface StatementFault {
+  /** SQLite's extended result code. */
+  readonly code: number;
+  /** Its words. */
+  readonly message: string;
 }
 
 /** How long is waited for a transaction. */
@@ -131,12 +149,16 @@ export interface CloseOptions {
 
 /** Names an open replica to other threads of the process; structured-cloneable. */
 export interface SharedReplica {
-  /** Absolute path of the shim; every thread loads this very file. */
+  /** Absolute path of the shim; every thread loads this very file. In WASM its name. */
   readonly shimPath: string;
+  /** Of a replica whose SQLite runs in WASM: its code, and the memory that threads share. */
+  readonly wasm?: WasmShim;
   /** The replica's number in this process. */
   readonly replicaId: number;
   /** The place the replica lies, without secrets. */
   readonly name: string;
+  /** Whether it is open for writing. */
+  readonly writes: boolean;
 }
 
 /** The longest text that names a moment, in bytes of UTF-8; the shim takes 255. */
@@ -157,6 +179,8 @@ interface Parts {
   events?: ReplicaEvents;
   /** Ends what goes on on this thread for the replica. */
   onClose?: () => void;
+  /** The core has closed it, and has told all that there was to tell, or it has ended. */
+  onClosed?: () => void;
 }
 
 /** An open replica: databases connect to it. */
@@ -169,19 +193,21 @@ export class Replica implements AsyncDisposable {
   readonly #sentinel: string;
   readonly #events: ReplicaEvents | undefined;
   readonly #onClose: (() => void) | undefined;
+  readonly #onClosed: (() => void) | undefined;
   /** Databases by the number that the shim gave their connection; holds none of them alive. */
   readonly #connections = new WeakMap<object, number>();
   #closing: Promise<void> | undefined;
   #last: ReplicaStats | undefined;
 
   /** For this package; users call {@link openReplica} or {@link joinReplica}. */
-  constructor({ native, shared, core, Database, events, onClose }: Parts) {
+  constructor({ native, shared, core, Database, events, onClose, onClosed }: Parts) {
     this.#native = native;
     this.#shared = shared;
     this.#core = core;
     this.#Database = Database;
     this.#events = events;
     this.#onClose = onClose;
+    this.#onClosed = onClosed;
     this.#hosts = new Hosts(native);
     this.#sentinel = sentinelFolder(native);
   }
@@ -211,6 +237,7 @@ export class Replica implements AsyncDisposable {
   connect(first?: DatabaseClass | ConnectOptions, second?: ConnectOptions): unknown {
     const Database = typeof first === "function" ? first : this.#Database;
     const options = (typeof first === "function" ? second : first ?? second) ?? {};
+    if (this.#native.wasm && Database !== this.#Database) throw this.#foreign(Database);
     const { calls } = this.#native;
     const host = this.#hosts.of(Database);
     const connection = this.#ticket(options);
@@ -218,7 +245,8 @@ export class Replica implements AsyncDisposable {
     if (begun < 0) throw new ShimError(`Cannot connect: ${windowFault(begun)}`);
     try {
       const path = this.#pathOf(connection);
-      const database = driverOf(Database).open(Database, path, options.database ?? {}) as object;
+      const { writes } = this.#shared;
+      const database = driverOf(Database).open(Database, path, options.database ?? {}, writes) as object;
       this.#connections.set(database, connection);
       return database;
     } catch (cause) {
@@ -228,9 +256,22 @@ export class Replica implements AsyncDisposable {
     }
   }
 
+  #foreign(Database: DatabaseClass): TypeError {
+    return new TypeError(
+      `Cannot connect to ${this.name} by class ${Database.name}: its SQLite runs in WASM, expected connect() without a class`,
+    );
+  }
+
   /**
    * A path that a connection made by {@link connect} may `ATTACH`, once: for two moments, or two replicas, in one query.
    * It blocks the thread until that moment, or the database's first page, is there.
+   *
+   * ```ts ignore
+   * await using replica = await openReplica("s3://bucket/sandwiches");
+   * const db = replica.connect();
+   * db.exec(`ATTACH '${replica.path({ asOf: 2n })}' AS before`);
+   * console.log(db.prepare("SELECT * FROM ratings EXCEPT SELECT * FROM before.ratings").all());
+   * ```
    *
    * @throws {ReplicaError} there is no such moment; `cause` says why
    * @throws {ReplicaClosedError} the replica was closed
@@ -419,8 +460,23 @@ export class Replica implements AsyncDisposable {
   }
 
   /**
+   * Tells what lies on each level of the replica, lowest first: how many files, their bytes, TXIDs and times.
+   *
+   * @throws {StorageError} the replica cannot be listed
+   */
+  async levels({ signal }: { readonly signal?: AbortSignal } = {}): Promise<LevelSummary[]> {
+    const { replicaId } = this.#shared;
+    return await this.#ours("list files").call<LevelSummary[]>({ kind: "levels", replicaId }, signal);
+  }
+
+  /**
    * Tells which tables and rows differ between two moments, rows by their primary key; reads only pages that differ,
    * and those that lead there.
+   *
+   * ```ts ignore
+   * await using replica = await openReplica("s3://bucket/sandwiches");
+   * for await (const change of replica.diff(2n)) console.log(change); // { kind: "update", table: "ratings", … }
+   * ```
    *
    * @throws {TypeError} a moment cannot be understood
    * @throws {RestorePlanError} the replica does not reach back to it
@@ -456,6 +512,12 @@ export class Replica implements AsyncDisposable {
    * It is written to `<path>.partial`, with helpers beside it, and takes its place when it is whole and on the disk. Every
    * page is checked, and every file of the replica of which at least half is needed by its checksum. Where a call ended
    * early, even by a kill, the next one for the same state goes on with what is there.
+   *
+   * ```ts ignore
+   * await using replica = await openReplica("s3://bucket/sandwiches");
+   * const onProgress = ({ pages, pagesTotal }: RestoreProgress) => console.log(pages, pagesTotal);
+   * const { txid } = await replica.restore("/tmp/sandwiches.db", { force: true, onProgress });
+   * ```
    *
    * @throws {LocalFileError} there is a file already, the disk refuses, or another process restores to the same path
    *   (`isTaken`)
@@ -533,6 +595,20 @@ export class Replica implements AsyncDisposable {
     return { ...readCounters(this.#native, replicaId), poolBytes, pinned };
   }
 
+  /**
+   * Names the current or last transaction of a connection as spans name it: so a span of yours is found to be the parent of
+   * requests that were made for it. Undefined before the first, and after the connection was closed.
+   *
+   * @throws {ReplicaError} {@link connect} of this replica gave no such database
+   */
+  transactionOf(database: object): string | undefined {
+    const connection = this.#connections.get(database);
+    if (connection !== undefined) return transactionOf(this.#native, this.#shared.replicaId, connection);
+    throw new ReplicaError(
+      `Cannot name a transaction of ${this.name}: connect() of this replica gave no such database`,
+    );
+  }
+
   /** Why the last read failed, where the driver only says "disk I/O error"; undefined when none has. */
   get lastError(): Error | undefined {
     const { replicaId } = this.#shared;
@@ -541,8 +617,24 @@ export class Replica implements AsyncDisposable {
   }
 
   /**
-   * Ends all reads that wait for a page right now; their statements fail with "interrupted". For another thread than
-   * the one that queries: see {@link share}.
+   * What SQLite says of the last call of a connection that {@link connect} gave on this thread; undefined when that went
+   * well. For what a driver does not say: `iterate()` of Deno's `node:sqlite` (2.9.6) ends without a word where a step
+   * fails, as if there were no more rows.
+   */
+  faultOf(connection: object): StatementFault | undefined {
+    const { replicaId } = this.#shared;
+    const number = this.#connections.get(connection) ?? 0;
+    const text = readText((bytes) =>
+      this.#native.calls.ls_connection_fault(replicaId, number, bytes, bytes.length)
+    );
+    const [, code, message] = /^(\d+) ([^]*)$/.exec(text) ?? [];
+    return code === undefined ? undefined : { code: Number(code), message: message! };
+  }
+
+  /**
+   * Ends all statements that run right now on connections of {@link connect}, whether they wait for a page or compute; they
+   * fail with "interrupted", and a transaction that was writing is rolled back. For another thread than the one that
+   * queries: see {@link share}.
    */
   interrupt(): void {
     this.#native.calls.ls_replica_interrupt(this.#shared.replicaId);
@@ -568,7 +660,10 @@ export class Replica implements AsyncDisposable {
     this.#onClose?.();
     if (this.#core === undefined) return;
     const { replicaId } = this.#shared;
-    const closed = this.#core.call({ kind: "close", replicaId }).finally(() => this.#core!.release());
+    const closed = this.#core.call({ kind: "close", replicaId }).finally(() => {
+      this.#onClosed?.();
+      this.#core!.release();
+    });
     if (force) closed.catch(() => {}); // the core's end is all that could be told
     else await closed;
   }
@@ -599,9 +694,12 @@ function momentText(asOf: AsOf): string {
   );
 }
 
-/** The folder whose paths name replicas to SQLite; nothing is ever created there. One a process. */
+/**
+ * The folder whose paths name replicas to SQLite; nothing is ever created there. One a process. It lies beside the shim, which
+ * a runtime with permissions must be allowed to read anyway.
+ */
 function sentinelFolder(native: Native): string {
-  const folder = `${tmpdir()}/.litestream-replica-${process.pid}/`;
+  const folder = join(dirname(native.path), `.litestream-replica-${process.pid}`) + sep;
   if (native.calls.ls_sentinel(cString(folder)) === 1) return folder;
   throw new ShimError(`Cannot use "${folder}" for connections: the process uses another folder already`);
 }
@@ -612,6 +710,11 @@ function sentinelFolder(native: Native): string {
  *
  * `url` is `s3://bucket/path`, `file:///folder`, or of scheme `gs`, `abs`, `oss`, `sftp`, `webdav`, `webdavs`, `nats`,
  * `http` or `https`; without it the environment names the replica, or `storage` is a place of your own.
+ *
+ * ```ts ignore
+ * await using replica = await openReplica("s3://bucket/sandwiches", { cacheBytesMax: 16_000_000 });
+ * console.log(replica.connect().prepare("SELECT count(*) AS n FROM ratings").get(), replica.txid);
+ * ```
  *
  * @throws {RestorePlanError} nothing there, files missing, or written by Litestream 0.3.x
  * @throws {StorageError} the store refuses or cannot be reached; the message says which and why
@@ -626,18 +729,14 @@ export async function openReplica(place?: string | OpenOptions, more?: OpenOptio
   const options = (typeof place === "object" ? place : more) ?? {};
   options.signal?.throwIfAborted();
   const source = typeof options.credentials === "function" ? options.credentials : undefined;
-  makeConfig(url, options, process.env); // its faults come before anything is asked
-  const log = Log.of(options.log, process.env);
-  for (const warning of environmentWarnings(url, process.env)) log.warn(warning);
+  const environment = readableEnvironment();
+  makeConfig(url, options, environment); // its faults come before anything is asked
+  const log = Log.of(options.log, environment);
+  for (const warning of environmentWarnings(url, environment)) log.warn(warning);
   const { openTimeoutMs: timeoutMs = OPEN_TIMEOUT_MS, signal } = options;
   const first = source && await askCredentials(source, { timeoutMs, signal });
-  const config = makeConfig(url, first ? { ...options, credentials: first } : options, process.env);
-  const shimPath = shimPathOf(options.shimPath);
-  const starting = threadCore(shimPath); // which takes longest
-  const [core, Database] = await Promise.all([starting, defaultDatabase()]).catch((error) => {
-    findShim(options.shimPath); // says that there is none
-    throw error;
-  });
+  const config = makeConfig(url, first ? { ...options, credentials: first } : options, environment);
+  const { core, Database, shim } = await startFrontEnd(options, config, log);
   const openId = core.newId();
   let replicaId = 0;
   const renewal = source && first && new CredentialsRenewal(source, first, {
@@ -649,13 +748,16 @@ export async function openReplica(place?: string | OpenOptions, more?: OpenOptio
   });
   const events = new ReplicaEvents();
   let unsignal = () => {};
+  const spans = options.observe && new SpanInbox(options.observe);
+  const heard = { log: options.log ?? toStderr, spans };
   const onClose = () => {
     unsignal();
     renewal?.stop();
-    core.unlisten(openId);
+    core.listen(openId, heard); // what goes wrong at the end is told, too
   };
+  const onClosed = () => core.unlisten(openId);
   core.listen(openId, {
-    log: options.log ?? toStderr,
+    ...heard,
     onEvent: (event) => events.tell(event),
     ...(renewal ? { onExpired: () => renewal.renew() } : {}),
   });
@@ -663,10 +765,11 @@ export async function openReplica(place?: string | OpenOptions, more?: OpenOptio
     replicaId = await core.open(config, signal, openId);
   } catch (error) {
     onClose();
+    onClosed();
     throw error;
   }
-  const shared = { shimPath, replicaId, name: config.location.name };
-  const replica = new Replica({ native: core.native, shared, core, Database, events, onClose });
+  const shared = { ...shim, replicaId, name: config.location.name, writes: config.write !== undefined };
+  const replica = new Replica({ native: core.native, shared, core, Database, events, onClose, onClosed });
   if (config.write && (options.flushOnSignals ?? true)) {
     unsignal = onExitSignal(() =>
       replica.sync().catch((error) => log.warn(`Cannot store before the end: ${error.message}`))
@@ -682,15 +785,16 @@ export async function openReplica(place?: string | OpenOptions, more?: OpenOptio
  * @throws {ReplicaClosedError} it was closed
  */
 export async function joinReplica(shared: SharedReplica): Promise<Replica> {
-  const native = await loadNative(shared.shimPath);
-  const replica = new Replica({ native, shared, core: undefined, Database: await defaultDatabase() });
+  const native = await loadNative(shared.shimPath, shared.wasm);
+  const Database = await joinedDatabase(native);
+  const replica = new Replica({ native, shared, core: undefined, Database });
   if (replica.time === undefined) {
     throw new ReplicaClosedError(`Cannot join replica ${shared.name}: it was closed`);
   }
   return replica;
 }
 
-/** The shim's path, for a driver's own `loadExtension()`. */
-export function loadablePath(): string {
-  return findShim();
+/** The shim's absolute path, for a driver's own `loadExtension()`; it is unpacked if need be. */
+export function loadablePath(): Promise<string> {
+  return shimPathOf();
 }

@@ -13,6 +13,7 @@ import { loadFetch } from "../storage/fetch_function.ts";
 import { GENERATIONS_PREFIX, levelPrefix } from "../storage/layout.ts";
 import type { ObjectStore, RequestOptions, WritableStore } from "../storage/object_store.ts";
 import { openStore, type OpenStoreOptions } from "../storage/open_store.ts";
+import type { TellRequest } from "../storage/observed_store.ts";
 import type { ReplicaLocation } from "../storage/replica_url.ts";
 
 /** Takes keys that the user's thread renewed. */
@@ -25,6 +26,8 @@ export interface StoreHooks {
   onPush?(push: PushCredentials): void;
   /** Somebody pushes: the keys in use have expired, or the server refuses them. Absent: nobody does. */
   onExpired?(): void;
+  /** Hears of each request. */
+  readonly observe?: TellRequest | undefined;
 }
 
 function toCredentials(given: Exclude<ReplicaConfig["credentials"], "anonymous" | undefined>): Credentials {
@@ -105,6 +108,7 @@ export async function openConfiguredStore(
       fetchInit: fetch ? undefined : fetchInit(location, native), // a function of the user's sees to TLS itself
       totalTimeoutMs: config.requestTimeoutMs,
       log: hooks.log,
+      observe: hooks.observe,
       signal,
     });
     await checkAbilities(store, config);
@@ -151,17 +155,19 @@ async function withCache(
   { cacheDir, cacheDirBytesMax: bytesMax, location }: ReplicaConfig,
   prefix: string | undefined,
   native: Native,
-  { log }: StoreHooks,
+  { log, observe }: StoreHooks,
 ): Promise<WritableStore> {
   if (cacheDir === undefined) return store;
-  const [{ CacheFolder }, { CachingStore }, { LastStates }, { RangeCache }, { shimChecksum }] = await Promise
-    .all([
-      import("../cache/cache_folder.ts"),
-      import("../cache/caching_store.ts"),
-      import("../cache/last_states.ts"),
-      import("../cache/range_cache.ts"),
-      import("../cache/range_file.ts"),
-    ]);
+  const [{ assertPrivate, CacheFolder }, { CachingStore }, { LastStates }, { RangeCache }, { shimChecksum }] =
+    await Promise
+      .all([
+        import("../cache/cache_folder.ts"),
+        import("../cache/caching_store.ts"),
+        import("../cache/last_states.ts"),
+        import("../cache/range_cache.ts"),
+        import("../cache/range_file.ts"),
+      ]);
+  await assertPrivate(cacheDir);
   const folder = new CacheFolder(cacheDir);
   // Buckets of one name at two endpoints are two places.
   const name = location.scheme === "module"
@@ -171,5 +177,7 @@ async function withCache(
   const place = [name, "endpoint" in location ? location.endpoint : "", prefix ?? "", ...account].join("\n");
   const onNotice = (text: string) => log?.warn(text);
   const cache = new RangeCache({ folder, place, bytesMax, checksum: shimChecksum(native), onNotice });
-  return new CachingStore(store, cache, new LastStates(folder, place, onNotice));
+  const { diskReads } = observe ? await import("../observe/disk_reads.ts") : {};
+  const tellRead = observe && diskReads?.(store.name, observe);
+  return new CachingStore(store, cache, new LastStates(folder, place, onNotice), tellRead);
 }

@@ -13,6 +13,9 @@ import type { FollowEvent } from "../follow/follow_event.ts";
 import { lookFirst } from "../live/first_look.ts";
 import type { LiveReplica } from "../live/live_replica.ts";
 import { COUNTER } from "../pages/counters.ts";
+import type { RequestSpan } from "../observe/span.ts";
+import type { ObservedKinds, SpanBatch, SpanOutbox } from "../observe/span_outbox.ts";
+import type { TransactionWatch } from "../observe/transaction_watch.ts";
 import { encodeError } from "./error_text.ts";
 import { decodeParameters, decodeRequest, REQUEST, REQUEST_WORDS, type ShimRequest } from "./protocol.ts";
 import { sqliteCode } from "./sqlite_code.ts";
@@ -35,6 +38,9 @@ export interface ReplicaHooks extends StoreHooks {
   readonly environment?: Environment;
   /** Hears what its follower tells. */
   onEvent?(event: FollowEvent): void;
+  /** What is told of requests and transactions, and to whom. */
+  readonly observed?: ObservedKinds;
+  postSpans?(batch: SpanBatch): void;
 }
 
 /** Serves all replicas of one thread. */
@@ -47,6 +53,9 @@ export class Core {
   readonly #replicas = new Map<number, LiveReplica>();
   readonly #shared = new Map<string, Shared>();
   readonly #closings = new Map<string, Promise<void>>();
+  /** Of replicas that are observed. */
+  readonly #watches = new Map<number, TransactionWatch>();
+  readonly #outboxes = new Map<number, SpanOutbox>();
   #registrations = 0;
   readonly #words = new Uint32Array(BATCH * REQUEST_WORDS);
 
@@ -81,13 +90,16 @@ export class Core {
       );
     }, waitMs);
     const either = signal ? AbortSignal.any([signal, deadline.signal]) : deadline.signal;
+    const outbox = await outboxOf(hooks);
+    const { requests = false } = hooks.observed ?? {};
+    const observe = requests ? (span: RequestSpan) => outbox?.request(span) : undefined;
     try {
       const store = await openConfiguredStore(
         config,
         hooks.environment ?? this.#environment,
         this.#native,
         either,
-        hooks,
+        { ...hooks, observe },
       );
       const { layout } = config.location;
       const look = lookFirst(store, layout, { ...config, signal: either });
@@ -101,15 +113,35 @@ export class Core {
         onEvent: (event: FollowEvent) => hooks.onEvent?.(event),
         onNotice: (text: string) => (hooks.log ?? this.#log).warn(text),
         textOf: encodeError,
+        isObserved: requests,
       };
-      const replica = await LiveReplica.open(source, config, { signal: either }, look);
+      const replica = await LiveReplica.open(source, config, { signal: either, purpose: "open" }, look);
       this.#replicas.set(replica.id, replica);
+      if (outbox) await this.#observe(replica, hooks.observed!, outbox);
       this.#native.calls.ls_replica_bound(replica.id, COUNTER.getRequests, BigInt(config.maxRequests));
       this.#native.calls.ls_replica_bound(replica.id, COUNTER.bytes, BigInt(config.maxBytes));
       return replica;
+    } catch (error) {
+      outbox?.flush(); // before the answer that it failed
+      throw error;
     } finally {
       clearTimeout(timer);
     }
+  }
+
+  /** Has what the replica does told until it is closed. */
+  async #observe(replica: LiveReplica, { transactions }: ObservedKinds, outbox: SpanOutbox): Promise<void> {
+    if (transactions) {
+      const { TransactionWatch } = await import("../observe/transaction_watch.ts");
+      this.#watches.set(replica.id, new TransactionWatch(this.#native, replica.id, replica.name, outbox));
+    }
+    this.#outboxes.set(replica.id, outbox);
+  }
+
+  /** Tells the last of a replica. */
+  #unobserve(replicaId: number): void {
+    this.#outboxes.get(replicaId)?.flush();
+    this.#outboxes.delete(replicaId);
   }
 
   /**
@@ -127,7 +159,13 @@ export class Core {
   async close(replicaId: number): Promise<void> {
     const replica = this.#replicas.get(replicaId);
     this.#replicas.delete(replicaId);
-    await replica?.close();
+    this.#watches.get(replicaId)?.stop(); // closing forgets the transactions
+    this.#watches.delete(replicaId);
+    try {
+      await replica?.close();
+    } finally {
+      this.#unobserve(replicaId);
+    }
   }
 
   /** Makes this core the one that serves databases opened by URI. */
@@ -286,4 +324,11 @@ export class Core {
     this.#closings.set(key, closing);
     return closing;
   }
+}
+
+/** Where spans go; undefined where nobody observes. */
+async function outboxOf({ observed, postSpans }: ReplicaHooks): Promise<SpanOutbox | undefined> {
+  if (observed === undefined || postSpans === undefined) return undefined;
+  const { SpanOutbox } = await import("../observe/span_outbox.ts");
+  return new SpanOutbox(observed, postSpans);
 }

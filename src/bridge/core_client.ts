@@ -4,16 +4,20 @@
  * @module
  */
 import process from "node:process";
-import { Worker } from "node:worker_threads";
+import { SHARE_ENV, Worker } from "node:worker_threads";
 import { cString, type Native } from "../../ffi/native.ts";
 import { loadNative } from "../../ffi/mod.ts";
+import { wholeEnvironment } from "../drivers/permissions.ts";
+import type { WasmShim } from "../../ffi/wasm.ts";
 import { DeadlineError, ReplicaClosedError } from "../errors.ts";
 import type { ReplicaConfig } from "../options.ts";
+import { type CoreEntry, coreEntry } from "./core_entry.ts";
 import { decodeError, encodeError } from "./error_text.ts";
 import { followEvent } from "./event_data.ts";
 import { type LogSink, tellSafely, toStderr } from "../log.ts";
 import type { FollowEvent } from "../follow/follow_event.ts";
-import { type Answer, type CallOf, type Notice, NOTICE_ID } from "./protocol.ts";
+import { type Answer, type CallOf, type CoreStart, type Notice, NOTICE_ID } from "./protocol.ts";
+import type { SpanInbox } from "../observe/observer.ts";
 import type { RestoreProgress } from "../restore/progress.ts";
 
 /** How long a core without replicas is kept, for the next opening. */
@@ -32,6 +36,8 @@ export interface NoticeListener {
   onEvent?(event: FollowEvent): void;
   /** Hears how far a restore is. */
   onProgress?(progress: RestoreProgress): void;
+  /** Takes spans. */
+  readonly spans?: SpanInbox | undefined;
 }
 
 interface Waiting {
@@ -55,12 +61,12 @@ export class CoreClient {
   #isStopping = false;
 
   /** Starts a core with its worker. */
-  static async start(shimPath: string): Promise<CoreClient> {
-    const client = new CoreClient(shimPath);
+  static async start(shimPath: string, wasm?: WasmShim): Promise<CoreClient> {
+    const client = new CoreClient({ shimPath, wasm }, await coreEntry());
     const ready = client.#ready();
     ready.catch(() => {}); // the shim's own failure says more
     try {
-      client.#native = await loadNative(shimPath);
+      client.#native = await loadNative(shimPath, wasm);
       client.#coreId = await ready;
     } catch (error) {
       await client.#worker.terminate();
@@ -69,12 +75,10 @@ export class CoreClient {
     return client;
   }
 
-  private constructor(shimPath: string) {
-    const url = new URL(
-      import.meta.url.endsWith(".ts") ? "./core_worker.ts" : "./core_worker.js",
-      import.meta.url,
-    );
-    this.#worker = new Worker(url, { workerData: { shimPath } });
+  private constructor(shim: { shimPath: string; wasm: WasmShim | undefined }, { url, source }: CoreEntry) {
+    // otherwise it gets a copy of all variables, which asks for the permission to read them all
+    const workerData: CoreStart = { ...shim, source };
+    this.#worker = new Worker(url, wholeEnvironment() ? { workerData } : { workerData, env: SHARE_ENV });
     this.#worker.on("message", (told: Answer | Notice) => {
       if (told.id === NOTICE_ID) this.#hear(told as Notice);
       else this.#settle(told as Answer);
@@ -132,6 +136,7 @@ export class CoreClient {
     const listener = this.#listeners.get(notice.of);
     if (notice.kind === "expired") listener?.onExpired?.();
     if (notice.kind === "progress") listener?.onProgress?.(notice.progress);
+    if (notice.kind === "spans") listener?.spans?.take(notice.batch);
     if (notice.kind === "event") listener?.onEvent?.(followEvent(notice.event));
     if (notice.kind === "log" && (listener || notice.of === 0)) {
       tellSafely(listener?.log ?? toStderr, notice.entry);
@@ -194,11 +199,13 @@ export class CoreClient {
 
   /** Opens a replica by the call `id` and counts it as a use of this core. */
   async open(config: ReplicaConfig, signal?: AbortSignal, id: number = this.newId()): Promise<number> {
-    const renewsCredentials = this.#listeners.get(id)?.onExpired !== undefined;
+    const { onExpired, spans } = this.#listeners.get(id) ?? {};
+    const observed = spans && { observed: spans.kinds };
+    const renewsCredentials = onExpired !== undefined;
     this.use();
     try {
       return await this.call(
-        { kind: "open", config, environment: { ...process.env }, renewsCredentials },
+        { kind: "open", config, environment: wholeEnvironment(), renewsCredentials, ...observed },
         signal,
         id,
       );
@@ -235,11 +242,11 @@ export class CoreClient {
 const running = new Map<string, Promise<CoreClient>>();
 
 /** The core of this thread, started when there is none. */
-export async function threadCore(shimPath: string): Promise<CoreClient> {
+export async function threadCore(shimPath: string, wasm?: WasmShim): Promise<CoreClient> {
   for (;;) {
     const known = running.get(shimPath);
     if (known === undefined) {
-      const starting = CoreClient.start(shimPath);
+      const starting = CoreClient.start(shimPath, wasm);
       running.set(shimPath, starting);
       starting.then(({ ended }) => ended).catch(() => {}).finally(() => {
         if (running.get(shimPath) === starting) running.delete(shimPath);

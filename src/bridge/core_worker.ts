@@ -3,10 +3,10 @@
  *
  * @module
  */
-import process from "node:process";
 import { parentPort, workerData } from "node:worker_threads";
 import { loadNative } from "../../ffi/mod.ts";
 import type { Change } from "../diff/change.ts";
+import { readableEnvironment } from "../drivers/permissions.ts";
 import type { FollowEvent } from "../follow/follow_event.ts";
 import { Log, logLevel } from "../log.ts";
 import type { PushCredentials } from "./configured_store.ts";
@@ -14,10 +14,11 @@ import { Core, type ReplicaHooks } from "./core.ts";
 import { encodeError } from "./error_text.ts";
 import { plainEvent } from "./event_data.ts";
 import { type Answer, type Call, type CoreStart, type Notice, NOTICE_ID } from "./protocol.ts";
+import type { SpanBatch } from "../observe/span_outbox.ts";
 import type { RestoreProgress } from "../restore/progress.ts";
 
 const port = parentPort!;
-const { shimPath } = workerData as CoreStart;
+const { shimPath, wasm } = workerData as CoreStart;
 /** Calls that can be cancelled. */
 const running = new Map<number, AbortController>();
 /** Comparisons under way, by the call that began them. */
@@ -41,17 +42,27 @@ function post(message: Answer | Notice): void {
 function logOf(of: number): Log {
   return new Log(
     (entry) => post({ id: NOTICE_ID, of, kind: "log", entry }),
-    logLevel(process.env).level,
+    logLevel(readableEnvironment()).level,
   );
 }
 
-function hooksOf({ id, environment, renewsCredentials }: Extract<Call, { kind: "open" }>): ReplicaHooks {
+function hooksOf(
+  { id, environment, renewsCredentials, observed }: Extract<Call, { kind: "open" }>,
+): ReplicaHooks {
   const onPush = (push: PushCredentials) => void pushes.set(id, push);
   const onExpired = () => post({ id: NOTICE_ID, of: id, kind: "expired" });
   const onEvent = (event: FollowEvent) => {
     post({ id: NOTICE_ID, of: id, kind: "event", event: plainEvent(event) });
   };
-  return { environment, log: logOf(id), onPush, onEvent, ...(renewsCredentials ? { onExpired } : {}) };
+  const postSpans = (batch: SpanBatch) => post({ id: NOTICE_ID, of: id, kind: "spans", batch });
+  return {
+    environment: environment ?? readableEnvironment(),
+    log: logOf(id),
+    onPush,
+    onEvent,
+    ...(renewsCredentials ? { onExpired } : {}),
+    ...(observed ? { observed, postSpans } : {}),
+  };
 }
 
 async function close(core: Core, replicaId: number): Promise<void> {
@@ -120,6 +131,8 @@ async function perform(core: Core, call: Call): Promise<unknown> {
         };
         return core.replica(call.replicaId).points({ exact: exact ?? false, range, signal });
       });
+    case "levels":
+      return await core.replica(call.replicaId).levels();
     case "restore":
       return await cancellable(call.id, (signal) => {
         const { asOf, path, force } = call;
@@ -172,14 +185,18 @@ async function answer(core: Core, call: Call): Promise<void> {
   }
 }
 
-try {
-  const core = new Core(await loadNative(shimPath), process.env, logOf(0));
-  port.on("message", (call: Call) => void answer(core, call));
-  post({ id: 0, value: core.id });
-  await core.run();
-} catch (error) {
-  post({ id: 0, value: 0, error: encodeError(error) });
+async function run(): Promise<void> {
+  try {
+    const core = new Core(await loadNative(shimPath, wasm), readableEnvironment(), logOf(0));
+    port.on("message", (call: Call) => void answer(core, call));
+    post({ id: 0, value: core.id });
+    await core.run();
+  } catch (error) {
+    post({ id: 0, value: 0, error: encodeError(error) });
+  }
+  // Not every runtime's port can be closed; a worker that closes itself ends in all of them.
+  if (typeof port.close === "function") port.close();
+  else (globalThis as unknown as { close(): void }).close();
 }
-// Not every runtime's port can be closed; a worker that closes itself ends in all of them.
-if (typeof port.close === "function") port.close();
-else (globalThis as unknown as { close(): void }).close();
+
+void run(); // Bun before 1.4 hands out messages only once the module has been evaluated

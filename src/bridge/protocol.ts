@@ -3,15 +3,21 @@
  *
  * @module
  */
+import type { WasmShim } from "../../ffi/wasm.ts";
 import type { ErrorEvent, FollowEvent, HydrationEvent } from "../follow/follow_event.ts";
 import type { LogEntry } from "../log.ts";
 import type { Environment, ReplicaConfig } from "../options.ts";
+import type { ObservedKinds, SpanBatch } from "../observe/span_outbox.ts";
 import type { RestoreProgress } from "../restore/progress.ts";
 
 /** What a core worker is started with. */
 export interface CoreStart {
   /** Absolute path of the shim. */
   readonly shimPath: string;
+  /** The worker's own module, where it is no file. */
+  readonly source: string | undefined;
+  /** Of a shim in WASM. */
+  readonly wasm?: WasmShim | undefined;
 }
 
 /** A call; the core answers each with one {@link Answer} of the same `id`. */
@@ -22,9 +28,12 @@ export type Call =
       readonly kind: "open";
       readonly config: ReplicaConfig;
       /** The process's variables as they are now: the worker's own are of its start. */
-      readonly environment: Environment;
+      /** Undefined: the worker reads what it may by itself. */
+      readonly environment: Environment | undefined;
       /** Whether somebody pushes newer keys, and hears when they are needed. */
       readonly renewsCredentials: boolean;
+      /** What is told of requests and transactions; absent: nothing. */
+      readonly observed?: ObservedKinds;
     }
     | { readonly kind: "cancel"; readonly of: number; readonly reason: string }
     | {
@@ -33,7 +42,7 @@ export type Call =
       readonly of: number;
       readonly credentials: ReplicaConfig["credentials"];
     }
-    | { readonly kind: "refresh" | "sync" | "close"; readonly replicaId: number }
+    | { readonly kind: "refresh" | "sync" | "close" | "levels"; readonly replicaId: number }
     | { readonly kind: "wait"; readonly replicaId: number; readonly txid: bigint }
     | {
       readonly kind: "points";
@@ -87,6 +96,7 @@ export type Notice =
     | { readonly kind: "expired" }
     | { readonly kind: "event"; readonly event: PlainFollowEvent }
     | { readonly kind: "progress"; readonly progress: RestoreProgress }
+    | { readonly kind: "spans"; readonly batch: SpanBatch }
   );
 
 /** A {@link FollowEvent} as data: an error is text. */

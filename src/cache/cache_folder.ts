@@ -4,9 +4,10 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { appendFile, mkdir, rename, unlink, writeFile } from "node:fs/promises";
+import { access, appendFile, constants, mkdir, rename, stat, unlink, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import process from "node:process";
+import { LocalFileError } from "../errors.ts";
 import { codeOf } from "../storage/folder_fault.ts";
 import type { ByteRange, ObjectIdentity } from "../storage/object_store.ts";
 
@@ -80,6 +81,30 @@ export class CacheFolder {
       throw error;
     }
   }
+}
+
+/**
+ * Asserts that nobody else can have put something into a folder: what is kept there is believed.
+ *
+ * Where it is not there yet it is made later, for this user alone.
+ *
+ * @throws {LocalFileError} everybody may write there, or it is another user's
+ */
+export async function assertPrivate(path: string): Promise<void> {
+  if (process.platform === "win32") return; // modes say nothing there
+  const facts = await stat(path).catch((error) => {
+    if (codeOf(error) === "ENOENT") return undefined;
+    throw new LocalFileError(`Cannot keep ranges in "${path}": ${error.message}`, { cause: error });
+  });
+  if (facts === undefined) return;
+  const isShared = (facts.mode & 0o002) !== 0;
+  // Where others may not write and we may, it is ours; asking for our own number needs a permission in one runtime.
+  const isKnown = facts.uid === 0 || await access(path, constants.W_OK).then(() => true, () => false);
+  if (!isShared && isKnown) return;
+  const found = isShared ? "everybody may write there" : "it is another user's, or cannot be written";
+  throw new LocalFileError(
+    `Cannot keep ranges in "${path}": ${found}, expected a folder of this user's alone`,
+  );
 }
 
 /** Tries again when the folder of a path had to be made first, or was removed by another process just now. */

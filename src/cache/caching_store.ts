@@ -32,6 +32,9 @@ export interface LocalRanges {
   holds?(of: ObjectIdentity, range: ByteRange): boolean;
 }
 
+/** Told as a range is looked for on disk; what it gives is called when it was there. */
+export type TellRead = (key: string, range: ByteRange, options: RequestOptions) => () => void;
+
 /** Only these have names that tell what they hold. */
 const EXTENSION = ".ltx";
 
@@ -49,14 +52,17 @@ export class CachingStore implements WritableStore, LocalRanges {
   readonly lastStates: LastStates;
   readonly #inner: WritableStore;
   readonly #cache: RangeCache;
+  readonly #tellRead: TellRead | undefined;
 
-  constructor(inner: WritableStore, cache: RangeCache, lastStates: LastStates) {
+  /** `tellRead` hears of each range that was read from disk. */
+  constructor(inner: WritableStore, cache: RangeCache, lastStates: LastStates, tellRead?: TellRead) {
     this.name = inner.name;
     this.traits = inner.traits;
     this.#inner = inner;
     this.lastStates = lastStates;
     this.counts = Object.assign(inner.counts, { diskReads: 0, diskBytes: 0 });
     this.#cache = cache;
+    this.#tellRead = tellRead;
   }
 
   holds(of: ObjectIdentity, range: ByteRange): boolean {
@@ -81,15 +87,18 @@ export class CachingStore implements WritableStore, LocalRanges {
   async #readLocal(
     of: ObjectIdentity,
     range: ByteRange,
-    { signal, onProgress }: RequestOptions,
+    options: RequestOptions,
   ): Promise<ReadResult | undefined> {
+    const { signal, onProgress } = options;
     if (!isKnown(of)) return undefined;
     signal?.throwIfAborted();
+    const told = this.#tellRead?.(of.key, range, options);
     const bytes = await this.#cache.read(of, range);
     signal?.throwIfAborted();
     if (bytes === undefined) return undefined;
     this.counts.diskReads++;
     this.counts.diskBytes += bytes.length;
+    told?.();
     onProgress?.(bytes);
     return { bytes, etag: of.etag, objectSize: of.size };
   }

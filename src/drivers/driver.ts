@@ -21,9 +21,12 @@ export interface Driver {
   recognises(Database: DatabaseClass): boolean;
   /** Loads an extension into the driver's copy of SQLite, for good. */
   loadExtension(Database: DatabaseClass, path: string, entryPoint: string): void;
-  /** Opens a database, with options in the driver's own terms. */
-  open<T>(Database: DatabaseClass<T>, path: string, options: object): T;
+  /** Opens a database, with options in the driver's own terms; `writes`: for more than reading. */
+  open<T>(Database: DatabaseClass<T>, path: string, options: object, writes: boolean): T;
 }
+
+/** Under this key a class brings a driver that only its own instances have. */
+export const OWN_DRIVER = Symbol("driver");
 
 /** Whether a class's instances have all these members. */
 export function hasMembers(Database: DatabaseClass, ...names: string[]): boolean {

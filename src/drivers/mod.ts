@@ -6,7 +6,7 @@
 import type { Native } from "../../ffi/native.ts";
 import { bunSqlite } from "./bun_sqlite.ts";
 import { dbSqlite } from "./db_sqlite.ts";
-import { type DatabaseClass, type Driver, driverClass, loadShim } from "./driver.ts";
+import { type DatabaseClass, type Driver, driverClass, loadShim, OWN_DRIVER } from "./driver.ts";
 import { nodeSqlite } from "./node_sqlite.ts";
 
 const drivers: readonly Driver[] = [bunSqlite, nodeSqlite, dbSqlite];
@@ -17,7 +17,8 @@ const drivers: readonly Driver[] = [bunSqlite, nodeSqlite, dbSqlite];
  * @throws {TypeError} it belongs to none
  */
 export function driverOf(Database: DatabaseClass): Driver {
-  const driver = drivers.find((driver) => driver.recognises(Database));
+  const own = (Database as { readonly [OWN_DRIVER]?: Driver } | undefined)?.[OWN_DRIVER];
+  const driver = own ?? drivers.find((driver) => driver.recognises(Database));
   if (driver) return driver;
   throw new TypeError(
     `Cannot use ${

@@ -4,6 +4,7 @@
  * @module
  */
 import { type DatabaseClass, type Driver, hasMembers } from "./driver.ts";
+import { mayWrite } from "./permissions.ts";
 
 interface NodeDatabase {
   loadExtension(path: string, entryPoint: string): void;
@@ -22,5 +23,9 @@ export const nodeSqlite: Driver = {
       database.close();
     }
   },
-  open: (Database, path, options) => new Database(path, options),
+  open(Database, path, options, writes) {
+    // Deno asks for the permission to write wherever a database is not opened for reading only
+    const readOnly = writes || mayWrite(path) ? {} : { readOnly: true };
+    return new Database(path, { ...readOnly, ...options });
+  },
 };

@@ -4,10 +4,10 @@
  * @module
  */
 import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { cString, type Native } from "../../ffi/native.ts";
 import { LocalFileError, LtxFormatError, ObjectGoneError, ReplicaClosedError } from "../errors.ts";
+import { temporaryFolder } from "../drivers/permissions.ts";
 import { compareFiles } from "../follow/continuity.ts";
 import { readLagMs } from "../live/stale_watch.ts";
 import type { State } from "../live/states.ts";
@@ -537,8 +537,10 @@ async function closedUnless<T>(file: LocalFile, act: () => Promise<T>): Promise<
 
 /** Opens a file in a folder of its own, which is removed: the file has no name any more. */
 async function openPrivate(native: Native, replicaId: number, pageSize: number): Promise<LocalFile> {
-  const folder = await mkdtemp(join(tmpdir(), "litestream-vfs-")).catch((cause) => {
-    throw new LocalFileError(`Cannot keep a local copy in "${tmpdir()}": ${cause.message}`, { cause });
+  const folder = await mkdtemp(join(temporaryFolder(), "litestream-vfs-")).catch((cause) => {
+    throw new LocalFileError(`Cannot keep a local copy in "${temporaryFolder()}": ${cause.message}`, {
+      cause,
+    });
   });
   try {
     const path = join(folder, "hydrated.db");

@@ -7,6 +7,7 @@ import { Buffer } from "node:buffer";
 import { open, readFile, rename, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
 import process from "node:process";
+import { syncFile, syncFolder } from "../disk_sync.ts";
 import { sumsPath } from "./local_file.ts";
 import { decodeHeader, encodeHeader } from "../ltx/header.ts";
 import type { PlanFile } from "../view/plan_file.ts";
@@ -75,7 +76,7 @@ function fileOf({ minTxid, maxTxid, ...rest }: any): ReplicaFile {
  */
 export async function writeRecord(path: string, record: HydrationRecord): Promise<void> {
   const { last } = record;
-  if (record.isWhole) { for (const part of [path, sumsPath(path)]) await syncPath(part); }
+  if (record.isWhole) { for (const part of [path, sumsPath(path)]) await syncFile(part); }
   const text = JSON.stringify(
     { version: VERSION, ...record, last: last && { ...last, header: hexOf(encodeHeader(last.header)) } },
     (_, value) => typeof value === "bigint" ? String(value) : value,
@@ -90,7 +91,7 @@ export async function writeRecord(path: string, record: HydrationRecord): Promis
     await handle.close();
   }
   await rename(unfinished, recordPath(path));
-  await syncPath(dirname(path));
+  await syncFolder(dirname(path));
 }
 
 /** The last member of a record: a checksum of the record without it. */
@@ -126,13 +127,4 @@ export async function removeFile(path: string): Promise<void> {
   await unlink(path).catch((error) => {
     if (error.code !== "ENOENT") throw error;
   });
-}
-
-async function syncPath(path: string): Promise<void> {
-  const handle = await open(path, "r");
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
 }

@@ -37,10 +37,12 @@ export function lookFirst(
   const abort = new AbortController();
   const listedMs = Date.now();
   const isProbed = write !== undefined && !write.isUnconditional;
-  const probing = isProbed ? probeConditions(store, { signal: abort.signal }) : undefined;
+  const probing = isProbed ? probeConditions(store, { signal: abort.signal, purpose: "open" }) : undefined;
   let onSent = () => {};
   const isSent = new Promise<void>((resolve) => onSent = resolve);
-  const listing = offline === "serve-stale" ? undefined : listReplica(store, layout, { signal, onSent });
+  const listing = offline === "serve-stale"
+    ? undefined
+    : listReplica(store, layout, { signal, onSent, purpose: "open" });
   for (const answer of [probing, listing]) answer?.catch(() => {});
   const sent = Promise.race([isSent, listing]).catch(() => {}); // not every store tells
   return { listedMs, listing, sent, probing, stop: (reason) => abort.abort(reason) };

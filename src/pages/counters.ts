@@ -155,6 +155,17 @@ export function readConnection(
   return { connection: named(CONNECTION_COUNTERS, words), transaction };
 }
 
+/** What a transaction is called: its connection's number in the process, and its own there, from 1. */
+export function transactionName(connection: number, ordinal: number): string {
+  return `${connection}.${ordinal}`;
+}
+
+/** The current or last transaction of a connection; undefined before the first, and where it has gone. */
+export function transactionOf(native: Native, replicaId: number, connection: number): string | undefined {
+  const transactions = readConnection(native, replicaId, connection)?.connection.transactions ?? 0;
+  return transactions === 0 ? undefined : transactionName(connection, transactions);
+}
+
 function named<K extends keyof Counters>(names: readonly K[], words: BigUint64Array): Record<K, number> {
   return Object.fromEntries(names.map((name) => [name, Number(words[COUNTER[name]])])) as Record<K, number>;
 }

@@ -6,9 +6,9 @@
 import type { Native } from "../../ffi/native.ts";
 import { LtxFormatError } from "../errors.ts";
 import type { LocalRanges } from "../cache/caching_store.ts";
-import type { ByteRange, ObjectStore } from "../storage/object_store.ts";
+import type { ByteRange, ObjectStore, RequestOptions } from "../storage/object_store.ts";
 import { checkBudget, spareOf, type Spender } from "./budget.ts";
-import { addToConnection } from "./counters.ts";
+import { addToConnection, transactionOf } from "./counters.ts";
 import type { PlanFile } from "../view/plan_file.ts";
 import { Places } from "../view/view_map.ts";
 import { Deferred } from "./deferred.ts";
@@ -77,6 +77,8 @@ export interface PageLoaderOptions {
   readonly intake: PageIntake;
   /** Bound on the pool, in bytes of pages; none unless given. */
   readonly cacheBytesMax?: number;
+  /** Whether somebody wants to know for which transaction each range is fetched. */
+  readonly isObserved?: boolean;
 }
 
 /** Loads pages of one replica's files into the buffer pool. */
@@ -92,10 +94,14 @@ export class PageLoader {
   readonly #flights = new Map<PlanFile, Map<number, Flight>>();
   readonly #queued: Flight[] = [];
   readonly #abort = new AbortController();
+  readonly #isObserved: boolean;
   #aheadCount = 0;
   #hasFetched = false;
 
-  constructor({ native, store, intake, replicaId, cacheBytesMax = Infinity }: PageLoaderOptions) {
+  constructor(
+    { native, store, intake, replicaId, cacheBytesMax = Infinity, isObserved = false }: PageLoaderOptions,
+  ) {
+    this.#isObserved = isObserved;
     this.#replicaId = replicaId;
     this.#native = native;
     this.#store = store;
@@ -425,9 +431,19 @@ export class PageLoader {
     const onProgress = (received: Uint8Array) => {
       if (!signal.aborted && !file.closed) this.#land(flight, received);
     };
-    const { bytes } = await this.#store.read(file.file, { offset, size }, { signal, onProgress });
+    const options = { signal, onProgress, ...(this.#isObserved && this.#reasonOf(flight)) };
+    const { bytes } = await this.#store.read(file.file, { offset, size }, options);
     signal.throwIfAborted();
     if (!file.closed) this.#land(flight, bytes);
+  }
+
+  /** Why a flight was started, and for whose query. */
+  #reasonOf({ connection, depth, wanted }: Flight): Pick<RequestOptions, "purpose" | "reader"> {
+    const transaction = transactionOf(this.#native, this.#replicaId, connection);
+    return {
+      purpose: wanted === undefined ? "ahead" : "page",
+      ...(transaction && { reader: { transaction, depth } }),
+    };
   }
 
   #land(flight: Flight, received: Uint8Array): void {

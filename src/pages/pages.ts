@@ -39,6 +39,8 @@ export interface PagesOptions {
   readonly fileOf: (objectId: number) => PlanFile | undefined;
   /** Takes sentences for a person. */
   readonly onNotice: (text: string) => void;
+  /** Whether somebody wants to know for which transaction each range is fetched. */
+  readonly isObserved?: boolean | undefined;
 }
 
 /** A page that a reader waits for, or took. */
@@ -68,7 +70,7 @@ export class Pages {
   #longestChain = 0;
 
   constructor(options: PagesOptions) {
-    const { native, store, replicaId, cacheBytesMax } = options;
+    const { native, store, replicaId, cacheBytesMax, isObserved = false } = options;
     this.#options = options;
     this.#cache = new PageCache(native, cacheBytesMax);
     this.#intake = new PageIntake(
@@ -77,7 +79,8 @@ export class Pages {
       replicaId,
       (...loaded) => this.#guess((prefetcher) => prefetcher.loaded(...loaded)),
     );
-    this.#loader = new PageLoader({ native, store, intake: this.#intake, replicaId, cacheBytesMax });
+    const intake = this.#intake;
+    this.#loader = new PageLoader({ native, store, intake, replicaId, cacheBytesMax, isObserved });
   }
 
   /** Aborts when they are closed. */

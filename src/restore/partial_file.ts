@@ -3,9 +3,10 @@
  *
  * @module
  */
-import { lstat, open, rename, stat } from "node:fs/promises";
+import { lstat, rename, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { Native } from "../../ffi/native.ts";
+import { syncFile, syncFolder } from "../disk_sync.ts";
 import { LocalFileError } from "../errors.ts";
 import {
   type HydrationRecord,
@@ -113,7 +114,7 @@ export class PartialFile {
     this.#local?.close();
     this.#local = undefined; // until it is open again, which another process may prevent
     this.#local = this.#open(false);
-    await syncPath(sumsPath(this.#path)); // or those of other pages could be there again after a crash
+    await syncFile(sumsPath(this.#path)); // or those of other pages could be there again after a crash
     this.#mark = await CheckedMark.begin(this.#path);
   }
 
@@ -134,11 +135,11 @@ export class PartialFile {
     if (!this.local.truncate(commit)) {
       throw new LocalFileError(`Cannot restore to "${path}": a view reads its pages, expected none`);
     }
-    await syncPath(this.#path);
+    await syncFile(this.#path);
     if (force) { for (const ending of SQLITE_ENDINGS) await removeFile(`${path}${ending}`); }
     await assertFree(this.#options);
     await rename(this.#path, path);
-    await syncPath(dirname(path));
+    await syncFolder(dirname(path));
     await this.discard();
   }
 
@@ -190,13 +191,4 @@ async function exists(path: string): Promise<boolean> {
 
 async function isFolder(path: string): Promise<boolean> {
   return await stat(path).then((found) => found.isDirectory(), () => false); // what else it is shows later
-}
-
-async function syncPath(path: string): Promise<void> {
-  const handle = await open(path, "r");
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
 }

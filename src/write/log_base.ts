@@ -3,11 +3,12 @@
  *
  * @module
  */
-import { type FileHandle, open, readFile, rename, stat, writeFile } from "node:fs/promises";
+import { constants, type FileHandle, open, readFile, rename, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { WriteLogError } from "../errors.ts";
 import type { ReplicaFile } from "../view/restore_plan.ts";
 import type { DatabaseHead } from "./logged_file.ts";
+import { syncFolder } from "../disk_sync.ts";
 
 /** Bytes that are kept free at least. */
 const ROOM_LEAST = 4096;
@@ -85,13 +86,10 @@ export async function writeBase(path: string, { txid, head, files }: LogBase): P
   }
 }
 
-/** What was kept free for it, where it was. */
+/** What was kept free for it, where it was; a link in its place leads nowhere. */
 async function openRoom(path: string): Promise<FileHandle> {
-  try {
-    return await open(path, "r+");
-  } catch {
-    return await open(path, "w", 0o600);
-  }
+  const { O_CREAT, O_NOFOLLOW = 0, O_RDWR } = constants; // no such flag on Windows
+  return await open(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0o600);
 }
 
 /**
@@ -101,17 +99,13 @@ async function openRoom(path: string): Promise<FileHandle> {
 export async function keepRoom(path: string): Promise<void> {
   try {
     const { size } = await stat(`${path}.base`);
-    await writeFile(`${path}.base.tmp`, new Uint8Array(2 * size + ROOM_LEAST), { mode: 0o600 });
+    const room = await openRoom(`${path}.base.tmp`);
+    try {
+      await room.writeFile(new Uint8Array(2 * size + ROOM_LEAST));
+    } finally {
+      await room.close();
+    }
   } catch {
     // as without
-  }
-}
-
-async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, "r");
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
   }
 }

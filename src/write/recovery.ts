@@ -4,7 +4,8 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import { ConflictError, ObjectExistsError } from "../errors.ts";
+import { lstat, stat } from "node:fs/promises";
+import { ConflictError, ObjectExistsError, WriteLogError } from "../errors.ts";
 import { compareFiles } from "../follow/continuity.ts";
 import { formatTxid } from "../ltx/txid.ts";
 import type { ReplicaFile } from "../view/restore_plan.ts";
@@ -38,12 +39,14 @@ export interface RecoveryOptions {
 }
 
 /**
- * Stores what the log of a process before holds. It may be interrupted at any point and begun again.
+ * Stores what the log of a process before holds. It may be interrupted at any point and begun again. Whoever calls it has the
+ * log's lock.
  *
  * @throws {ConflictError} it fits no more to what is stored; the log is kept
  * @throws {WriteLogError} it cannot be read
  */
 export async function recoverLog(options: RecoveryOptions): Promise<void> {
+  await assertOwn(options.path);
   const logs = await readLogs(options);
   if (logs.length === 0) return;
   const base = await readBase(options.path);
@@ -59,6 +62,27 @@ export async function recoverLog(options: RecoveryOptions): Promise<void> {
     files = [...files, await store(options, { log, logged, head })];
     reached = logged.txid;
     await writeBase(options.path, { txid: reached, head, files });
+  }
+}
+
+/**
+ * What lies there is stored as this user's own commits, so it must be this user's: in a folder where all may write
+ * somebody else could have left it. The lock is, for whoever took it has looked.
+ */
+async function assertOwn(path: string): Promise<void> {
+  const lock = await stat(`${path}.lock`).catch((cause) => {
+    throw new WriteLogError(`Cannot go on with write log "${path}": no lock, expected this writer's`, {
+      cause,
+    });
+  });
+  for (const name of [...await listLogs(path), `${path}.base`]) {
+    const found = await lstat(name).catch((cause) => {
+      if ((cause as { code?: string }).code === "ENOENT") return undefined;
+      throw new WriteLogError(`Cannot read "${name}": ${(cause as Error).message}`, { cause });
+    });
+    if (found === undefined || (found.isFile() && found.uid === lock.uid)) continue;
+    const what = found.isFile() ? "it is another user's" : "it is no plain file";
+    throw new WriteLogError(`Cannot go on with write log "${name}": ${what}, expected one of this writer's`);
   }
 }
 

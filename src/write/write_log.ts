@@ -7,6 +7,7 @@
 import { Buffer } from "node:buffer";
 import { type FileHandle, open, readdir } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+import { syncFile, syncFolder } from "../disk_sync.ts";
 import { WriteLogError } from "../errors.ts";
 import { Crc64 } from "../ltx/checksum.ts";
 
@@ -155,16 +156,11 @@ async function readPlaces(file: FileHandle, { path, pageSize, places }: Places):
  * @throws {WriteLogError} the disk refuses
  */
 export async function syncLog(path: string): Promise<void> {
-  for (const each of [path, dirname(path)]) {
-    const file = await openLog(each);
-    try {
-      await file.sync();
-    } catch (cause) {
-      throw new WriteLogError(`Cannot sync "${each}": ${(cause as Error).message}`, { cause });
-    } finally {
-      await file.close();
-    }
-  }
+  const failed = (each: string) => (cause: Error) => {
+    throw new WriteLogError(`Cannot sync "${each}": ${cause.message}`, { cause });
+  };
+  await syncFile(path).catch(failed(path));
+  await syncFolder(dirname(path)).catch(failed(dirname(path)));
 }
 
 async function openLog(path: string): Promise<FileHandle> {

@@ -19,6 +19,7 @@ import { formatLtxFileName, formatTxid } from "../ltx/txid.ts";
 import { ltxKey } from "../storage/layout.ts";
 import type { ConditionProbe } from "../storage/condition_probe.ts";
 import type { LayoutName, PutOptions, WritableStore } from "../storage/object_store.ts";
+import { PurposeStore } from "../storage/purpose_store.ts";
 import type { ReplicaFile } from "../view/restore_plan.ts";
 import { Lease } from "./lease.ts";
 import { keepRoom, lastStoredMs, writeBase } from "./log_base.ts";
@@ -159,7 +160,13 @@ export class Writer {
     this.#options = options;
     this.#shim = new ShimWriter(native, replicaId, store.name);
     this.#lz4 = shimLz4(native);
-    if (options.isCompacting) this.#upkeep = new Upkeep({ ...options, lz4: this.#lz4 });
+    if (options.isCompacting) {
+      this.#upkeep = new Upkeep({
+        ...options,
+        store: new PurposeStore(store, "compact"),
+        lz4: this.#lz4,
+      });
+    }
   }
 
   /**

@@ -123,7 +123,7 @@ test("offline: what is not on disk fails in words, what is there is read on", ()
       WITH RECURSIVE i(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM i WHERE i < 500) SELECT randomblob(3000) FROM i`);
     place.folder.snapshot();
     place.push();
-    const quick = { ...STALE, prefetch: "off", requestTimeoutMs: 300 } as const;
+    const quick = { ...STALE, prefetch: "off", requestTimeoutMs: 3_000 } as const;
     await place.with(
       quick,
       async (_replica, rows) => assert.deepEqual(await rows("SELECT x FROM v"), [{ x: 1 }]),

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { Random } from "../support/random.ts";
 import { changeLine, type ChangingDatabase, diff, naiveDiff, withDatabase } from "./database_pair.ts";
 
-const DATABASES = Number(env.DIFF_DATABASES ?? 20);
+const DATABASES = Number(env.DIFF_DATABASES ?? 10);
 const SEED = Number(env.DIFF_SEED ?? Date.now() % 2 ** 31);
 const PAGE_SIZES = [512, 512, 1024, 2048, 4096, 4096, 8192, 16384, 65536];
 const ENCODINGS = ["UTF-8", "UTF-8", "UTF-16le", "UTF-16be"];

@@ -22,7 +22,7 @@ import { type Place, readerOf, withServedPlace } from "./hydrating.ts";
 const PHASES = ["switch", "opening", "hydrating", "committed", "after", "opened"] as const;
 type Phase = typeof PHASES[number];
 
-const KILLS = rounds("BOOT_KILLS", 12);
+const KILLS = rounds("BOOT_KILLS", 8);
 const SEED = rounds("HYDRATE_SEED", 1);
 const WAIT_MS = 60_000;
 

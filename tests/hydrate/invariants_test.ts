@@ -25,7 +25,7 @@ import {
 } from "../support/real.ts";
 
 const skip = skipWithout({ litestream: litestreamBinary(), "S3 server": s3ServerBinary() });
-const seconds = rounds("HYDRATE_SECONDS", 20);
+const seconds = rounds("HYDRATE_SECONDS", 12);
 
 /** What the lives of a reader told, one after the other. */
 interface Told {

@@ -79,7 +79,7 @@ test("A copy that is killed again and again, while it is written, is right each 
     const { folder } = place;
     folder.step(smallSql(3_000));
     folder.snapshot();
-    for (let round = 0; round < rounds("HYDRATE_KILLS", 8); round++) {
+    for (let round = 0; round < rounds("HYDRATE_KILLS", 5); round++) {
       const child = new Child(place, { sql: SUM });
       await child.line("open");
       for (let i = random.next(6); i >= 0; i--) {

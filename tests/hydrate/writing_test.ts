@@ -161,7 +161,7 @@ test(
       place.folder.snapshot();
       place.upload();
       let last = 1;
-      for (let round = 0; round < rounds("HYDRATE_KILLS", 8); round++) {
+      for (let round = 0; round < rounds("HYDRATE_KILLS", 5); round++) {
         await using child = new Child(place, { ...writing(place), commits: true });
         await child.line("open");
         const found = Number((await child.line("first")).slice(6));

@@ -8,7 +8,8 @@ import type { Native } from "../../ffi/native.ts";
 import { cString } from "../../ffi/native.ts";
 import { encodeError } from "../../src/bridge/error_text.ts";
 import type { FollowEvent } from "../../src/follow/follow_event.ts";
-import { LiveReplica, type LiveReplicaOptions } from "../../src/live/live_replica.ts";
+import type { LiveReplicaOptions } from "../../src/live/live_parts.ts";
+import { LiveReplica } from "../../src/live/live_replica.ts";
 import { Replica } from "../../src/replica.ts";
 import { findShim } from "../../src/shim_path.ts";
 import { FolderStore } from "../../src/storage/folder.ts";
@@ -50,7 +51,7 @@ export async function withLive(
     prefetchBytesMax: 16 * 1024 * 1024,
     ...options,
   }, {});
-  const shared = { shimPath, replicaId: live.id, name: "live" };
+  const shared = { shimPath, replicaId: live.id, name: "live", writes: false };
   try {
     const replica = new Replica({ native, shared, core: undefined, Database: drivers[0]!.Database });
     await use({ native, live, replica, store, events });

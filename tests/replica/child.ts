@@ -189,7 +189,8 @@ const children: Record<string, () => Promise<void>> = {
   },
 
   /** The bare recipe without the one call it needs. */
-  unregistered() {
+  async unregistered() {
+    const path = await loadablePath();
     for (const driver of drivers) {
       const { Database } = driver;
       const Loading = Database as DatabaseClass<
@@ -199,13 +200,12 @@ const children: Record<string, () => Promise<void>> = {
         ":memory:",
         ...(driver.name === "node:sqlite" ? [{ allowExtension: true }] : []),
       );
-      loader.loadExtension(loadablePath(), entryPoint);
+      loader.loadExtension(path, entryPoint);
       const error = thrownBy(() => valueOf(openUri(driver, uriOf(url)), SUM));
       assert.match(error.message, /expected a call of register\(\)/);
       loader.exec("CREATE TABLE works (a)");
       loader.close();
     }
-    return Promise.resolve();
   },
 };
 

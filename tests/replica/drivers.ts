@@ -4,6 +4,7 @@
  * @module
  */
 import assert from "node:assert/strict";
+import process from "node:process";
 import type { DatabaseClass, Replica, ReplicaDatabase } from "../../mod.ts";
 import type { ReplicaFolder } from "../support/replica_folder.ts";
 import type { Row } from "../support/sqlite.ts";
@@ -21,8 +22,16 @@ async function load(name: string): Promise<TestedDriver> {
   return { name, Database: module.DatabaseSync ?? module.Database };
 }
 
-/** `node:sqlite`, and in Bun `bun:sqlite` before it. */
-export const drivers: readonly TestedDriver[] = IS_BUN
+/** Whether connections are of SQLite in WASM: the environment has `LITESTREAM_VFS_SQLITE=wasm`. */
+export const IS_WASM = process.env.LITESTREAM_VFS_SQLITE === "wasm";
+
+/** What `connect()` takes in place of a class there. */
+const NO_CLASS = undefined as unknown as DatabaseClass<ReplicaDatabase>;
+
+/** `node:sqlite`, and in Bun `bun:sqlite` before it; or SQLite in WASM. */
+export const drivers: readonly TestedDriver[] = IS_WASM
+  ? [{ name: "SQLite in WASM", Database: NO_CLASS }]
+  : IS_BUN
   ? [await load("bun:sqlite"), await load("node:sqlite")]
   : [await load("node:sqlite")];
 

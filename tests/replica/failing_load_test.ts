@@ -10,6 +10,7 @@ interface Loader {
 }
 
 test("P3: a load that fails leaves the process as it was, and a later one works", async () => {
+  const path = await loadablePath();
   for (const { name, Database } of await allDrivers()) {
     const open = () => {
       const options = name === "node:sqlite" ? [{ allowExtension: true }] : [];
@@ -19,11 +20,11 @@ test("P3: a load that fails leaves the process as it was, and a later one works"
     };
     for (let round = 0; round < 25; round++) {
       const database = open();
-      assert.throws(() => database.loadExtension(loadablePath(), "sqlite3_no_such_init"), name);
+      assert.throws(() => database.loadExtension(path, "sqlite3_no_such_init"), name);
       database.close();
     }
     const database = open();
-    database.loadExtension(loadablePath(), entryPoint);
+    database.loadExtension(path, entryPoint);
     database.close();
     open().close();
   }

@@ -147,7 +147,7 @@ test("two copies of the shim in one process keep to themselves", () =>
   withReplicaFolder({}, async (folder) => {
     folder.step(tableSql(10));
     const shimPath = join(folder.home, "another.so");
-    copyFileSync(loadablePath(), shimPath);
+    copyFileSync(await loadablePath(), shimPath);
     for (const path of [undefined, shimPath, undefined]) {
       await using replica = await openReplica(folder.url, { shimPath: path });
       withConnection(replica, undefined, (db) => assert.equal(valueOf(db, "SELECT count(*) FROM t"), 10));

@@ -192,7 +192,9 @@ async function recovery(txid: bigint, timeoutMs: number): Promise<Recovery> {
     const { polls, failedPolls } = replica.stats(before);
     const ms = Math.round(performance.now() - beganMs);
     if (replica.txid >= txid) {
-      seen ??= { ms, polls, failedPolls, pollsSinceKeys: replica.stats().polls - pollsAtKeys };
+      // Before there was something new to see, no look could see it.
+      const pollsSinceKeys = Math.min(polls, replica.stats().polls - pollsAtKeys);
+      seen ??= { ms, polls, failedPolls, pollsSinceKeys };
     }
     if (seen && (strict === undefined || (strict.txid >= txid && strict.lagMs < settings.maxStaleMs))) {
       return seen;

@@ -89,6 +89,20 @@ test("Replica.interrupt() ends the read of another thread", () =>
     await reader.close();
   }));
 
+test("Replica.interrupt() ends what another thread computes, and not what comes after", () =>
+  withStalled(async ({ replica, release }) => {
+    release();
+    const reader = await Reader.start({ shared: replica.share() });
+    const endless = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT max(x) FROM c";
+    const asked = reader.ask(endless);
+    const again = setInterval(() => replica.interrupt(), 100); // it may not have begun at the first one
+    const { error } = await asked;
+    clearInterval(again);
+    assert.match(error?.message ?? "", /interrupt/i);
+    assert.equal((await reader.ask(SOME)).rows.length, 1);
+    await reader.close();
+  }));
+
 test("Replica.interrupt() of a thread that joined ends the read of the one that opened", () =>
   withStalled(async ({ folder, replica, release }) => {
     const other = await Reader.start({ shared: replica.share() });

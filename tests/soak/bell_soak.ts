@@ -20,7 +20,7 @@ const opened = nextMessage<{ value: number; error?: string }>(core);
 core.postMessage({ id: 1, kind: "open", config });
 const { value: replicaId, error } = await opened;
 if (error) throw new Error(error);
-const shared = { shimPath, replicaId, name: "soak" };
+const shared = { shimPath, replicaId, name: "soak", writes: false };
 const readers = Array.from(
   { length: Number(threads) },
   () => startThread("./reader_thread.ts", { shared, rows: Number(rows), misses: Number(misses) }),

@@ -15,7 +15,7 @@ interface ReaderResult {
 test("bell: no lost wake-up and no crash while garbage is collected all the time", async () => {
   const replica = await makeReplica(ROWS);
   try {
-    const misses = rounds("BELL_ROUNDS", 10_000);
+    const misses = rounds("BELL_ROUNDS", 2_000);
     const child = spawnScript("./bell_soak.ts", [replica.url, String(ROWS), String(misses), "2"]);
     const { how, printed } = await outcome(child, 60_000);
     assert.equal(how, "0", printed);
@@ -31,7 +31,7 @@ test("bell: no lost wake-up and no crash while garbage is collected all the time
 test("bell: a core that detaches under load ends every wait with words", async () => {
   const source = await makeReplica(ROWS);
   try {
-    for (let round = 0; round < rounds("DETACH_ROUNDS", 3); round++) {
+    for (let round = 0; round < rounds("DETACH_ROUNDS", 2); round++) {
       const replica = await openReplica(source.url, { cacheBytesMax: 1024 * 1024 });
       const shared = replica.share();
       const readers = Array.from(

@@ -18,7 +18,7 @@ import { checkDatabase } from "./numbered_work.ts";
 import { Recoveries, type StoredFile } from "./recovered_store.ts";
 
 /** States of the disk, of all recordings together. */
-const STATES = rounds("DURABILITY_STATES", 1_500);
+const STATES = rounds("DURABILITY_STATES", 600);
 /** Of so many states one is recovered by a whole replica, too. */
 const WHOLE_EVERY = 40;
 /** Where states are kept that are not recovered as they should be; nowhere unless given. */

@@ -66,7 +66,11 @@ export class Recoveries {
       isRewritten: () => Promise.resolve(undefined),
       block: () => {},
     };
-    const notLocked = { ls_writer_open: () => 0, ls_writer_close: () => 0 };
+    const lock = () => {
+      writeFileSync(`${path}.lock`, "", { flag: "a" });
+      return 0;
+    };
+    const notLocked = { ls_writer_open: lock, ls_writer_close: () => 0 };
     await Writer.open({
       native: { ...this.#native, calls: { ...this.#native.calls, ...notLocked } },
       replicaId: 0,

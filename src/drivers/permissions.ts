@@ -1,0 +1,66 @@
+/**
+ * What Deno permits. Where something can be done without, it is looked up first, so that no user is asked for it.
+ *
+ * @module
+ */
+import { tmpdir } from "node:os";
+import process from "node:process";
+
+/** Environment variables by name. */
+type Environment = Readonly<Record<string, string | undefined>>;
+
+interface Descriptor {
+  readonly name: "env" | "read" | "write";
+  readonly variable?: string;
+  readonly path?: string;
+}
+
+interface DenoPermissions {
+  readonly permissions: { querySync(descriptor: Descriptor): { readonly state: string } };
+}
+
+/** Whether something is permitted already; other runtimes permit all. */
+function isGranted(descriptor: Descriptor): boolean {
+  const { Deno: deno } = globalThis as { Deno?: DenoPermissions };
+  return deno === undefined || deno.permissions.querySync(descriptor).state === "granted";
+}
+
+function isReadable(variable: string): boolean {
+  return isGranted({ name: "env", variable });
+}
+
+/** The process's variables: one that may not be read is as if it were not set. Lists them only where all may be read. */
+export function readableEnvironment(): Environment {
+  if (isGranted({ name: "env" })) return process.env;
+  const get = (_: object, name: string | symbol) => {
+    return typeof name === "string" && isReadable(name) ? process.env[name] : undefined;
+  };
+  return new Proxy({}, { get });
+}
+
+/** The same as plain data for another thread; undefined where that has to look at each by itself. */
+export function wholeEnvironment(): Environment | undefined {
+  return isGranted({ name: "env" }) ? { ...process.env } : undefined;
+}
+
+/** How these variables could be read, to go on with `expected …`; empty where they can. */
+export function orAllowed(...variables: string[]): string {
+  const hidden = variables.filter((name) => !isReadable(name));
+  return hidden.length > 0 ? `, or that they may be read: --allow-env=${hidden.join()}` : "";
+}
+
+/** Whether a file or folder may be looked at without asking. */
+export function mayRead(path: string): boolean {
+  return isGranted({ name: "read", path });
+}
+
+/** Whether a file may be written without asking. */
+export function mayWrite(path: string): boolean {
+  return isGranted({ name: "write", path });
+}
+
+/** The folder for temporary files; the usual one where it may not be asked for. */
+export function temporaryFolder(): string {
+  const isKnown = process.platform === "win32" || ["TMPDIR", "TMP", "TEMP"].every(isReadable);
+  return isKnown ? tmpdir() : "/tmp";
+}

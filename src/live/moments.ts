@@ -1,0 +1,221 @@
+/**
+ * The moments of an open replica: views of them, lists of them, what differs between them, plain files of them.
+ *
+ * @module
+ */
+import type { Change } from "../diff/change.ts";
+import type { DiffOptions } from "../diff/diff.ts";
+import { ObjectGoneError, ReplicaError, RestorePlanError } from "../errors.ts";
+import { formatTxid } from "../ltx/txid.ts";
+import type { PageRequest } from "../pages/pages.ts";
+import type { RestoreRequest } from "../restore/restore.ts";
+import { PurposeStore, readsFor } from "../storage/purpose_store.ts";
+import type { Point, PointsOptions } from "../time/points.ts";
+import type { LevelSummary } from "../view/level_summary.ts";
+import type { ReplicaFile } from "../view/restore_plan.ts";
+import { type ViewInfo, viewInfo } from "../view/view_info.ts";
+import { type LiveParts, openApart, planning, requestOf } from "./live_parts.ts";
+import type { PastStates } from "./past_states.ts";
+import { ViewPages } from "./view_pages.ts";
+
+/** What was made a plain file of. */
+export type RestoredView = Pick<ViewInfo, "txid" | "commit" | "pageSize">;
+
+/** What is asked of the replica. */
+export interface MomentSource {
+  /** Files that are in storage, as far as is known. */
+  known(): Iterable<ReplicaFile>;
+  /** Brings a page into the pool. */
+  serve(request: PageRequest): Promise<"loaded" | "moved">;
+}
+
+/** Reaches the states of a replica by their moments. */
+export class Moments {
+  readonly #parts: LiveParts;
+  readonly #replica: MomentSource;
+  readonly #restores = new Set<Promise<unknown>>();
+  #past: Promise<PastStates> | undefined;
+
+  constructor(parts: LiveParts, replica: MomentSource) {
+    this.#parts = parts;
+    this.#replica = replica;
+  }
+
+  /** The states that were asked for; few processes ask. */
+  #pastStates(): Promise<PastStates> {
+    const { store, layout, onNotice } = this.#parts.source;
+    const known = () => this.#replica.known();
+    return this.#past ??= import("./past_states.ts").then(({ PastStates }) =>
+      new PastStates({
+        store: new PurposeStore(store, "past"),
+        layout,
+        files: this.#parts.files,
+        states: this.#parts.states,
+        known,
+        onNotice,
+      })
+    );
+  }
+
+  /**
+   * Hands the view that a connection at a moment sees, 0 for the newest state, to `take`, with the moment as it is
+   * shown. The view is the core's: `take` has its reader take a reference at once.
+   *
+   * @throws {TypeError} the moment cannot be understood
+   * @throws {RestorePlanError} the replica does not reach back to it
+   */
+  async at<T>(text: string, take: (viewId: number, text: string) => T): Promise<T> {
+    const past = await this.#pastStates();
+    try {
+      return await planning(async () => {
+        try {
+          return await past.at(text, requestOf(this.#parts, "past"), take);
+        } catch (error) {
+          if (error instanceof ObjectGoneError) past.forget();
+          throw error;
+        }
+      });
+    } finally {
+      this.#parts.meter.carry(this.#parts.id);
+    }
+  }
+
+  /**
+   * Lists the TXIDs and times that can be reached, oldest first.
+   *
+   * @throws {StorageError} the replica cannot be listed
+   */
+  async points(options: PointsOptions = {}): Promise<Point[]> {
+    const [past, { points }] = await Promise.all([this.#pastStates(), import("../time/points.ts")]);
+    try {
+      return await planning(async () => {
+        past.forget();
+        const { onNotice } = this.#parts.source;
+        const listed = await past.list(requestOf(this.#parts, "past"));
+        return await points(listed, past.times.createdAt, { onNotice, ...options });
+      });
+    } finally {
+      this.#parts.meter.carry(this.#parts.id);
+    }
+  }
+
+  /**
+   * Tells what lies on each level, lowest first.
+   *
+   * @throws {StorageError} the replica cannot be listed
+   */
+  async levels(): Promise<LevelSummary[]> {
+    const [past, { summarizeLevels }] = await Promise.all([
+      this.#pastStates(),
+      import("../view/level_summary.ts"),
+    ]);
+    try {
+      past.forget();
+      return summarizeLevels(await past.list(requestOf(this.#parts, "past")));
+    } finally {
+      this.#parts.meter.carry(this.#parts.id);
+    }
+  }
+
+  /**
+   * Compares the states of two moments.
+   *
+   * @throws {TypeError} a moment cannot be understood
+   * @throws {RestorePlanError} the replica does not reach back to it
+   */
+  async *diff(from: string, to: string, options: DiffOptions = {}): AsyncGenerator<Change> {
+    const { diffDatabases } = await import("../diff/diff.ts");
+    const held: ViewPages[] = [];
+    try {
+      for (const moment of [from, to]) held.push(await this.#hold(moment));
+      const [before, after] = held as [ViewPages, ViewPages];
+      if (before.pageSize !== after.pageSize) {
+        throw new ReplicaError(
+          `Cannot compare states of ${this.#name}: pages of ${before.pageSize} and of ${after.pageSize} bytes, ` +
+            "expected one page size",
+        );
+      }
+      const changed = await this.#changedBetween(before, after);
+      yield* diffDatabases({ from: before, to: after, changed }, options);
+    } finally {
+      for (const view of held) view.close();
+      this.#parts.files.sweep();
+    }
+  }
+
+  /** Pages that may differ; those that other files have, and no later transaction wrote, do not. */
+  async #changedBetween(before: ViewPages, after: ViewPages): Promise<Uint32Array> {
+    const changed = await after.changedFrom(before);
+    if (![before, after].every(({ stamp }) => this.#parts.states.isOurs(stamp))) return changed;
+    const [older, newer] = before.txid <= after.txid ? [before, after] : [after, before];
+    return await newer.writtenAfter(older.txid, changed, (objectId) => this.#parts.files.get(objectId)?.file);
+  }
+
+  async #hold(asked: string): Promise<ViewPages> {
+    // A local copy has no places that could be compared with those of another state.
+    const newest = this.#parts.states.newest!;
+    const isNewest = asked === "latest" && this.#parts.states.isLocal(newest);
+    const moment = isNewest ? `txid:${formatTxid(newest.txid)}` : asked;
+    return await this.at(moment, (viewId) => {
+      const serve = (request: PageRequest) => this.#replica.serve(request);
+      return new ViewPages(this.#parts.source.native, viewId || this.#parts.states.newest!.viewId, serve);
+    });
+  }
+
+  /**
+   * Makes a plain file of the state of a moment; gives what it is.
+   *
+   * @throws {RestorePlanError} the replica does not reach back to the moment, or nothing is stored yet
+   * @throws {LocalFileError} the file cannot be written
+   */
+  async restore(moment: string, request: RestoreRequest): Promise<RestoredView> {
+    const restoring = this.#restore(moment, request);
+    this.#restores.add(restoring);
+    try {
+      return await restoring;
+    } finally {
+      this.#restores.delete(restoring);
+      this.#parts.meter.carry(this.#parts.id);
+    }
+  }
+
+  async #restore(moment: string, request: RestoreRequest): Promise<RestoredView> {
+    const { native, store } = this.#parts.source;
+    const [past, { Restore }] = await Promise.all([this.#pastStates(), import("../restore/restore.ts")]);
+    const isNewest = moment === "latest"; // all of its files are known
+    const known = isNewest ? this.#replica.known() : await past.list(requestOf(this.#parts, "restore"));
+    const files = [...new Map([...known].map((file) => [file.key, file])).values()];
+    const state = await this.at(moment, (viewId) => {
+      return viewInfo(native, viewId || this.#parts.states.newest!.viewId)!;
+    });
+    const { txid, commit, pageSize } = state;
+    if (txid === 0n) {
+      throw new RestorePlanError(`Cannot restore ${this.#name}: nothing is stored yet`, "empty");
+    }
+    const signal = AbortSignal.any([request.signal, this.#parts.pages.signal]);
+    await new Restore({
+      native,
+      replicaId: this.#parts.id,
+      name: this.#name,
+      store: readsFor(store, "restore"),
+      state,
+      known: files,
+      list: () => {
+        past.forget();
+        return past.list(requestOf(this.#parts, "restore"));
+      },
+      open: (plan, act) => openApart(this.#parts, plan, act),
+    }, { ...request, signal }).run();
+    return { txid, commit, pageSize };
+  }
+
+  /** Waits for what is under way, which ends with the replica's requests; gives up the states. */
+  async close(): Promise<void> {
+    await Promise.allSettled(this.#restores);
+    (await this.#past)?.close();
+  }
+
+  get #name(): string {
+    return this.#parts.source.store.name;
+  }
+}

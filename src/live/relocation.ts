@@ -1,0 +1,138 @@
+/**
+ * The search for other files of a state whose own are gone: compaction moves content, retention deletes it.
+ *
+ * @module
+ */
+import { ObjectGoneError, ReplicaError, RestorePlanError, StateGoneError, StorageError } from "../errors.ts";
+import { compareFiles } from "../follow/continuity.ts";
+import { formatTxid } from "../ltx/txid.ts";
+import { listLevel, listReplica } from "../view/listing.ts";
+import type { PlanFile } from "../view/plan_file.ts";
+import { makeRestorePlan, type ReplicaFile } from "../view/restore_plan.ts";
+import { type ViewInfo, viewInfo } from "../view/view_info.ts";
+import { identity } from "./file_set.ts";
+import { type LiveParts, planning, requestOf } from "./live_parts.ts";
+import type { State } from "./states.ts";
+
+/** States that were lost and are remembered; the oldest are forgotten. */
+const GONE_MAX = 4096;
+
+/** What is asked of the replica. */
+export interface RelocationSource {
+  /** Files that are in storage, as far as is known. */
+  known(): Iterable<ReplicaFile>;
+  /** Whether a file has other content now; undefined where nobody can tell. */
+  isRewritten(known: ReplicaFile, listed: ReplicaFile): Promise<boolean | undefined>;
+  /** Applies all that is in storage now. */
+  refresh(): Promise<unknown>;
+  /** Does what changes the newest state, one after the other. */
+  exclusively<T>(act: () => Promise<T>): Promise<T>;
+  /** Publishes the newest state in other places than a view of it has; takes the reference over. */
+  publishInPlaceOf(viewId: number, state: State): Promise<void>;
+  closedError(): Error;
+}
+
+/** Leads readers whose files are gone to others. */
+export class Relocation {
+  readonly #parts: LiveParts;
+  readonly #replica: RelocationSource;
+  /** By the stamps of their states. */
+  readonly #searches = new Map<number, Promise<void>>();
+  readonly #gone = new Map<number, StateGoneError>();
+
+  constructor(parts: LiveParts, replica: RelocationSource) {
+    this.#parts = parts;
+    this.#replica = replica;
+  }
+
+  /**
+   * A failed read of a file as one of a file that is gone. Where the reader may not list a whole bucket, S3 refuses what
+   * is not there: then a listing tells.
+   *
+   * @throws what it was given, when the file is there
+   */
+  async goneOf(error: unknown, { file }: PlanFile): Promise<ObjectGoneError> {
+    if (error instanceof ObjectGoneError) return error;
+    if (!(error instanceof StorageError) || error.status !== 403 || error.code !== "AccessDenied") {
+      throw error;
+    }
+    const { store, layout } = this.#parts.source;
+    const { files } = await listLevel(store, layout, file.level, requestOf(this.#parts, "replan")).catch(
+      () => {
+        throw error;
+      },
+    );
+    if (files.some((listed) => identity(listed) === identity(file))) throw error;
+    const { key, status, code } = error;
+    return new ObjectGoneError(error.message, { key, status, code, retryable: false, cause: error });
+  }
+
+  /** Finds other files that make up what a view shows; several readers share one search. */
+  find(viewId: number, cause: ObjectGoneError): Promise<void> {
+    const view = viewInfo(this.#parts.source.native, viewId);
+    if (view === undefined) return Promise.reject(this.#replica.closedError());
+    const gone = this.#gone.get(view.stamp);
+    // For the newest state the files may be back; an older one has been given up.
+    if (gone && view.stamp !== this.#parts.states.newest?.stamp) return Promise.reject(gone);
+    const search = this.#searches.get(view.stamp) ?? this.#findOnce(viewId, view, cause).finally(() => {
+      this.#searches.delete(view.stamp);
+    });
+    this.#searches.set(view.stamp, search);
+    return search;
+  }
+
+  async #findOnce(viewId: number, view: ViewInfo, cause: ObjectGoneError): Promise<void> {
+    const found = await this.#replica.exclusively(() => planning(() => this.#leadOn(viewId, view)));
+    if (found === undefined) return;
+    const text = `Cannot read TXID ${formatTxid(view.txid)} of ${this.#name}: ${found}`;
+    // That state is lost to us. The next transaction may see the newest one; this one may not be mixed with it.
+    const gone = new StateGoneError(`${text}; the next transaction sees the newest state`, { cause });
+    this.#gone.set(view.stamp, gone);
+    if (this.#gone.size > GONE_MAX) this.#gone.delete(this.#gone.keys().next().value!);
+    if (view.stamp !== this.#parts.states.newest?.stamp) throw gone;
+    try {
+      await this.#replica.refresh();
+    } catch (error) {
+      if (!(error instanceof RestorePlanError)) throw error;
+      throw new ReplicaError(
+        `${text} ("${cause.key}"), and what is left makes up no state: ${error.message}`,
+        {
+          cause: error,
+        },
+      );
+    }
+    throw gone;
+  }
+
+  /** Leads a view's readers to other files of the same content; why that cannot be done, if so. */
+  async #leadOn(viewId: number, view: ViewInfo): Promise<string | undefined> {
+    const { store, layout } = this.#parts.source;
+    const { files: listed } = await listReplica(store, layout, requestOf(this.#parts, "replan"));
+    const { isSame: isThere, changed } = compareFiles(this.#replica.known(), listed);
+    let isSame = isThere;
+    for (const { known, listed: now } of changed) {
+      const isRewritten = await this.#replica.isRewritten(known, now);
+      if (isRewritten === false) return "the replica was made anew under the same names";
+      isSame ||= isRewritten === true;
+    }
+    if (!isSame || !this.#parts.states.isOurs(view.stamp)) {
+      return "its files were deleted, and nothing tells that what is there now is the same database";
+    }
+    try {
+      const plan = makeRestorePlan(listed, { upTo: view.txid });
+      await this.#parts.files.use(plan, requestOf(this.#parts, "replan"), async (files) => {
+        const state = await this.#parts.states.make(files, view.stamp);
+        if (this.#parts.states.newest?.stamp !== view.stamp) this.#parts.states.lead(viewId, state);
+        else await this.#replica.publishInPlaceOf(viewId, state);
+      });
+      return undefined;
+    } catch (error) {
+      if (!(error instanceof RestorePlanError)) throw error;
+      return "its files were deleted, and no others end there";
+    }
+  }
+
+  get #name(): string {
+    return this.#parts.source.store.name;
+  }
+}
