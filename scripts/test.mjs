@@ -16,7 +16,7 @@ import { availableParallelism, tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { buildShim, LANGUAGE, shimSources, WARNINGS } from "./build_shim.mjs";
 import { BUN, compiler, DENO, filesUnder, ROOT, run, works } from "./project.mjs";
-import { setup } from "./setup.mjs";
+import { canPrebuild, setup } from "./setup.mjs";
 
 const FLAGS = ["--long", "--verbose"];
 const options = process.argv.slice(2);
@@ -29,7 +29,7 @@ const STEP_MINUTES_MAX = long ? 120 : 20;
 /** A single test in Bun; Deno has no limit of its own. */
 const BUN_TEST_MS_MAX = long ? 3_600_000 : 300_000;
 
-const CODE = ["src", "ffi", "tests", "bench", "scripts"];
+const CODE = ["src", "ffi", "tests", "bench", "scripts", "docs/examples"];
 
 /** Rounds of the long form, unless the environment says otherwise. */
 const LONG_ROUNDS = {
@@ -48,6 +48,7 @@ const LONG_ROUNDS = {
   HYDRATE_KILLS: "60",
   BOOT_KILLS: "60",
   WORKLOAD_ROUNDS: "14",
+  DIFF_DATABASES: "100",
   LONG: "1",
 };
 
@@ -59,6 +60,9 @@ if (!process.env.HOME) ENV.DENO_DIR = join(ROOT, ".tools", "deno");
 /** Processes that run tests at once: one more than there are cores, for tests wait a lot. */
 const SHARES = Math.min(3, availableParallelism() + 1);
 
+/** Test files that are named with the time they took. */
+const SLOWEST = 12;
+
 const STEPS = [
   { name: "setup", run: setUp },
   { name: "fmt", run: () => deno(["fmt", "--check", ...formatted()]) },
@@ -66,10 +70,11 @@ const STEPS = [
   { name: "types", run: () => deno(["check", ...typescript()]) },
   { name: "doc-lint", run: () => deno(["doc", "--lint", ...documented()]) },
   { name: "shim", run: shim },
+  { name: "prebuilt", run: prebuilt },
   { name: "doc-examples", run: docExamples },
   { name: "c-address", run: () => cTests("address,undefined") },
   { name: "c-thread", run: () => cTests("thread") },
-  { name: "deno", run: () => inShares((files) => deno(["test", "-A", "--no-check", ...files]), denoCounts) },
+  { name: "deno", run: denoTests },
   { name: "bun", run: bunTests },
   ...(long ? [{ name: "mutants", run: mutants }] : []),
 ];
@@ -103,6 +108,7 @@ async function main() {
       `${result.ok ? "ok    " : "FAILED"} ${step.name.padEnd(13)} ${seconds.padStart(6)} s  ${counts}`
         .trimEnd(),
     );
+    for (const line of result.slowest ?? []) console.log(`         ${line}`);
     if (!result.ok) broken.push(step.name);
     if (!result.ok && step.name === "setup") break;
   }
@@ -145,7 +151,7 @@ function formatted() {
 
 /** The public API; before there is a mod.ts, what it will be made of. */
 function documented() {
-  const entries = rootFiles(["mod.ts"]);
+  const entries = rootFiles(["mod.ts", "cli.ts"]);
   return entries.length > 0 ? entries : filesUnder("src", /\.ts$/);
 }
 
@@ -157,19 +163,23 @@ function testFiles() {
   return filesUnder("tests", /_test\.ts$/);
 }
 
+/** Examples of the sources are run; those of README and docs/, which tests/docs/ runs in both runtimes, are checked. */
 async function docExamples() {
-  const candidates = [...rootFiles(["mod.ts", "README.md"]), ...filesUnder("docs", /\.md$/)];
-  candidates.push(...["src", "ffi"].flatMap((folder) => filesUnder(folder, /\.ts$/)));
+  const pages = [...rootFiles(["README.md"]), ...filesUnder("docs", /\.md$/)];
+  const checked = await deno(["check", "--doc-only", ...pages]);
+  if (!checked.ok) return checked;
+  const candidates = [
+    ...rootFiles(["mod.ts"]),
+    ...["src", "ffi"].flatMap((folder) => filesUnder(folder, /\.ts$/)),
+  ];
   // the runner imports every file it is given, and a worker's entry cannot be imported
   const sources = candidates.filter((path) =>
     /```(?:ts|js|typescript)\b/.test(readFileSync(join(ROOT, path), "utf8"))
   );
   const result = await deno(["test", "--doc", "-A", "--permit-no-files", ...sources]);
   const counts = denoCounts(result.output);
-  // the README and mod.ts show examples; before they exist there may be none
-  const expected = rootFiles(["mod.ts", "README.md"]).length > 0;
-  if (!result.ok || expected) return counted(result, () => counts);
-  return { ...result, counts };
+  counts.passed += (checked.output.match(/^Check .*#\d+-\d+\.ts$/gm) ?? []).length;
+  return await counted({ ...result, output: checked.output + result.output }, () => counts);
 }
 
 async function shim() {
@@ -177,71 +187,132 @@ async function shim() {
   return { ok: true, output: "", note: `${built ? "built" : "up to date"}: ${path.slice(ROOT.length + 1)}` };
 }
 
+/** The libraries are what the sources give: all of them in the long form, else one; a test knows stale ones by a checksum. */
+async function prebuilt() {
+  if (!canPrebuild()) {
+    return { ok: true, output: "", note: "not checked: zig is not installed for this machine" };
+  }
+  return await command(process.execPath, [
+    "scripts/prebuild.mjs",
+    "--check",
+    ...(long ? [] : ["--only", "linux_x64"]),
+  ]);
+}
+
 /**
  * Compiles and runs each tests/c/*_test.c with the shim's sources under a sanitizer. A test that includes one of those
- * sources, to reach what is static in it, is compiled without that one.
+ * sources, to reach what is static in it, is linked without that one.
  */
 async function cTests(sanitizer) {
   const folder = mkdtempSync(join(tmpdir(), "c-tests-"));
   const counts = { passed: 0, failed: 0, skipped: 0 };
   let output = "";
   try {
-    const left = filesUnder("tests/c", /_test\.c$/);
-    await Promise.all(Array.from({ length: SHARES }, async () => {
-      for (let test = left.shift(); test !== undefined; test = left.shift()) {
-        const result = await cTest(test, sanitizer, join(folder, basename(test, ".c")));
-        counts[result.ok ? "passed" : "failed"]++;
-        output += `--- ${test} (${sanitizer})\n${withLineEnd(result.output)}`;
-      }
-    }));
+    const broken = (await atOnce(shimSources(), (path) => compileC(path, sanitizer, folder))).filter((
+      { ok },
+    ) => !ok);
+    if (broken.length > 0) return { ok: false, output: broken.map(({ output }) => output).join("") };
+    await atOnce(filesUnder("tests/c", /_test\.c$/), async (test) => {
+      const result = await cTest(test, sanitizer, folder);
+      counts[result.ok ? "passed" : "failed"]++;
+      output += `--- ${test} (${sanitizer})\n${withLineEnd(result.output)}`;
+    });
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
   return counted({ ok: counts.failed === 0, output }, () => counts);
 }
 
-async function cTest(test, sanitizer, program) {
-  const included = [...readFileSync(join(ROOT, test), "utf8").matchAll(/#include "[^"]*ffi\/(\w+\.c)"/g)];
-  const sources = shimSources().filter((path) => !included.some(([, name]) => basename(path) === name));
+/** What `act` gives for each item, a few at once. */
+async function atOnce(items, act) {
+  const results = [];
+  const left = items.entries();
+  await Promise.all(Array.from({ length: SHARES }, async () => {
+    for (const [i, item] of left) results[i] = await act(item);
+  }));
+  return results;
+}
+
+function objectOf(path, folder) {
+  return join(folder, `${basename(path, ".c")}.o`);
+}
+
+/** Compiles one source into an object in `folder`. */
+function compileC(path, sanitizer, folder) {
   const flags = [...LANGUAGE, ...WARNINGS, "-O1", "-g", "-fno-omit-frame-pointer", `-fsanitize=${sanitizer}`];
   if (sanitizer.includes("undefined")) flags.push("-fno-sanitize-recover=undefined");
   // SQLITE_CORE: sqlite3ext.h then calls the library directly
-  const args = [
-    ...flags,
-    "-Iffi",
-    "-DSQLITE_CORE",
-    "-o",
-    program,
-    test,
-    ...sources,
-    "-lsqlite3",
-    "-l:liblz4.a",
-    "-lm",
-  ];
-  const compiled = await command(compiler(), args);
+  return command(compiler(), [...flags, "-Iffi", "-DSQLITE_CORE", "-c", "-o", objectOf(path, folder), path]);
+}
+
+async function cTest(test, sanitizer, folder) {
+  const included = [...readFileSync(join(ROOT, test), "utf8").matchAll(/#include "[^"]*ffi\/(\w+\.c)"/g)];
+  const sources = shimSources().filter((path) => !included.some(([, name]) => basename(path) === name));
+  const compiled = await compileC(test, sanitizer, folder);
   if (!compiled.ok) return compiled;
+  const program = join(folder, basename(test, ".c"));
+  const objects = [test, ...sources].map((path) => objectOf(path, folder));
+  const libraries = ["-lsqlite3", "-l:liblz4.a", "-lm"];
+  const linked = await command(compiler(), [
+    "-pthread",
+    `-fsanitize=${sanitizer}`,
+    ...["-o", program, ...objects, ...libraries],
+  ]);
+  if (!linked.ok) return linked;
   // the thread sanitizer cannot live with every placement of memory that newer kernels choose
   const still = sanitizer === "thread" && works("setarch", ["-R", "true"]);
   const ran = still ? await command("setarch", ["-R", program]) : await command(program, []);
   return { ...ran, output: compiled.output + ran.output };
 }
 
+function denoTests() {
+  const args = ["test", "-A", "--no-check"];
+  return inShares((files, report) => deno([...args, `--junit-path=${report}`, ...files]), denoCounts);
+}
+
 function bunTests() {
-  const args = ["test", "--timeout", String(BUN_TEST_MS_MAX)];
-  return inShares((files) => command(BUN, [...args, ...files.map((path) => `./${path}`)]), bunCounts);
+  const args = ["test", "--timeout", String(BUN_TEST_MS_MAX), "--reporter=junit"];
+  return inShares(
+    (files, report) =>
+      command(BUN, [...args, `--reporter-outfile=${report}`, ...files.map((path) => `./${path}`)]),
+    bunCounts,
+  );
 }
 
 /** All test files, dealt out to a few processes: most of them wait most of the time. */
 async function inShares(runFiles, parse) {
   const shares = Array.from({ length: SHARES }, () => []);
   testFiles().forEach((path, i) => shares[i % SHARES].push(path));
-  const results = await Promise.all(shares.map((files) => counted(runFiles(files), parse)));
-  const sum = (name) => results.reduce((total, { counts }) => total + (counts?.[name] ?? 0), 0);
-  return {
-    ok: results.every(({ ok }) => ok),
-    output: results.map(({ output }) => output).join("\n"),
-    counts: { passed: sum("passed"), failed: sum("failed"), skipped: sum("skipped") },
-  };
+  const folder = mkdtempSync(join(tmpdir(), "test-times-"));
+  try {
+    const reports = shares.map((_, i) => join(folder, `${i}.xml`));
+    const results = await Promise.all(
+      shares.map((files, i) => counted(runFiles(files, reports[i]), parse)),
+    );
+    const sum = (name) => results.reduce((total, { counts }) => total + (counts?.[name] ?? 0), 0);
+    return {
+      ok: results.every(({ ok }) => ok),
+      output: results.map(({ output }) => output).join("\n"),
+      counts: { passed: sum("passed"), failed: sum("failed"), skipped: sum("skipped") },
+      slowest: slowestOf(reports),
+    };
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** The files whose tests took longest, by the runners' reports, such as `tests/x_test.ts 12 s`. */
+function slowestOf(reports) {
+  const seconds = new Map();
+  for (const report of reports.filter((path) => existsSync(path))) {
+    for (const [tag] of readFileSync(report, "utf8").matchAll(/<testcase [^>]*>/g)) {
+      const [, file] = /(?:file|classname)="(?:\.\/)?(tests\/[^"]*)"/.exec(tag) ?? [];
+      const [, time] = / time="([\d.]+)"/.exec(tag) ?? [];
+      if (file && time) seconds.set(file, (seconds.get(file) ?? 0) + Number(time));
+    }
+  }
+  const slowest = [...seconds].sort(([, a], [, b]) => b - a).slice(0, SLOWEST);
+  return slowest.map(([file, time]) => `${file} ${time.toFixed(0)} s`);
 }
 
 /** Every bug in tests/mutants/ must turn its tests red. */

@@ -1,0 +1,111 @@
+/** What is installed with this package: pinned, known by its checksum, under licences that are allowed, and told. */
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+
+const ROOT = fileURLToPath(new URL("../", import.meta.url));
+const read = (path: string) => readFileSync(join(ROOT, path), "utf8");
+const project = JSON.parse(read("package.json"));
+const deno = JSON.parse(read("deno.json"));
+const lock = JSON.parse(read("package-lock.json"));
+
+const EXACT = /^\d+\.\d+\.\d+$/;
+
+interface RuntimePackage {
+  readonly name: string;
+  readonly version: string;
+  readonly licence?: string;
+  readonly integrity?: string;
+  readonly installs: boolean;
+}
+
+interface CompiledIn {
+  readonly name: string;
+  readonly version: string;
+  readonly licence: string;
+  readonly text: string;
+}
+
+interface Licences {
+  readonly ALLOWED: readonly string[];
+  readonly COMPILED_IN: readonly CompiledIn[];
+  licenceTable(): string;
+  runtimePackages(): RuntimePackage[];
+}
+
+const licences: Licences = await import(new URL("../scripts/licences.mjs", import.meta.url).href);
+const packages = licences.runtimePackages();
+
+test("dependencies are pinned to one version, the same for both runtimes", () => {
+  const pinned = { ...project.dependencies, ...project.devDependencies };
+  for (const [name, version] of Object.entries(pinned)) assert.match(String(version), EXACT, name);
+  for (const [name, specifier] of Object.entries<string>(deno.imports)) {
+    const [, of, version] = /^npm:(@?[^@]+)@([^/]+)$/.exec(specifier) ?? [];
+    assert.equal(of, name, specifier);
+    assert.match(version!, EXACT, specifier);
+    if (pinned[name]) assert.equal(version, pinned[name], name);
+    else assert.ok(project.peerDependencies?.[name], `${name} is in package.json, too`);
+  }
+  for (const name of Object.keys(project.dependencies)) {
+    assert.ok(deno.imports[name], `${name} is in deno.json`);
+  }
+});
+
+test("the lock file knows each package by its checksum, and no registry", () => {
+  const { "": root, ...others } = lock.packages;
+  assert.deepEqual(root.dependencies, project.dependencies);
+  assert.ok(Object.keys(others).length > 20);
+  for (const [path, { integrity, resolved, link }] of Object.entries<Record<string, string>>(others)) {
+    assert.match(integrity ?? "", /^sha512-[A-Za-z0-9+/]{86}==$/, path);
+    assert.equal(resolved ?? link, undefined, path);
+  }
+});
+
+test("each package that runs with this one is under a licence that is allowed, and in the list", () => {
+  const names = new Set(packages.map(({ name }) => name));
+  for (const name of Object.keys(project.dependencies)) assert.ok(names.has(name), name);
+  for (const { name, version, licence } of [...packages, ...licences.COMPILED_IN]) {
+    assert.ok(licences.ALLOWED.includes(licence ?? ""), `${name} ${version}: ${licence}`);
+  }
+  const page = read("docs/licences.md");
+  assert.ok(page.includes(licences.licenceTable()), "node scripts/licences.mjs --write brings it up to date");
+  for (const { text } of licences.COMPILED_IN) assert.ok(page.includes(text));
+});
+
+test("nothing of ours runs when it is installed, of others only what a faster cipher is built by", () => {
+  const hooks = ["preinstall", "install", "postinstall", "prepare", "prepublish", "dependencies"];
+  assert.deepEqual(Object.keys(project.scripts).filter((name) => hooks.includes(name)), []);
+  const known = new Set(["ssh2", "cpu-features"]);
+  assert.deepEqual(packages.filter(({ name, installs }) => installs && !known.has(name)), []);
+});
+
+test("the bill of materials has all of them, with version, licence and checksum, and is the same each time", async () => {
+  const env = { ...process.env, SOURCE_DATE_EPOCH: "1790000000" };
+  const make = () => promisify(execFile)("node", ["scripts/sbom.mjs"], { cwd: ROOT, env });
+  const [first, second] = await Promise.all([make(), make()]);
+  assert.equal(first.stdout, second.stdout);
+  const bom = JSON.parse(first.stdout);
+  assert.deepEqual([bom.bomFormat, bom.specVersion], ["CycloneDX", "1.5"]);
+  assert.match(bom.serialNumber, /^urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-a[0-9a-f]{3}-[0-9a-f]{12}$/);
+  assert.equal(bom.metadata.component.name, project.name);
+  assert.equal(bom.metadata.timestamp, new Date(1790000000 * 1000).toISOString());
+  const told = new Map<string, Record<string, unknown>>(
+    bom.components.map((each: { name: string; version: string }) => [`${each.name}@${each.version}`, each]),
+  );
+  for (const { name, version, licence } of [...packages, ...licences.COMPILED_IN]) {
+    const component = told.get(`${name}@${version}`);
+    assert.ok(component, `${name}@${version}`);
+    assert.deepEqual(component.licenses, [{ license: { id: licence } }], name);
+  }
+  for (const { name, version, integrity } of packages) {
+    const { hashes } = told.get(`${name}@${version}`) as { hashes: { alg: string; content: string }[] };
+    const hash = Uint8Array.from(atob(integrity!.slice("sha512-".length)), (c) => c.charCodeAt(0));
+    const hex = Array.from(hash, (byte) => byte.toString(16).padStart(2, "0")).join("");
+    assert.deepEqual(hashes, [{ alg: "SHA-512", content: hex }], name);
+  }
+});
