@@ -12,6 +12,8 @@ import type { Answer, Command, Told } from "./rival.ts";
 function insert(replica: Replica, who: string): void {
   const db = replica.connect();
   try {
+    // another's commit may be seen in the middle of a statement, which then begins anew
+    db.exec("PRAGMA busy_timeout = 60000");
     db.exec("CREATE TABLE IF NOT EXISTS t(id INTEGER PRIMARY KEY, who TEXT)");
     db.exec(`INSERT INTO t(who) VALUES ('${who}')`);
   } finally {
@@ -28,16 +30,18 @@ function rows(replica: Replica): string[] {
   }
 }
 
-const ATTEMPTS_MAX = 20;
-
 /** Commits and stores, one after the other, until it has as many or fails. */
 async function race(replica: Replica, who: string, count: number): Promise<Told> {
   const stored: string[] = [];
   const txids: number[] = [];
   for (let i = 0; i < count; i++) {
     const row = `${who}${i}`;
-    const failure = insertAnew(replica, row);
-    if (failure !== undefined) return { stored, txids, waiting: [], failure: plain(failure) };
+    try {
+      insert(replica, row);
+    } catch (error) {
+      const failure = replica.lastError ?? error as Error;
+      return { stored, txids, waiting: [], failure: plain(failure) };
+    }
     try {
       txids.push(Number(await replica.sync()));
       stored.push(row);
@@ -46,19 +50,6 @@ async function race(replica: Replica, who: string, count: number): Promise<Told>
     }
   }
   return { stored, txids, waiting: [] };
-}
-
-/** Inserts a row, begun anew where another's commit was seen in the middle of the statement; why that failed, if it did. */
-function insertAnew(replica: Replica, row: string): Error | undefined {
-  for (let attempt = 1;; attempt++) {
-    try {
-      insert(replica, row);
-      return undefined;
-    } catch (error) {
-      const isStale = /database is locked/.test((error as Error).message) && replica.lastError === undefined;
-      if (!isStale || attempt === ATTEMPTS_MAX) return replica.lastError ?? error as Error;
-    }
-  }
 }
 
 function plain({ name, message }: Error): { name: string; message: string } {
