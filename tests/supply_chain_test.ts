@@ -22,6 +22,7 @@ interface RuntimePackage {
   readonly licence?: string;
   readonly integrity?: string;
   readonly installs: boolean;
+  readonly peers: readonly string[];
 }
 
 interface CompiledIn {
@@ -77,6 +78,29 @@ test("each package that runs with this one is under a licence that is allowed, a
   for (const { text } of licences.COMPILED_IN) assert.ok(page.includes(text));
 });
 
+test("optional peers and all that they need are in the list, marked as theirs", () => {
+  const names = Object.keys(project.peerDependencies);
+  assert.ok(names.length > 0 && names.every((name) => project.peerDependenciesMeta[name].optional));
+  const told = new Map(packages.map((each) => [`${each.name}@${each.version}`, each]));
+  const bundled = Object.entries<{ dependencies?: Record<string, string> }>(lock.packages);
+  for (const [path, { dependencies = {} }] of bundled) {
+    const name = path.slice(path.lastIndexOf("node_modules/") + "node_modules/".length);
+    const parent = packages.find((each) => each.name === name && each.peers.length > 0);
+    for (const needed of parent ? Object.keys(dependencies) : []) {
+      assert.ok(packages.some((each) => each.name === needed), `${needed} of ${name}`);
+    }
+  }
+  for (const name of names) {
+    assert.deepEqual(told.get(`${name}@${project.devDependencies[name]}`)?.peers, [name]);
+  }
+  assert.deepEqual(packages.find(({ name }) => name === "bcrypt-pbkdf")?.peers, ["ssh2"]);
+  const versions = packages.filter(({ name }) => name === "tweetnacl").map(({ version }) => version);
+  assert.equal(versions.length, 2, "one of each peer");
+  for (const name of Object.keys(project.dependencies)) {
+    assert.deepEqual(packages.find((each) => each.name === name)?.peers, [], name);
+  }
+});
+
 test("nothing of ours runs when it is installed, of others only what a faster cipher is built by", () => {
   const hooks = ["preinstall", "install", "postinstall", "prepare", "prepublish", "dependencies"];
   assert.deepEqual(Object.keys(project.scripts).filter((name) => hooks.includes(name)), []);
@@ -101,6 +125,16 @@ test("the bill of materials has all of them, with version, licence and checksum,
     const component = told.get(`${name}@${version}`);
     assert.ok(component, `${name}@${version}`);
     assert.deepEqual(component.licenses, [{ license: { id: licence } }], name);
+  }
+  const refs = new Set(bom.components.map((each: { "bom-ref": string }) => each["bom-ref"]));
+  assert.equal(refs.size, bom.components.length, "each once");
+  for (const { ref, dependsOn = [] } of bom.dependencies) {
+    assert.ok(refs.has(ref) || ref === bom.metadata.component["bom-ref"], ref);
+    for (const each of dependsOn) assert.ok(refs.has(each), `${each} of ${ref}`);
+  }
+  for (const { name, version, peers } of packages) {
+    const { scope } = told.get(`${name}@${version}`)!;
+    assert.equal(scope === "optional", peers.length > 0, `${name}@${version}: ${scope}`);
   }
   for (const { name, version, integrity } of packages) {
     const { hashes } = told.get(`${name}@${version}`) as { hashes: { alg: string; content: string }[] };
