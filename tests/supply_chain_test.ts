@@ -16,6 +16,29 @@ const lock = JSON.parse(read("package-lock.json"));
 
 const EXACT = /^\d+\.\d+\.\d+$/;
 
+/** What the lock file says of a package. */
+interface LockEntry {
+  readonly version: string;
+  readonly integrity?: string;
+  readonly resolved?: string;
+  readonly link?: string;
+  readonly dev?: boolean;
+  readonly optional?: boolean;
+  readonly os?: readonly string[];
+  readonly cpu?: readonly string[];
+  readonly dependencies?: Readonly<Record<string, string>>;
+  readonly optionalDependencies?: Readonly<Record<string, string>>;
+  readonly devDependencies?: Readonly<Record<string, string>>;
+}
+
+const locked = Object.entries<LockEntry>(lock.packages);
+
+/** Of another platform than those at hand when it was locked, from a registry that has only these. */
+function isUnseen({ integrity, dev, optional, os, cpu }: LockEntry): boolean {
+  const isHere = os?.includes("linux") && cpu?.includes("x64");
+  return integrity === undefined && dev === true && optional === true && os !== undefined && !isHere;
+}
+
 interface RuntimePackage {
   readonly name: string;
   readonly version: string;
@@ -61,9 +84,32 @@ test("the lock file knows each package by its checksum, and no registry", () => 
   const { "": root, ...others } = lock.packages;
   assert.deepEqual(root.dependencies, project.dependencies);
   assert.ok(Object.keys(others).length > 20);
-  for (const [path, { integrity, resolved, link }] of Object.entries<Record<string, string>>(others)) {
-    assert.match(integrity ?? "", /^sha512-[A-Za-z0-9+/]{86}==$/, path);
+  for (const [path, entry] of Object.entries<LockEntry>(others)) {
+    const { integrity, resolved, link } = entry;
+    if (!isUnseen(entry)) assert.match(integrity ?? "", /^sha512-[A-Za-z0-9+/]{86}==$/, path);
     assert.equal(resolved ?? link, undefined, path);
+  }
+});
+
+test("the lock file has each package that is wanted anywhere, so that npm takes it for whole", () => {
+  for (const [path, { dependencies, optionalDependencies, devDependencies }] of locked) {
+    for (const name of Object.keys({ ...dependencies, ...optionalDependencies, ...devDependencies })) {
+      const around = path.split("/node_modules/").map((_, i, parts) =>
+        parts.slice(0, i + 1).join("/node_modules/")
+      );
+      const places = ["", ...around].map((place) => `${place === "" ? "" : `${place}/`}node_modules/${name}`);
+      assert.ok(places.some((place) => lock.packages[place]), `${name} of ${path || "this package"}`);
+    }
+  }
+});
+
+test("what is locked without a checksum is a tool's program for another platform, of an exact version", () => {
+  const unseen = locked.filter(([path, entry]) => path !== "" && entry.integrity === undefined);
+  for (const [path, entry] of unseen) {
+    assert.ok(isUnseen(entry), path);
+    const name = path.slice("node_modules/".length);
+    const wanted = locked.flatMap(([, { optionalDependencies = {} }]) => optionalDependencies[name] ?? []);
+    assert.deepEqual(wanted, [entry.version], path);
   }
 });
 
