@@ -15,23 +15,19 @@
  *
  * @module
  */
-export {
-  type AsOf,
-  type CloseOptions,
-  type CompareOptions,
-  type ConnectOptions,
-  joinReplica,
-  type ListPointsOptions,
-  loadablePath,
-  openReplica,
-  type Replica,
-  type ReplicaDatabase,
-  type ReplicaStatement,
-  type RestoreOptions,
-  type SharedReplica,
-  type StatementFault,
-  type WaitOptions,
-} from "./src/replica.ts";
+export { joinReplica, loadablePath, openReplica } from "./src/open_replica.ts";
+export type { Replica, StatementFault } from "./src/replica.ts";
+export type { AsOf } from "./src/as_of.ts";
+export type { ConnectOptions } from "./src/connections.ts";
+export type {
+  CloseOptions,
+  CompareOptions,
+  ListPointsOptions,
+  RestoreOptions,
+  WaitOptions,
+} from "./src/call_options.ts";
+export type { ReplicaDatabase, ReplicaStatement } from "./src/replica_database.ts";
+export type { SharedReplica } from "./src/shared_replica.ts";
 export { register, type RegisterOptions, type Registration } from "./src/registration.ts";
 export type { ReplicaEvent } from "./src/replica_events.ts";
 export type {

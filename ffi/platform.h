@@ -61,6 +61,7 @@ int lsThreadSet(LsThreadKey key, void *pValue);
 
 /* What a thread has of its own; zeros at first. Not the language's thread-local storage, by which ELF names its loader. */
 typedef struct LsOwn {
+  int bShared;                               /* it is no thread's own: what is put there may be another's the next moment */
   int iHostLast;                             /* shim.c */
   int iSystem;                               /* what failed last, by the system's number, or below 0 for what we refuse */
   char zSystem[256];                         /* where lsSystemText() puts words together */
@@ -68,7 +69,7 @@ typedef struct LsOwn {
   char zOpenError[LS_ERROR_SIZE];            /* requests.c */
 } LsOwn;
 
-LsOwn *lsOwn(void);                          /* the calling thread's; one of all threads together when out of memory */
+LsOwn *lsOwn(void);                          /* the calling thread's; one of all together when out of memory, or of keys */
 
 int64_t lsMonotonicNs(void);                 /* may stand still while the machine sleeps */
 int64_t lsBootMs(void);                      /* does not */

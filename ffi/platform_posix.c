@@ -98,7 +98,7 @@ static int rcOwn;                      /* of making the key */
 static void ownMake(void){ rcOwn = lsThreadKeyMake(&ownKey, free); }
 
 LsOwn *lsOwn(void){
-  static LsOwn ownOfAll;
+  static LsOwn ownOfAll = {.bShared = 1};
   LsOwn *p;
   lsOnce(&onceOwn, ownMake);
   p = rcOwn ? NULL : pthread_getspecific(ownKey);

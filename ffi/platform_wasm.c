@@ -4,7 +4,10 @@
 ** BUILD     scripts/build_wasm.mjs. malloc() and its kin are the C library's, one caller at a time: that library knows
 **           no threads.
 ** FILES     Those of the runtime, for restores; a handle is its thread's. Their locks hold nobody off.
-** LEFT OUT  The write log. The end of threads: what they hold is given up by the core's own end, and by deadlines.
+** THREADS   A worker can be terminated anywhere, a lock in its hands, and nobody is told. No lock is held for as long as
+**           HELD_MAX: who waits for longer leaves by an exception that says so, and so do all who come to that lock later.
+** LEFT OUT  The write log. The end of threads: what else they hold is given up by the core's own end, and by deadlines.
+**           Sleep of the machine: no clock that all runtimes have goes on meanwhile.
 */
 #if defined(__wasm__)
 #include <stdlib.h>
@@ -13,6 +16,7 @@
 
 #define IMPORT(NAME) __attribute__((import_module("env"), import_name(NAME)))
 
+IMPORT("lockLost") void importLockLost(int nSecond);     /* throws */
 IMPORT("monotonicMs") double importMonotonicMs(void);
 IMPORT("nowMs") double importNowMs(void);
 IMPORT("random") int importRandom(uint8_t *a, int n);
@@ -30,6 +34,9 @@ IMPORT("zoneMinutes") int importZoneMinutes(double ms);   /* east of Greenwich, 
 
 /* --------------------------------------------------------------------------------------- threads and clocks */
 
+#define SECOND   1000000000
+#define HELD_MAX 5                           /* seconds; a suspended process counts one of them */
+
 static _Thread_local int iThread;
 static atomic_int iThreadLast;
 
@@ -40,8 +47,14 @@ static int waitWord(atomic_int *p, int iSeen, int64_t ns){
 
 static void wake(atomic_int *p, unsigned n){ __builtin_wasm_memory_atomic_notify((int*)p, n); }
 
+/* Waits for a word to change, which takes no time unless the thread that was to change it is no more. */
+static void waitBriefly(atomic_int *p, int iSeen, int *pnSecond){
+  if( waitWord(p, iSeen, SECOND) && ++*pnSecond==HELD_MAX ) importLockLost(HELD_MAX);
+}
+
 void lsMutexWait(LsMutex *p){
-  while( atomic_exchange(&p->eState, 2)!=0 ) waitWord(&p->eState, 2, -1);
+  int n = 0;
+  while( atomic_exchange(&p->eState, 2)!=0 ) waitBriefly(&p->eState, 2, &n);
 }
 
 void lsMutexWake(LsMutex *p){ wake(&p->eState, 1); }
@@ -69,14 +82,14 @@ int lsCondWaitUntil(LsCond *p, LsMutex *pMutex, int64_t nsEnd){
 }
 
 void lsOnce(LsOnce *p, void (*x)(void)){
-  int e = 0;
+  int e = 0, n = 0;
   if( atomic_load(&p->eState)==2 ) return;
   if( atomic_compare_exchange_strong(&p->eState, &e, 1) ){
     x();
     atomic_store(&p->eState, 2);
     wake(&p->eState, ~0u);
   }
-  while( atomic_load(&p->eState)==1 ) waitWord(&p->eState, 1, -1);
+  while( atomic_load(&p->eState)==1 ) waitBriefly(&p->eState, 1, &n);
 }
 
 LsThread lsThreadSelf(void){

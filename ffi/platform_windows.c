@@ -51,6 +51,7 @@ int lsCondWaitUntil(LsCond *p, LsMutex *pMutex, int64_t nsEnd){
 }
 
 typedef struct ThreadValue {
+  DWORD iSlot;
   void (*xEnded)(void*);
   void *pValue;
 } ThreadValue;
@@ -62,9 +63,11 @@ static int processEnds(void){
   return x && x();
 }
 
+/* Of several keys the one that ends later may yet ask for the values of those before. */
 static void NTAPI threadEnded(void *pArg){
   ThreadValue *p = pArg;
   if( processEnds() ) return;
+  FlsSetValue(p->iSlot, NULL);
   if( p->pValue ) p->xEnded(p->pValue);
   free(p);
 }
@@ -83,6 +86,7 @@ int lsThreadSet(LsThreadKey key, void *pValue){
       free(p);
       return 1;
     }
+    p->iSlot = key.iSlot;
     p->xEnded = key.xEnded;
   }
   p->pValue = pValue;
@@ -96,7 +100,7 @@ static int rcOwn;                            /* of making the key */
 static void ownMake(void){ rcOwn = lsThreadKeyMake(&ownKey, free); }
 
 LsOwn *lsOwn(void){
-  static LsOwn ownOfAll;
+  static LsOwn ownOfAll = {.bShared = 1};
   ThreadValue *pValue;
   LsOwn *p;
   lsOnce(&onceOwn, ownMake);

@@ -44,7 +44,7 @@ typedef struct LsSlot {
 } LsSlot;
 
 typedef struct LsCore {
-  int iId;                             /* place in apCore + CORE_MAX * cores there before; guarded by tableLock */
+  int iId;                             /* place in apCore + CORE_MAX * cores there before; changes under tableLock and mu */
   LsMutex mu;                  /* guards all below */
   LsCond cond;
   int bAttached;
@@ -604,23 +604,38 @@ static LsCore *coreById(int iCore){
   return p;
 }
 
+/* The same, locked; NULL, and nothing locked, when it has ended: another may have come to its place meanwhile. */
+static LsCore *coreLock(int iCore){
+  LsCore *p = coreById(iCore);
+  if( p==NULL ) return NULL;
+  lsMutexLock(&p->mu);
+  if( p->iId==iCore ) return p;
+  lsMutexUnlock(&p->mu);
+  return NULL;
+}
+
 static int64_t monotonicMs(void){ return lsMonotonicNs()/1000000; }
 
 static LsThreadKey coreKey;
 static LsOnce coreOnce = LS_ONCE_INIT;
+static int rcCoreKey;
 
 /* A core's thread has ended, perhaps in the middle of its work: a worker that is terminated says nothing. */
 static void coreThreadEnded(void *pCore){
   ls_core_stop((int)(intptr_t)pCore, "ReplicaClosedError: Cannot read page: the thread of the replica's core has ended");
 }
 
-static void coreKeyMake(void){ lsThreadKeyMake(&coreKey, coreThreadEnded); }
+static void coreKeyMake(void){ rcCoreKey = lsThreadKeyMake(&coreKey, coreThreadEnded); }
 
-/* Attaches the calling thread as a core, until ls_core_stop() or the thread's end. Handles do not come again for long. */
+/*
+** Attaches the calling thread as a core, until ls_core_stop() or the thread's end, which must be noticed: without a thread's
+** key there is none. Handles do not come again for long.
+*/
 int ls_core_start(void){
   LsCore *p = NULL;
   int i;
   lsOnce(&coreOnce, coreKeyMake);
+  if( rcCoreKey ) return LS_NOMEM;
   lsMutexLock(&tableLock);
   for(i=1; i<CORE_MAX; i++){
     p = apCore[i];
@@ -646,7 +661,10 @@ int ls_core_start(void){
   lsMutexUnlock(&tableLock);
   if( p==NULL ) return LS_NOMEM;
   if( i==CORE_MAX ) return LS_LIMIT;
-  lsThreadSet(coreKey, (void*)(intptr_t)i);
+  if( lsThreadSet(coreKey, (void*)(intptr_t)i) ){
+    ls_core_stop(i, "");
+    return LS_NOMEM;
+  }
   return i;
 }
 
@@ -668,13 +686,12 @@ int lsDefaultCore(void){ return atomic_load(&iCoreDefault); }
 ** stopped. Any thread may wait on a core's behalf.
 */
 int ls_core_wait(int iCore, int iSeen, int msTimeout){
-  LsCore *p = coreById(iCore);
+  LsCore *p = coreLock(iCore);
   int64_t nsEnd = lsMonotonicIn(msTimeout);
   int rc = 0;
   if( p==NULL ) return LS_MISUSE;
-  lsMutexLock(&p->mu);
-  while( p->bAttached && p->iSeq==iSeen && rc==0 ) rc = lsCondWaitUntil(&p->cond, &p->mu, nsEnd);
-  rc = p->bAttached ? p->iSeq : LS_GONE;
+  while( p->iId==iCore && p->bAttached && p->iSeq==iSeen && rc==0 ) rc = lsCondWaitUntil(&p->cond, &p->mu, nsEnd);
+  rc = p->iId==iCore && p->bAttached ? p->iSeq : LS_GONE;
   lsMutexUnlock(&p->mu);
   return rc;
 }
@@ -697,10 +714,9 @@ static void slotFree(LsCore *pCore, LsSlot *p){
 
 /* Takes up to nMax queued requests, nine words each; returns how many. */
 int ls_core_take(int iCore, uint32_t *aRequest, int nMax){
-  LsCore *pCore = coreById(iCore);
+  LsCore *pCore = coreLock(iCore);
   int n = 0;
   if( pCore==NULL ) return LS_MISUSE;
-  lsMutexLock(&pCore->mu);
   while( n<nMax && pCore->pFirst ){
     LsSlot *p = pCore->pFirst;
     uint32_t *a = &aRequest[(size_t)n*(sizeof(LsRequest)/4)];
@@ -740,10 +756,9 @@ int ls_core_take(int iCore, uint32_t *aRequest, int nMax){
 
 /* The slot a request names, its core locked; NULL (and nothing locked) when nobody waits there any more. */
 static LsSlot *slotLock(int iSlot, int iGen, LsCore **ppCore){
-  LsCore *pCore = coreById(iSlot/SLOT_MAX);
+  LsCore *pCore = coreLock(iSlot/SLOT_MAX);
   LsSlot *p;
   if( pCore==NULL ) return NULL;
-  lsMutexLock(&pCore->mu);
   p = iSlot%SLOT_MAX<pCore->nSlot ? pCore->apSlot[iSlot%SLOT_MAX] : NULL;
   if( p==NULL || p->iGen!=(uint32_t)iGen || p->eState!=SLOT_TAKEN ){
     lsMutexUnlock(&pCore->mu);
@@ -847,10 +862,10 @@ static void slotsEnd(LsCore *pCore, int iReplica, int rc, const char *zName, con
 
 /* Ends a core: its replicas' waits, and all that would begin on their newest states. */
 int ls_core_stop(int iCore, const char *zWhy){
-  LsCore *p = coreById(iCore);
-  if( p==NULL ) return LS_MISUSE;
+  LsCore *p;
   ls_core_default(iCore, 0);
-  lsMutexLock(&p->mu);
+  p = coreLock(iCore);
+  if( p==NULL ) return LS_MISUSE;
   p->bAttached = 0;
   slotsEnd(p, 0, SQLITE_IOERR, NULL, zWhy);
   while( p->pFirst ){                  /* notifications: nothing for the core that comes next */
@@ -859,6 +874,7 @@ int ls_core_stop(int iCore, const char *zWhy){
     slotFree(p, pSlot);
   }
   p->pLast = NULL;
+  p->nMark = 0;
   lsCondBroadcast(&p->cond);
   lsMutexUnlock(&p->mu);
   replicasEnd(iCore, zWhy);
@@ -868,10 +884,10 @@ int ls_core_stop(int iCore, const char *zWhy){
 /* What computes comes first: a read that fails must not be followed by the next one. */
 int ls_replica_interrupt(int iReplica){
   LsReplica *p = lsReplicaUse(iReplica);
-  LsCore *pCore = p ? coreById(p->iCore) : NULL;
+  LsCore *pCore;
   if( p ) lsConnectionsInterrupt(iReplica);
+  pCore = p ? coreLock(p->iCore) : NULL;
   if( pCore ){
-    lsMutexLock(&pCore->mu);
     slotsEnd(pCore, iReplica, SQLITE_INTERRUPT, "InterruptError", "replica.interrupt() was called");
     lsMutexUnlock(&pCore->mu);
   }
@@ -882,15 +898,15 @@ int ls_replica_interrupt(int iReplica){
 /* Ends the replica's waits; later reads fail. */
 int ls_replica_close(int iReplica){
   LsReplica *p = lsReplicaUse(iReplica);
-  LsCore *pCore = p ? coreById(p->iCore) : NULL;
+  LsCore *pCore;
   LsView *pView = NULL;
   if( p==NULL ) return LS_MISUSE;
   if( atomic_exchange(&p->bClosed, 1) ){
     lsReplicaDone(p);
     return 0;
   }
+  pCore = coreLock(p->iCore);
   if( pCore ){
-    lsMutexLock(&pCore->mu);
     slotsEnd(pCore, iReplica, SQLITE_IOERR, "ReplicaClosedError", "the replica was closed");
     lsMutexUnlock(&pCore->mu);
   }
@@ -965,7 +981,7 @@ static void slotWait(LsCore *pCore, LsSlot *p, int msTimeout){
 
 /* Hands a request to the core and waits for its end; returns an SQLite result code. */
 int lsWaitFor(int iCore, LsWait *pWait){
-  LsCore *pCore = coreById(iCore);
+  LsCore *pCore = coreLock(iCore);
   LsSlot *p;
   LsView *pView;
   int rc = SQLITE_IOERR;
@@ -976,7 +992,6 @@ int lsWaitFor(int iCore, LsWait *pWait){
     failText(pWait->zError, "ReplicaClosedError", pWait->eKind, "the replica's core has ended");
     return rc;
   }
-  lsMutexLock(&pCore->mu);
   p = NULL;
   if( !pCore->bAttached ){
     failText(pWait->zError, "ReplicaClosedError", pWait->eKind, "the replica's core has ended");
@@ -1081,11 +1096,10 @@ int lsSyncAsk(LsReplica *p, int msTimeout, char *zWhy){
 ** LS_GONE when the core has ended.
 */
 static int notify(int iCore, int iReplica, int eKind){
-  LsCore *pCore = coreById(iCore);
+  LsCore *pCore = coreLock(iCore);
   LsSlot *p = NULL, *pSame = NULL;
   int bAttached;
   if( pCore==NULL ) return LS_GONE;
-  lsMutexLock(&pCore->mu);
   if( eKind==LS_REQUEST_NUDGE ){
     for(pSame=pCore->pFirst; pSame && (pSame->eKind!=eKind || pSame->iReplica!=iReplica); pSame=pSame->pNext){}
   }
@@ -1104,10 +1118,9 @@ static int notify(int iCore, int iReplica, int eKind){
 
 /* Tells the core that a reader took a marked page. */
 void lsNotifyMark(LsReplica *pReplica, const LsView *pView, uint32_t iPgno, uint32_t iConnection, uint32_t iIndexLeaf){
-  LsCore *pCore = coreById(pReplica->iCore);
+  LsCore *pCore = coreLock(pReplica->iCore);
   LsSlot *p = NULL;
   if( pCore==NULL ) return;
-  lsMutexLock(&pCore->mu);
   if( pCore->bAttached && pCore->nMark<MARK_MAX ) p = slotTake(pCore);
   if( p ){
     pCore->nMark++;

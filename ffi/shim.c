@@ -1284,6 +1284,7 @@ int sqlite3_litestreamvfs_init(sqlite3 *db, char **pzErr, const sqlite3_api_rout
   int iHost, rc;
   LsHost *pHost;
   (void)db;
+  if( lsOwn()->bShared ) return SQLITE_NOMEM;  /* ls_host_last() would tell another thread's */
   lsOwn()->iHostLast = 0;
   lsOnce(&onceSelf, selfPin);
   if( pApi->libversion_number()<MIN_VERSION ){

@@ -11,6 +11,7 @@ import { Buffer } from "node:buffer";
 import { gunzip } from "node:zlib";
 import type { Native, NativeCalls } from "./native.ts";
 import { type AbiType, symbols } from "./symbols.ts";
+import { SharedClock } from "./wasm_clock.ts";
 import { fileImports } from "./wasm_files.ts";
 import { type HeapCalls, WasmHeap } from "./wasm_heap.ts";
 
@@ -54,6 +55,12 @@ const OWN = 1 << 14;
 /** Address of a word that is not 0 while a thread takes its stack; the linker leaves the first KiB free. */
 const STACK_LOCK = 64;
 
+/** Address of what the threads' clocks have in common. */
+const CLOCK = 128;
+
+/** How long a thread may take its stack, in ms: one that is terminated meanwhile takes it for ever. */
+const STACK_LOCK_MS = 5_000;
+
 /** Makes a shim in WASM, with a memory of its own. */
 export async function makeShim(): Promise<WasmShim> {
   const { base64 } = await import("./prebuilt/wasm.ts");
@@ -65,6 +72,7 @@ export async function makeShim(): Promise<WasmShim> {
   });
   const module = await WebAssembly.compile(bytes);
   const memory = new WebAssembly.Memory({ initial: PAGES, maximum: PAGES, shared: true });
+  SharedClock.begin(clockWords(memory));
   return { path: `wasm:${crypto.randomUUID()}`, module, memory };
 }
 
@@ -101,7 +109,9 @@ export async function openNative(shim: WasmShim): Promise<Native> {
 function takeStack(exports: Exports, heap: WasmHeap): number {
   const words = new Int32Array(heap.bytes.buffer as SharedArrayBuffer);
   const lock = STACK_LOCK / 4;
-  while (Atomics.compareExchange(words, lock, 0, 1) !== 0) Atomics.wait(words, lock, 1);
+  while (Atomics.compareExchange(words, lock, 0, 1) !== 0) {
+    if (Atomics.wait(words, lock, 1, STACK_LOCK_MS) === "timed-out") throw lockLost(STACK_LOCK_MS / 1000);
+  }
   try {
     if (exports.__tls_size.value > OWN) {
       throw new RangeError(`Cannot use WASM: a thread needs more than ${OWN} bytes`);
@@ -122,8 +132,21 @@ function sqliteCalls(exports: Exports): SqliteCalls {
   return Object.fromEntries(own.map(([name, call]) => [name.slice(prefix.length), call]));
 }
 
-/** What C asks of the runtime. Clocks must agree between threads, which the time since each one's start does not. */
+function clockWords({ buffer }: WebAssembly.Memory): BigInt64Array<SharedArrayBuffer> {
+  return new BigInt64Array(buffer as SharedArrayBuffer, CLOCK, SharedClock.WORDS);
+}
+
+/** A thread that was terminated has left something locked. */
+function lockLost(seconds: number): Error {
+  return new Error(
+    `Cannot go on in WASM: a thread has held a lock for ${seconds} s, as one does that is terminated inside a query; ` +
+      "expected threads that end by themselves, or replicas that are closed before; start the process anew",
+  );
+}
+
+/** What C asks of the runtime. */
 function imports(memory: WebAssembly.Memory, heap: () => WasmHeap): WebAssembly.Imports {
+  const clock = new SharedClock(clockWords(memory));
   const random = (address: number, size: number) => {
     const bytes = crypto.getRandomValues(new Uint8Array(size)); // not in shared memory
     heap().bytes.set(bytes, address >>> 0);
@@ -133,7 +156,10 @@ function imports(memory: WebAssembly.Memory, heap: () => WasmHeap): WebAssembly.
     memory,
     random,
     ...fileImports(heap),
-    monotonicMs: () => performance.timeOrigin + performance.now(),
+    lockLost: (seconds: number) => {
+      throw lockLost(seconds);
+    },
+    monotonicMs: () => clock.nowMs(),
     nowMs: () => Date.now(),
     zoneMinutes: (ms: number) => -new Date(ms).getTimezoneOffset() || 0,
   };

@@ -957,7 +957,13 @@ int lsWriterPrepare(LsSeen *pSeen, char *zWhy){
   if( p->bRefused ) return misuse(zWhy, "a page of it was refused");
   if( p->bPrepared || !lsWriterChanged(pSeen) || pSeen->iCommit==0 ) return SQLITE_OK;
   rc = commitBegin(pSeen, zWhy);
-  if( rc ) return rc;
+  if( rc==SQLITE_OK && p->iNext==p->iFlushed ) rc = outOfMemory(zWhy);   /* as in flush(): no frame is left for the mark */
+  if( rc ){
+    lsMutexLock(&p->mu);
+    commitEnd(p);
+    lsMutexUnlock(&p->mu);
+    return rc;
+  }
   p->bSync = 1;
   p->nLast = (size_t)(p->iNext-p->iFlushed-1)*frameSize(p);
   rc = append(p, 0, zWhy);

@@ -110,15 +110,66 @@ export const COMPILED_IN = [
 /** Packages whose manifests have no `license` as npm wants it. */
 const STATED_ELSEWHERE = { buildcheck: "MIT", "cpu-features": "MIT", ssh2: "MIT" };
 
-/** Packages that run with this one, by the lock file: `{ name, version, licence, integrity, optional, installs }`. */
+/** What npm says of each installed package, by its path. */
+function lockedPackages() {
+  return JSON.parse(readFileSync(join(ROOT, "package-lock.json"), "utf8")).packages;
+}
+
+/** Where a package finds another one, as runtimes look for it: in its own folder, else in those around it. */
+function pathFrom(packages, from, name) {
+  const inside = `${from === "" ? "" : `${from}/`}node_modules/${name}`;
+  if (packages[inside]) return inside;
+  if (from === "") return undefined;
+  return pathFrom(packages, from.replace(/(^|\/)node_modules\/(?:@[^/]+\/)?[^/]+$/, ""), name);
+}
+
+/** Paths of what a package needs; optional packages that are not installed here have none. */
+function needsOf(packages, path) {
+  const { dependencies, optionalDependencies } = packages[path];
+  return Object.keys({ ...dependencies, ...optionalDependencies })
+    .map((name) => pathFrom(packages, path, name)).filter((found) => found !== undefined);
+}
+
+/** Adds the paths of a package and of all that it needs. */
+function addClosure(packages, path, found) {
+  if (found.has(path)) return;
+  found.add(path);
+  for (const needed of needsOf(packages, path)) addClosure(packages, needed, found);
+}
+
+/**
+ * Packages that run with this one, by the lock file: its dependencies, and its optional peers, which the bundle of the core has
+ * in it, each with all that it needs.
+ *
+ * `{ path, name, version, licence, integrity, installs, peers, isBuilt, needs }`: `peers` names the optional peers that alone
+ * want it, none where all users get it; `isBuilt` where even they do without; `needs` has `name@version` of others.
+ */
 export function runtimePackages() {
-  const { packages } = JSON.parse(readFileSync(join(ROOT, "package-lock.json"), "utf8"));
-  return Object.entries(packages).filter(([path, { dev }]) => path !== "" && !dev).map(([path, entry]) => {
-    const name = path.slice(path.lastIndexOf("node_modules/") + "node_modules/".length);
-    const { version, license, integrity, optional = false, hasInstallScript: installs = false } = entry;
-    const licence = license ?? installedLicence(path) ?? STATED_ELSEWHERE[name];
-    return { name, version, licence, integrity, optional, installs };
-  }).sort((a, b) => a.name < b.name ? -1 : a.name > b.name ? 1 : a.version < b.version ? -1 : 1);
+  const packages = lockedPackages();
+  const { dependencies, peerDependencies } = packages[""];
+  const always = new Set();
+  for (const name of Object.keys(dependencies)) addClosure(packages, pathFrom(packages, "", name), always);
+  const wanted = new Map([...always].map((path) => [path, []]));
+  for (const peer of Object.keys(peerDependencies)) {
+    const found = new Set();
+    addClosure(packages, pathFrom(packages, "", peer), found);
+    for (const path of found) if (!always.has(path)) wanted.set(path, [...wanted.get(path) ?? [], peer]);
+  }
+  const order = (a, b) => a.name < b.name ? -1 : a.name > b.name ? 1 : a.version < b.version ? -1 : 1;
+  return [...wanted].map(([path, peers]) => packageAt(packages, path, peers)).sort(order);
+}
+
+function packageAt(packages, path, peers) {
+  const { version, license, integrity, optional = false, hasInstallScript: installs = false } =
+    packages[path];
+  const name = nameOf(path);
+  const licence = license ?? installedLicence(path) ?? STATED_ELSEWHERE[name];
+  const needs = needsOf(packages, path).map((each) => `${nameOf(each)}@${packages[each].version}`);
+  return { path, name, version, licence, integrity, installs, peers, isBuilt: optional, needs };
+}
+
+function nameOf(path) {
+  return path.slice(path.lastIndexOf("node_modules/") + "node_modules/".length);
 }
 
 function installedLicence(path) {
@@ -126,15 +177,17 @@ function installedLicence(path) {
   return existsSync(manifest) ? JSON.parse(readFileSync(manifest, "utf8")).license : undefined;
 }
 
+function howOf({ name, peers, isBuilt }) {
+  if (peers.length === 0) return "";
+  if (peers.includes(name)) return "optional peer: installed by who needs it";
+  const of = `optional, of ${peers.map((peer) => `\`${peer}\``).join(" and ")}`;
+  return isBuilt ? `${of}, which does without where it cannot be built` : of;
+}
+
 /** The table of docs/licences.md. */
 export function licenceTable() {
   const rows = [
-    ...runtimePackages().map(({ name, version, licence, optional }) => [
-      `\`${name}\``,
-      version,
-      licence ?? "?",
-      optional ? "only where it can be built; not needed" : "",
-    ]),
+    ...runtimePackages().map((each) => [`\`${each.name}\``, each.version, each.licence ?? "?", howOf(each)]),
     ...COMPILED_IN.map(({ name, version, licence, how }) => [`\`${name}\``, version, licence, how]),
   ];
   const all = [["part", "version", "licence", "how"], ...rows];

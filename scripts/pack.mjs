@@ -25,7 +25,7 @@ import { dirname, join, resolve } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
-import { COMPILED_IN } from "./licences.mjs";
+import { COMPILED_IN, runtimePackages } from "./licences.mjs";
 import { BUN, DENO, filesUnder, ROOT, run } from "./project.mjs";
 
 /** The module that takes the core's bundle. */
@@ -48,7 +48,7 @@ export async function pack(folder = join(ROOT, "build")) {
   }
   stage(jsr, config);
   await bundleCore(join(jsr, BUNDLE));
-  writeFileSync(join(jsr, "THIRD_PARTY_LICENSES.txt"), thirdPartyLicenses(project));
+  writeFileSync(join(jsr, "THIRD_PARTY_LICENSES.txt"), thirdPartyLicenses());
   const published = await publishable(jsr);
   await toJavaScript(jsr, npm, project);
   refuseMachinePaths(npm);
@@ -93,13 +93,12 @@ async function bundleCore(path) {
 }
 
 /** The licences of what is in the core's bundle, and in the shims. */
-function thirdPartyLicenses({ dependencies, peerDependencies }) {
-  const packages = [...closure(Object.keys({ ...dependencies, ...peerDependencies }))].sort();
-  const texts = packages.map((name) => {
-    const folder = join(ROOT, "node_modules", name);
-    const { version, license } = json(join(folder, "package.json"));
+function thirdPartyLicenses() {
+  const packages = runtimePackages().filter(({ isBuilt }) => !isBuilt);
+  const texts = packages.map(({ path, name, version, licence }) => {
+    const folder = join(ROOT, path);
     const file = readdirSync(folder).find((each) => /^licen[cs]e(\.\w+)?$/i.test(each));
-    const text = file ? readFileSync(join(folder, file), "utf8").trim() : `Licence: ${license}`;
+    const text = file ? readFileSync(join(folder, file), "utf8").trim() : `Licence: ${licence}`;
     return `${name} ${version}\n\n${text}\n`;
   });
   const compiled = COMPILED_IN.filter(({ use }) => use === "required").map(
@@ -108,16 +107,6 @@ function thirdPartyLicenses({ dependencies, peerDependencies }) {
   );
   const head = `What ${BUNDLE} and the shims of ffi/prebuilt/ contain, and its licences.\n`;
   return [head, ...texts, ...compiled].join(`\n${"-".repeat(80)}\n\n`);
-}
-
-/** Packages with all that they depend on. */
-function closure(names, all = new Set()) {
-  for (const name of names) {
-    if (all.has(name)) continue;
-    all.add(name);
-    closure(Object.keys(json(join(ROOT, "node_modules", name, "package.json")).dependencies ?? {}), all);
-  }
-  return all;
 }
 
 /** Has `deno publish` look at the folder as it would before it publishes; gives the bytes of the files it names. */

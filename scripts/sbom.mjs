@@ -40,12 +40,34 @@ function compiledIn({ name, version, licence, use, how }) {
   };
 }
 
+/** An optional peer, or what one needs, which npm takes for this project's own tools. */
+function ofPeers({ path, name, version, licence, integrity, isBuilt, peers }) {
+  const use = isBuilt ? "does without it where it cannot be built" : "in the core's bundle";
+  return {
+    "bom-ref": `${name}@${version}`,
+    type: "library",
+    name,
+    version,
+    scope: "optional",
+    description: peers.includes(name)
+      ? `optional peer; ${use}`
+      : `of optional peer ${peers.join(", ")}; ${use}`,
+    purl: `pkg:npm/${name.replace("@", "%40")}@${version}`,
+    properties: [{ name: "cdx:npm:package:path", value: path }],
+    hashes: [{
+      alg: "SHA-512",
+      content: Buffer.from(integrity.slice("sha512-".length), "base64").toString("hex"),
+    }],
+    licenses: licensesOf(licence),
+  };
+}
+
 /** The whole bill. */
 function bill() {
   const bom = npmBill();
-  const licences = new Map(
-    runtimePackages().map(({ name, version, licence }) => [`${name}@${version}`, licence]),
-  );
+  const packages = runtimePackages();
+  const peers = packages.filter(({ peers }) => peers.length > 0);
+  const licences = new Map(packages.map(({ name, version, licence }) => [`${name}@${version}`, licence]));
   const { component, tools } = bom.metadata;
   component.name = component["bom-ref"].replace(/@[^@]*$/, ""); // npm takes the folder's
   component.properties = [];
@@ -53,10 +75,18 @@ function bill() {
     each.licenses ??= licensesOf(licences.get(`${each.name}@${each.version}`));
     each.properties = [];
   }
-  bom.components.push(...COMPILED_IN.map(compiledIn));
-  bom.dependencies.find(({ ref }) => ref === component["bom-ref"]).dependsOn.push(
-    ...COMPILED_IN.filter(({ use }) => use === "required").map(({ name, version }) => `${name}@${version}`),
+  const told = new Set(bom.components.map((each) => each["bom-ref"]));
+  const untold = peers.filter(({ name, version }) => !told.has(`${name}@${version}`));
+  bom.components.push(...untold.map(ofPeers), ...COMPILED_IN.map(compiledIn));
+  bom.dependencies.push(
+    ...untold.map(({ name, version, needs }) => ({ ref: `${name}@${version}`, dependsOn: needs })),
   );
+  const own = bom.dependencies.find(({ ref }) => ref === component["bom-ref"]);
+  const first = [
+    ...peers.filter(({ name, peers }) => peers.includes(name)),
+    ...COMPILED_IN.filter(({ use }) => use === "required"),
+  ].map(({ name, version }) => `${name}@${version}`);
+  own.dependsOn.push(...first.filter((ref) => !own.dependsOn.includes(ref)));
   const epoch = process.env.SOURCE_DATE_EPOCH;
   const timestamp = epoch && new Date(Number(epoch) * 1000).toISOString();
   bom.metadata = { ...(timestamp && { timestamp }), tools, component };

@@ -263,8 +263,7 @@ async function must(what, command, args, options) {
 async function installNpmPackages(say) {
   if (!npmPackagesMatch()) {
     say("setup: npm packages");
-    // Not `npm ci`: it refuses a lock file that lacks optional packages of other platforms, and some registries do.
-    await must("install npm packages", "npm", ["install", "--no-save", "--no-audit", "--no-fund"]);
+    await must("install npm packages", "npm", ["ci", "--no-audit", "--no-fund"]);
   }
   // npm may be set not to run install scripts: they only put the platform's binary in its place.
   if (!works(BUN, ["--version"])) await must("finish bun", process.execPath, ["node_modules/bun/install.js"]);

@@ -11,7 +11,9 @@ import { defaultDatabase, Hosts } from "./drivers/mod.ts";
 import { readableEnvironment } from "./drivers/permissions.ts";
 import { ReplicaError, ShimError } from "./errors.ts";
 import type { Log } from "./log.ts";
-import { type OpenOptions, type ReplicaConfig, wantedSqlite, wasmFault } from "./options.ts";
+import type { OpenOptions } from "./options.ts";
+import type { ReplicaConfig } from "./replica_config.ts";
+import { wantedSqlite, wasmFault } from "./wanted_sqlite.ts";
 import { isNamed, shimPath as shimPathOf } from "./shim_path.ts";
 
 /** What connections are made with. */

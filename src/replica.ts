@@ -1,94 +1,41 @@
 /**
- * What {@link openReplica} returns; lives on the user's thread.
+ * Replica: what {@link openReplica} returns; lives on the user's thread.
  *
  * @module
  */
-import { dirname, join, resolve, sep } from "node:path";
-import process from "node:process";
-import { cString, type Native, readText } from "../ffi/native.ts";
-import { LS } from "../ffi/symbols.ts";
-import { loadNative } from "../ffi/mod.ts";
-import type { WasmShim } from "../ffi/wasm.ts";
+import { resolve } from "node:path";
+import { type Native, readText } from "../ffi/native.ts";
+import { type AsOf, momentText } from "./as_of.ts";
 import type { CoreClient } from "./bridge/core_client.ts";
-import { askCredentials, CredentialsRenewal } from "./bridge/credentials_renewal.ts";
-import { decodeError, encodeError } from "./bridge/error_text.ts";
-import { driverOf, Hosts } from "./drivers/mod.ts";
-import type { DatabaseClass } from "./drivers/driver.ts";
-import { readableEnvironment } from "./drivers/permissions.ts";
-import { DeadlineError, ReplicaClosedError, ReplicaError, ShimError } from "./errors.ts";
-import { joinedDatabase, startFrontEnd } from "./front_end.ts";
-import { Log, toStderr } from "./log.ts";
-import {
-  environmentWarnings,
-  makeConfig,
-  OPEN_TIMEOUT_MS,
-  type OpenOptions,
-  wholeNumber,
-} from "./options.ts";
-import { formatTxid } from "./ltx/txid.ts";
+import { decodeError } from "./bridge/error_text.ts";
+import type {
+  CloseOptions,
+  CompareOptions,
+  ListPointsOptions,
+  RestoreOptions,
+  WaitOptions,
+} from "./call_options.ts";
+import { Connections, type ConnectOptions } from "./connections.ts";
 import { Deadline } from "./deadline.ts";
-import { SpanInbox } from "./observe/observer.ts";
-import { onExitSignal } from "./exit_signals.ts";
 import type { Change } from "./diff/change.ts";
-import { readPins } from "./live/pin_watch.ts";
-import { readLagMs } from "./live/stale_watch.ts";
+import { callDiff } from "./diff_call.ts";
+import type { DatabaseClass } from "./drivers/driver.ts";
+import { DeadlineError, ReplicaError } from "./errors.ts";
 import { type HydrationState, readHydration, waitHydrated } from "./hydration_state.ts";
 import { refreshFromAfar, waitFromAfar } from "./joined_replica.ts";
-import { type ReplicaEvent, ReplicaEvents } from "./replica_events.ts";
-import type { Point } from "./time/points.ts";
-import {
-  type ConnectionStats,
-  COUNTER,
-  readConnection,
-  readCounters,
-  transactionOf,
-} from "./pages/counters.ts";
-import type { LevelSummary } from "./view/level_summary.ts";
+import { readPins } from "./live/pin_watch.ts";
+import { readLagMs } from "./live/stale_watch.ts";
+import { formatTxid } from "./ltx/txid.ts";
+import { wholeNumber } from "./option_value.ts";
+import { type ConnectionStats, readConnection, readCounters, transactionOf } from "./pages/counters.ts";
+import type { ReplicaDatabase } from "./replica_database.ts";
+import type { ReplicaEvent, ReplicaEvents } from "./replica_events.ts";
 import { type ReplicaStats, StatsMark, statsSince } from "./replica_stats.ts";
-import { shimPath as shimPathOf } from "./shim_path.ts";
-import type { RestoreProgress } from "./restore/progress.ts";
 import { callRestore, type RestoredState } from "./restore_call.ts";
+import type { SharedReplica } from "./shared_replica.ts";
+import type { Point } from "./time/points.ts";
+import type { LevelSummary } from "./view/level_summary.ts";
 import { decodeViewInfo, VIEW_INFO_SIZE, type ViewInfo } from "./view/view_info.ts";
-
-/** The most that a database opened by `connect()` without a class is known to have; `bun:sqlite` and `node:sqlite` do. */
-export interface ReplicaDatabase {
-  /** Prepares a statement. */
-  prepare(sql: string): ReplicaStatement;
-  /** Runs statements that give no rows. */
-  exec(sql: string): unknown;
-  /** Closes the connection. */
-  close(): void;
-}
-
-/** A prepared statement, as far as both drivers agree. */
-export interface ReplicaStatement {
-  /** All rows, each an object by column name. */
-  // deno-lint-ignore no-explicit-any
-  all(...parameters: any[]): any[];
-  /** The first row; `undefined` or `null` when there is none. */
-  // deno-lint-ignore no-explicit-any
-  get(...parameters: any[]): any;
-}
-
-/**
- * A moment: a time (the newest state all of whose files were written before it), a TXID, or text as
- * `PRAGMA litestream_time` takes it, such as `"5 minutes ago"`.
- */
-export type AsOf = Date | bigint | string;
-
-/** How a connection is opened. */
-export interface ConnectOptions {
-  /** The moment that the connection sees, for good; the newest state, and on, unless given. */
-  asOf?: AsOf;
-  /** Longest wait of one read, in ms, in place of the replica's `readTimeoutMs`. */
-  timeoutMs?: number;
-  /** Requests that one read transaction may make, in place of the replica's `maxRequests`; 0: any number. */
-  maxRequests?: number;
-  /** Bytes that one read transaction may move, in place of the replica's `maxBytes`; 0: any number. */
-  maxBytes?: number;
-  /** Options in the driver's own terms, such as `{ strict: true }` for `bun:sqlite`. */
-  database?: object;
-}
 
 /** Why a statement failed. */
 export interface StatementFault {
@@ -97,75 +44,6 @@ export interface StatementFault {
   /** Its words. */
   readonly message: string;
 }
-
-/** How long is waited for a transaction. */
-export interface WaitOptions {
-  /** Ends the wait. */
-  signal?: AbortSignal;
-  /** Longest wait in ms. Default 60 s. */
-  timeoutMs?: number;
-}
-
-/** Which states are listed, and how exactly. */
-export interface ListPointsOptions {
-  /**
-   * Read each file's own time, a request a file, in place of the listing's: that of the upload, up to a compaction
-   * interval later. Default false.
-   */
-  exact?: boolean;
-  /** Only states from this time on. */
-  from?: Date;
-  /** Only states before this time. */
-  to?: Date;
-  /** Ends it. */
-  signal?: AbortSignal;
-}
-
-/** What is compared. */
-export interface CompareOptions {
-  /** Tables to compare; all but SQLite's own unless given. */
-  tables?: readonly string[];
-  /** Ends it. */
-  signal?: AbortSignal;
-}
-
-/** What is restored, and how. */
-export interface RestoreOptions {
-  /** The moment; the newest state that is stored unless given. */
-  asOf?: AsOf;
-  /** Replaces a file that is there, once the new one is whole, and removes SQLite's own files beside it. Default false. */
-  force?: boolean;
-  /** Ends it; what has come is kept for the next call. */
-  signal?: AbortSignal;
-  /** Hears how far it is, some ten times a second at most, and at the end. */
-  onProgress?: (progress: RestoreProgress) => void;
-}
-
-/** How a replica is closed. */
-export interface CloseOptions {
-  /** End waiting reads at once and do not wait for the core. Default false. */
-  force?: boolean;
-}
-
-/** Names an open replica to other threads of the process; structured-cloneable. */
-export interface SharedReplica {
-  /** Absolute path of the shim; every thread loads this very file. In WASM its name. */
-  readonly shimPath: string;
-  /** Of a replica whose SQLite runs in WASM: its code, and the memory that threads share. */
-  readonly wasm?: WasmShim;
-  /** The replica's number in this process. */
-  readonly replicaId: number;
-  /** The place the replica lies, without secrets. */
-  readonly name: string;
-  /** Whether it is open for writing. */
-  readonly writes: boolean;
-}
-
-/** The longest text that names a moment, in bytes of UTF-8; the shim takes 255. */
-const MOMENT_BYTES_MAX = 200;
-
-/** In place of a bound where nothing is said. */
-const UNSET = -1;
 
 /** How long is waited for a transaction where nothing is said, in ms. */
 const WAIT_MS = 60_000;
@@ -188,14 +66,10 @@ export class Replica implements AsyncDisposable {
   readonly #native: Native;
   readonly #shared: SharedReplica;
   readonly #core: CoreClient | undefined;
-  readonly #Database: DatabaseClass;
-  readonly #hosts: Hosts;
-  readonly #sentinel: string;
+  readonly #connections: Connections;
   readonly #events: ReplicaEvents | undefined;
   readonly #onClose: (() => void) | undefined;
   readonly #onClosed: (() => void) | undefined;
-  /** Databases by the number that the shim gave their connection; holds none of them alive. */
-  readonly #connections = new WeakMap<object, number>();
   #closing: Promise<void> | undefined;
   #last: ReplicaStats | undefined;
 
@@ -204,12 +78,10 @@ export class Replica implements AsyncDisposable {
     this.#native = native;
     this.#shared = shared;
     this.#core = core;
-    this.#Database = Database;
+    this.#connections = new Connections(native, shared, Database);
     this.#events = events;
     this.#onClose = onClose;
     this.#onClosed = onClosed;
-    this.#hosts = new Hosts(native);
-    this.#sentinel = sentinelFolder(native);
   }
 
   /** The place the replica lies, without secrets. */
@@ -235,31 +107,8 @@ export class Replica implements AsyncDisposable {
   /** Opens a connection of the class given. */
   connect<T>(Database: DatabaseClass<T>, options?: ConnectOptions): T;
   connect(first?: DatabaseClass | ConnectOptions, second?: ConnectOptions): unknown {
-    const Database = typeof first === "function" ? first : this.#Database;
-    const options = (typeof first === "function" ? second : first ?? second) ?? {};
-    if (this.#native.wasm && Database !== this.#Database) throw this.#foreign(Database);
-    const { calls } = this.#native;
-    const host = this.#hosts.of(Database);
-    const connection = this.#ticket(options);
-    const begun = calls.ls_host_begin(host);
-    if (begun < 0) throw new ShimError(`Cannot connect: ${windowFault(begun)}`);
-    try {
-      const path = this.#pathOf(connection);
-      const { writes } = this.#shared;
-      const database = driverOf(Database).open(Database, path, options.database ?? {}, writes) as object;
-      this.#connections.set(database, connection);
-      return database;
-    } catch (cause) {
-      throw this.#unconnected(this.#openError() ?? cause);
-    } finally {
-      calls.ls_host_end(host);
-    }
-  }
-
-  #foreign(Database: DatabaseClass): TypeError {
-    return new TypeError(
-      `Cannot connect to ${this.name} by class ${Database.name}: its SQLite runs in WASM, expected connect() without a class`,
-    );
+    const Database = typeof first === "function" ? first : undefined;
+    return this.#connections.open(Database, (typeof first === "function" ? second : first ?? second) ?? {});
   }
 
   /**
@@ -277,46 +126,7 @@ export class Replica implements AsyncDisposable {
    * @throws {ReplicaClosedError} the replica was closed
    */
   path(options: Omit<ConnectOptions, "database"> = {}): string {
-    return this.#pathOf(this.#ticket(options));
-  }
-
-  #pathOf(connection: number): string {
-    return `${this.#sentinel}${connection}.db`;
-  }
-
-  /** The number of a connection that is going to be opened. */
-  #ticket(options: ConnectOptions): number {
-    const maxRequests = wholeNumber("maxRequests", options.maxRequests, UNSET, 0);
-    const maxBytes = wholeNumber("maxBytes", options.maxBytes, UNSET, 0, Number.MAX_SAFE_INTEGER);
-    const timeoutMs = wholeNumber("timeoutMs", options.timeoutMs, 0, 1);
-    const moment = cString(options.asOf === undefined ? "" : momentText(options.asOf));
-    const { replicaId } = this.#shared;
-    const ticket = this.#closing ? -1 : this.#native.calls.ls_replica_ticket(replicaId, timeoutMs, moment);
-    if (ticket >= 0) {
-      this.#bind(ticket, COUNTER.getRequests, maxRequests);
-      this.#bind(ticket, COUNTER.bytes, maxBytes);
-      return ticket;
-    }
-    const reason = ticket === LS.REFUSED ? this.#openError() : undefined;
-    if (reason) throw this.#unconnected(reason);
-    throw new ReplicaClosedError(`Cannot connect to ${this.name}: the replica was closed`);
-  }
-
-  #bind(connection: number, counter: number, most: number): void {
-    if (most === UNSET) return;
-    this.#native.calls.ls_connection_bound(this.#shared.replicaId, connection, counter, BigInt(most));
-  }
-
-  /** Why what this thread has just tried to open failed; undefined when the shim had no part in it. */
-  #openError(): Error | undefined {
-    const text = readText((buffer) => this.#native.calls.ls_open_error(buffer, buffer.length));
-    return text === "" ? undefined : decodeError(text);
-  }
-
-  #unconnected(cause: unknown): ReplicaError {
-    const found = cause instanceof Error ? cause.message : String(cause);
-    const Class = cause instanceof ReplicaClosedError ? ReplicaClosedError : ReplicaError;
-    return new Class(`Cannot connect to ${this.name}: ${found}`, { cause });
+    return this.#connections.path(options);
   }
 
   /** The TXID that the next transaction will see. 0n after closing. */
@@ -488,22 +298,9 @@ export class Replica implements AsyncDisposable {
     { tables, signal }: CompareOptions = {},
   ): AsyncGenerator<Change, void, undefined> {
     const core = this.#ours("compare states");
-    const of = core.newId();
+    const moments = { from: momentText(from), to: momentText(to) };
     const { replicaId } = this.#shared;
-    await core.call(
-      { kind: "diff", replicaId, from: momentText(from), to: momentText(to), tables },
-      signal,
-      of,
-    );
-    try {
-      for (;;) {
-        const changes = await core.call<Change[] | null>({ kind: "diff-next", of }, signal);
-        if (changes === null) return;
-        yield* changes;
-      }
-    } finally {
-      core.call({ kind: "diff-end", of }).catch(() => {}); // the core is gone, and the comparison with it
-    }
+    yield* callDiff(core, { kind: "diff", replicaId, ...moments, tables }, signal);
   }
 
   /**
@@ -577,7 +374,7 @@ export class Replica implements AsyncDisposable {
   }
 
   #statsOf(database: object): ConnectionStats {
-    const connection = this.#connections.get(database) ?? 0;
+    const connection = this.#connections.numberOf(database) ?? 0;
     const stats = readConnection(this.#native, this.#shared.replicaId, connection);
     if (stats) return stats;
     throw new ReplicaError(
@@ -602,7 +399,7 @@ export class Replica implements AsyncDisposable {
    * @throws {ReplicaError} {@link connect} of this replica gave no such database
    */
   transactionOf(database: object): string | undefined {
-    const connection = this.#connections.get(database);
+    const connection = this.#connections.numberOf(database);
     if (connection !== undefined) return transactionOf(this.#native, this.#shared.replicaId, connection);
     throw new ReplicaError(
       `Cannot name a transaction of ${this.name}: connect() of this replica gave no such database`,
@@ -623,7 +420,7 @@ export class Replica implements AsyncDisposable {
    */
   faultOf(connection: object): StatementFault | undefined {
     const { replicaId } = this.#shared;
-    const number = this.#connections.get(connection) ?? 0;
+    const number = this.#connections.numberOf(connection) ?? 0;
     const text = readText((bytes) =>
       this.#native.calls.ls_connection_fault(replicaId, number, bytes, bytes.length)
     );
@@ -652,6 +449,7 @@ export class Replica implements AsyncDisposable {
   close(options: CloseOptions = {}): Promise<void> {
     this.#last ??= this.#count();
     if (options.force && this.#core) this.#native.calls.ls_replica_close(this.#shared.replicaId);
+    this.#connections.end();
     this.#closing ??= this.#close(options);
     return this.#closing;
   }
@@ -672,129 +470,4 @@ export class Replica implements AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
-}
-
-/** Why no connection can be opened on this thread now. */
-function windowFault(code: number): string {
-  if (code === LS.BUSY) return "another thread is still opening a connection after 30 s";
-  if (code === LS.MISUSE) return "this thread is opening a connection already, expected one after the other";
-  return `out of memory or threads' keys (${code})`;
-}
-
-/** A moment as the core reads it. */
-function momentText(asOf: AsOf): string {
-  if (asOf === 0n) throw new RangeError("Cannot use asOf: TXID 0, expected one from 1 on");
-  if (typeof asOf === "bigint") return `txid:${formatTxid(asOf)}`;
-  const text = asOf instanceof Date && Number.isFinite(asOf.getTime()) ? asOf.toISOString() : asOf;
-  if (typeof text === "string" && text !== "" && new TextEncoder().encode(text).length <= MOMENT_BYTES_MAX) {
-    return text;
-  }
-  throw new TypeError(
-    `Cannot use asOf: "${String(asOf).slice(0, 100)}", expected a valid Date, a TXID or a time as text`,
-  );
-}
-
-/**
- * The folder whose paths name replicas to SQLite; nothing is ever created there. One a process. It lies beside the shim, which
- * a runtime with permissions must be allowed to read anyway.
- */
-function sentinelFolder(native: Native): string {
-  const folder = join(dirname(native.path), `.litestream-replica-${process.pid}`) + sep;
-  if (native.calls.ls_sentinel(cString(folder)) === 1) return folder;
-  throw new ShimError(`Cannot use "${folder}" for connections: the process uses another folder already`);
-}
-
-/**
- * Opens a replica where it lies: lists it, reads the page indexes of the files that make up its newest state, and
- * nothing else.
- *
- * `url` is `s3://bucket/path`, `file:///folder`, or of scheme `gs`, `abs`, `oss`, `sftp`, `webdav`, `webdavs`, `nats`,
- * `http` or `https`; without it the environment names the replica, or `storage` is a place of your own.
- *
- * ```ts ignore
- * await using replica = await openReplica("s3://bucket/sandwiches", { cacheBytesMax: 16_000_000 });
- * console.log(replica.connect().prepare("SELECT count(*) AS n FROM ratings").get(), replica.txid);
- * ```
- *
- * @throws {RestorePlanError} nothing there, files missing, or written by Litestream 0.3.x
- * @throws {StorageError} the store refuses or cannot be reached; the message says which and why
- * @throws {DeadlineError} not done in time
- * @throws {TypeError} the URL or an option cannot be understood
- */
-export function openReplica(url?: string, options?: OpenOptions): Promise<Replica>;
-/** Opens a replica that the options, or the environment, name. */
-export function openReplica(options: OpenOptions): Promise<Replica>;
-export async function openReplica(place?: string | OpenOptions, more?: OpenOptions): Promise<Replica> {
-  const url = typeof place === "string" ? place : undefined;
-  const options = (typeof place === "object" ? place : more) ?? {};
-  options.signal?.throwIfAborted();
-  const source = typeof options.credentials === "function" ? options.credentials : undefined;
-  const environment = readableEnvironment();
-  makeConfig(url, options, environment); // its faults come before anything is asked
-  const log = Log.of(options.log, environment);
-  for (const warning of environmentWarnings(url, environment)) log.warn(warning);
-  const { openTimeoutMs: timeoutMs = OPEN_TIMEOUT_MS, signal } = options;
-  const first = source && await askCredentials(source, { timeoutMs, signal });
-  const config = makeConfig(url, first ? { ...options, credentials: first } : options, environment);
-  const { core, Database, shim } = await startFrontEnd(options, config, log);
-  const openId = core.newId();
-  let replicaId = 0;
-  const renewal = source && first && new CredentialsRenewal(source, first, {
-    push: (credentials) => core.call({ kind: "credentials", of: openId, credentials }),
-    fail: (error) => {
-      log.warn(error.message);
-      if (replicaId > 0) core.native.calls.ls_replica_fail(replicaId, cString(encodeError(error)));
-    },
-  });
-  const events = new ReplicaEvents();
-  let unsignal = () => {};
-  const spans = options.observe && new SpanInbox(options.observe);
-  const heard = { log: options.log ?? toStderr, spans };
-  const onClose = () => {
-    unsignal();
-    renewal?.stop();
-    core.listen(openId, heard); // what goes wrong at the end is told, too
-  };
-  const onClosed = () => core.unlisten(openId);
-  core.listen(openId, {
-    ...heard,
-    onEvent: (event) => events.tell(event),
-    ...(renewal ? { onExpired: () => renewal.renew() } : {}),
-  });
-  try {
-    replicaId = await core.open(config, signal, openId);
-  } catch (error) {
-    onClose();
-    onClosed();
-    throw error;
-  }
-  const shared = { ...shim, replicaId, name: config.location.name, writes: config.write !== undefined };
-  const replica = new Replica({ native: core.native, shared, core, Database, events, onClose, onClosed });
-  if (config.write && (options.flushOnSignals ?? true)) {
-    unsignal = onExitSignal(() =>
-      replica.sync().catch((error) => log.warn(`Cannot store before the end: ${error.message}`))
-    );
-  }
-  return replica;
-}
-
-/**
- * Joins a replica that another thread of this process opened: connections of this thread share its views, buffers and
- * requests. It must stay open over there for as long.
- *
- * @throws {ReplicaClosedError} it was closed
- */
-export async function joinReplica(shared: SharedReplica): Promise<Replica> {
-  const native = await loadNative(shared.shimPath, shared.wasm);
-  const Database = await joinedDatabase(native);
-  const replica = new Replica({ native, shared, core: undefined, Database });
-  if (replica.time === undefined) {
-    throw new ReplicaClosedError(`Cannot join replica ${shared.name}: it was closed`);
-  }
-  return replica;
-}
-
-/** The shim's absolute path, for a driver's own `loadExtension()`; it is unpacked if need be. */
-export function loadablePath(): Promise<string> {
-  return shimPathOf();
 }

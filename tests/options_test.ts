@@ -1,16 +1,11 @@
 import assert from "node:assert/strict";
 import { resolve } from "node:path";
 import { test } from "node:test";
-import {
-  environmentWarnings,
-  type FetchOption,
-  makeConfig,
-  makeUriConfig,
-  type OpenOptions,
-  parseDuration,
-  plainCredentials,
-  type StorageOption,
-} from "../src/options.ts";
+import { environmentWarnings } from "../src/environment.ts";
+import { parseDuration } from "../src/option_value.ts";
+import type { FetchOption, OpenOptions, StorageOption } from "../src/options.ts";
+import { makeConfig, plainCredentials } from "../src/replica_config.ts";
+import { makeUriConfig } from "../src/uri_config.ts";
 import type { GsLocation } from "../src/storage/backend_location.ts";
 import type { S3Location } from "../src/storage/replica_url.ts";
 

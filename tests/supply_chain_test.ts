@@ -16,12 +16,36 @@ const lock = JSON.parse(read("package-lock.json"));
 
 const EXACT = /^\d+\.\d+\.\d+$/;
 
+/** What the lock file says of a package. */
+interface LockEntry {
+  readonly version: string;
+  readonly integrity?: string;
+  readonly resolved?: string;
+  readonly link?: string;
+  readonly dev?: boolean;
+  readonly optional?: boolean;
+  readonly os?: readonly string[];
+  readonly cpu?: readonly string[];
+  readonly dependencies?: Readonly<Record<string, string>>;
+  readonly optionalDependencies?: Readonly<Record<string, string>>;
+  readonly devDependencies?: Readonly<Record<string, string>>;
+}
+
+const locked = Object.entries<LockEntry>(lock.packages);
+
+/** Of another platform than those at hand when it was locked, from a registry that has only these. */
+function isUnseen({ integrity, dev, optional, os, cpu }: LockEntry): boolean {
+  const isHere = os?.includes("linux") && cpu?.includes("x64");
+  return integrity === undefined && dev === true && optional === true && os !== undefined && !isHere;
+}
+
 interface RuntimePackage {
   readonly name: string;
   readonly version: string;
   readonly licence?: string;
   readonly integrity?: string;
   readonly installs: boolean;
+  readonly peers: readonly string[];
 }
 
 interface CompiledIn {
@@ -60,9 +84,32 @@ test("the lock file knows each package by its checksum, and no registry", () => 
   const { "": root, ...others } = lock.packages;
   assert.deepEqual(root.dependencies, project.dependencies);
   assert.ok(Object.keys(others).length > 20);
-  for (const [path, { integrity, resolved, link }] of Object.entries<Record<string, string>>(others)) {
-    assert.match(integrity ?? "", /^sha512-[A-Za-z0-9+/]{86}==$/, path);
+  for (const [path, entry] of Object.entries<LockEntry>(others)) {
+    const { integrity, resolved, link } = entry;
+    if (!isUnseen(entry)) assert.match(integrity ?? "", /^sha512-[A-Za-z0-9+/]{86}==$/, path);
     assert.equal(resolved ?? link, undefined, path);
+  }
+});
+
+test("the lock file has each package that is wanted anywhere, so that npm takes it for whole", () => {
+  for (const [path, { dependencies, optionalDependencies, devDependencies }] of locked) {
+    for (const name of Object.keys({ ...dependencies, ...optionalDependencies, ...devDependencies })) {
+      const around = path.split("/node_modules/").map((_, i, parts) =>
+        parts.slice(0, i + 1).join("/node_modules/")
+      );
+      const places = ["", ...around].map((place) => `${place === "" ? "" : `${place}/`}node_modules/${name}`);
+      assert.ok(places.some((place) => lock.packages[place]), `${name} of ${path || "this package"}`);
+    }
+  }
+});
+
+test("what is locked without a checksum is a tool's program for another platform, of an exact version", () => {
+  const unseen = locked.filter(([path, entry]) => path !== "" && entry.integrity === undefined);
+  for (const [path, entry] of unseen) {
+    assert.ok(isUnseen(entry), path);
+    const name = path.slice("node_modules/".length);
+    const wanted = locked.flatMap(([, { optionalDependencies = {} }]) => optionalDependencies[name] ?? []);
+    assert.deepEqual(wanted, [entry.version], path);
   }
 });
 
@@ -75,6 +122,29 @@ test("each package that runs with this one is under a licence that is allowed, a
   const page = read("docs/licences.md");
   assert.ok(page.includes(licences.licenceTable()), "node scripts/licences.mjs --write brings it up to date");
   for (const { text } of licences.COMPILED_IN) assert.ok(page.includes(text));
+});
+
+test("optional peers and all that they need are in the list, marked as theirs", () => {
+  const names = Object.keys(project.peerDependencies);
+  assert.ok(names.length > 0 && names.every((name) => project.peerDependenciesMeta[name].optional));
+  const told = new Map(packages.map((each) => [`${each.name}@${each.version}`, each]));
+  const bundled = Object.entries<{ dependencies?: Record<string, string> }>(lock.packages);
+  for (const [path, { dependencies = {} }] of bundled) {
+    const name = path.slice(path.lastIndexOf("node_modules/") + "node_modules/".length);
+    const parent = packages.find((each) => each.name === name && each.peers.length > 0);
+    for (const needed of parent ? Object.keys(dependencies) : []) {
+      assert.ok(packages.some((each) => each.name === needed), `${needed} of ${name}`);
+    }
+  }
+  for (const name of names) {
+    assert.deepEqual(told.get(`${name}@${project.devDependencies[name]}`)?.peers, [name]);
+  }
+  assert.deepEqual(packages.find(({ name }) => name === "bcrypt-pbkdf")?.peers, ["ssh2"]);
+  const versions = packages.filter(({ name }) => name === "tweetnacl").map(({ version }) => version);
+  assert.equal(versions.length, 2, "one of each peer");
+  for (const name of Object.keys(project.dependencies)) {
+    assert.deepEqual(packages.find((each) => each.name === name)?.peers, [], name);
+  }
 });
 
 test("nothing of ours runs when it is installed, of others only what a faster cipher is built by", () => {
@@ -101,6 +171,16 @@ test("the bill of materials has all of them, with version, licence and checksum,
     const component = told.get(`${name}@${version}`);
     assert.ok(component, `${name}@${version}`);
     assert.deepEqual(component.licenses, [{ license: { id: licence } }], name);
+  }
+  const refs = new Set(bom.components.map((each: { "bom-ref": string }) => each["bom-ref"]));
+  assert.equal(refs.size, bom.components.length, "each once");
+  for (const { ref, dependsOn = [] } of bom.dependencies) {
+    assert.ok(refs.has(ref) || ref === bom.metadata.component["bom-ref"], ref);
+    for (const each of dependsOn) assert.ok(refs.has(each), `${each} of ${ref}`);
+  }
+  for (const { name, version, peers } of packages) {
+    const { scope } = told.get(`${name}@${version}`)!;
+    assert.equal(scope === "optional", peers.length > 0, `${name}@${version}: ${scope}`);
   }
   for (const { name, version, integrity } of packages) {
     const { hashes } = told.get(`${name}@${version}`) as { hashes: { alg: string; content: string }[] };

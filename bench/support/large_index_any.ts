@@ -15,7 +15,7 @@ import { loadNative } from "../../ffi/mod.ts";
 import { openReplica, type Replica } from "../../mod.ts";
 import { Core } from "../../src/bridge/core.ts";
 import { Log } from "../../src/log.ts";
-import { makeConfig } from "../../src/options.ts";
+import { makeConfig } from "../../src/replica_config.ts";
 import { findShim } from "../../src/shim_path.ts";
 
 const LARGE = "s3://bucket/large";

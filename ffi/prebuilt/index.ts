@@ -9,16 +9,16 @@ export interface Prebuilt {
 }
 
 /** A checksum of what they were made of. */
-export const sources: string = "a4498d6300f35c89a3464f16bb6df56cb698959a7923ec2641abf8024203a4ed";
+export const sources: string = "446f358beda88c4a71cb4f4fd40c2220ed475045e3654e6f00ae632ef009532a";
 
 /** What there is a library for. */
 export type Target = "linux_x64" | "linux_arm64" | "macos_x64" | "macos_arm64" | "windows_x64";
 
 /** The libraries, by target. */
 export const prebuilt: Readonly<Record<Target, Prebuilt>> = {
-  linux_x64: { file: "litestream_vfs.so", size: 159704, sha256: "e557cc382b52b3e701ede242cc8aed4b3d708df1f421e14fe948e5d96e7123af" },
-  linux_arm64: { file: "litestream_vfs.so", size: 147016, sha256: "9321474d03fb9a3e48e1c58f2b8eac782b5cc41457260ec84b8b3aec20733196" },
-  macos_x64: { file: "litestream_vfs.dylib", size: 307112, sha256: "65664b5c912699888a5898eaa60877375c592d80b1f9c6aa403e3b532e9cef0c" },
-  macos_arm64: { file: "litestream_vfs.dylib", size: 328312, sha256: "bf86753d73b42830c31f3ad9a81449848df5d2dbd167c62bfb718e84d9cc7c64" },
-  windows_x64: { file: "litestream_vfs.dll", size: 184320, sha256: "5fbe20430efc2229b71ad215d59ef2ffebed58f5cc388bbd2755c6f58492b6eb" },
+  linux_x64: { file: "litestream_vfs.so", size: 161840, sha256: "22c36b903edf7d7e7550d50edd62ee8eeca419111e135402aa1de28ec0e2a368" },
+  linux_arm64: { file: "litestream_vfs.so", size: 149136, sha256: "31527af4c931614886c57d2892fe752804bef0751f192871d75c81369ab427cf" },
+  macos_x64: { file: "litestream_vfs.dylib", size: 307160, sha256: "395337b899b78b32ddf0295bd9d518ef87c3cc13fa02d824df3cdb8a48eca272" },
+  macos_arm64: { file: "litestream_vfs.dylib", size: 328360, sha256: "8a4e5900a611f0a7d1c6dabca4a10acb626e8ab1ac0bbaa9dbef297c88381b4d" },
+  windows_x64: { file: "litestream_vfs.dll", size: 186368, sha256: "fbe1867070c105a200c1c228a592ebcbf3ab110f19f561d825feffc62ba55760" },
 };

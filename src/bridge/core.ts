@@ -8,7 +8,8 @@ import { LS } from "../../ffi/symbols.ts";
 import { MS_MAX } from "../deadline.ts";
 import { DeadlineError, ReplicaClosedError } from "../errors.ts";
 import type { Log } from "../log.ts";
-import type { Environment, ReplicaConfig } from "../options.ts";
+import type { Environment } from "../environment.ts";
+import type { ReplicaConfig } from "../replica_config.ts";
 import type { FollowEvent } from "../follow/follow_event.ts";
 import { lookFirst } from "../live/first_look.ts";
 import type { LiveReplica } from "../live/live_replica.ts";
@@ -172,7 +173,7 @@ export class Core {
   async register(): Promise<void> {
     this.#registrations++;
     this.#native.calls.ls_core_default(this.id, 1);
-    const { environmentWarnings } = await import("../options.ts");
+    const { environmentWarnings } = await import("../environment.ts");
     for (const warning of environmentWarnings(undefined, this.#environment)) this.#log.warn(warning);
   }
 
@@ -278,7 +279,7 @@ export class Core {
 
   async #answerOpen(request: ShimRequest): Promise<void> {
     try {
-      const { makeUriConfig } = await import("../options.ts");
+      const { makeUriConfig } = await import("../uri_config.ts");
       const config = makeUriConfig(decodeParameters(this.#textOf(request)), this.#environment);
       const replica = await this.#share(config);
       if (this.#answer(request, 0, replica.id, "") !== 0) this.#unshare(replica.id);

@@ -10,7 +10,7 @@ import { loadNative } from "../../ffi/mod.ts";
 import { wholeEnvironment } from "../drivers/permissions.ts";
 import type { WasmShim } from "../../ffi/wasm.ts";
 import { DeadlineError, ReplicaClosedError } from "../errors.ts";
-import type { ReplicaConfig } from "../options.ts";
+import type { ReplicaConfig } from "../replica_config.ts";
 import { type CoreEntry, coreEntry } from "./core_entry.ts";
 import { decodeError, encodeError } from "./error_text.ts";
 import { followEvent } from "./event_data.ts";

@@ -5,7 +5,8 @@
  */
 import { DeadlineError, ReplicaError } from "../errors.ts";
 import { MS_MAX } from "../deadline.ts";
-import { plainCredentials, type ReplicaConfig, type StaticCredentials } from "../options.ts";
+import type { StaticCredentials } from "../options.ts";
+import { plainCredentials, type ReplicaConfig } from "../replica_config.ts";
 import { renewalPauseMs, renewalTimeMs } from "../storage/credentials.ts";
 
 /** Gives keys; the user's. */

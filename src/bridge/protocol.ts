@@ -6,7 +6,8 @@
 import type { WasmShim } from "../../ffi/wasm.ts";
 import type { ErrorEvent, FollowEvent, HydrationEvent } from "../follow/follow_event.ts";
 import type { LogEntry } from "../log.ts";
-import type { Environment, ReplicaConfig } from "../options.ts";
+import type { Environment } from "../environment.ts";
+import type { ReplicaConfig } from "../replica_config.ts";
 import type { ObservedKinds, SpanBatch } from "../observe/span_outbox.ts";
 import type { RestoreProgress } from "../restore/progress.ts";
 

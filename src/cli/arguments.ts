@@ -7,7 +7,8 @@ import { statSync } from "node:fs";
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
-import { type OpenOptions, parseDuration } from "../options.ts";
+import { parseDuration } from "../option_value.ts";
+import type { OpenOptions } from "../options.ts";
 import { ROW_MODES, type RowMode } from "./row_writer.ts";
 import { UsageError } from "./usage_error.ts";
 

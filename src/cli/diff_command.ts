@@ -4,7 +4,8 @@
  * @module
  */
 import type { Change } from "../diff/change.ts";
-import { openReplica, type Replica } from "../replica.ts";
+import { openReplica } from "../open_replica.ts";
+import type { Replica } from "../replica.ts";
 import { expectNoMore, isOn, momentOf, textsOf, urlAndRest } from "./arguments.ts";
 import { changeJson, writeChanges } from "./change_text.ts";
 import { type Command, type CommandContext, openOptions } from "./command.ts";

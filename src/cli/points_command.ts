@@ -4,7 +4,7 @@
  * @module
  */
 import { formatTxid } from "../ltx/txid.ts";
-import { openReplica } from "../replica.ts";
+import { openReplica } from "../open_replica.ts";
 import { parseMoment } from "../time/time_expression.ts";
 import type { Point } from "../time/points.ts";
 import {

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { SharedReplica } from "../replica.ts";
+import type { SharedReplica } from "../shared_replica.ts";
 import type { CellValue } from "./cell_text.ts";
 import type { ParameterValues } from "./parameters.ts";
 import type { RowFormat } from "./row_writer.ts";

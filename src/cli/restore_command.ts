@@ -7,7 +7,7 @@ import { lstatSync } from "node:fs";
 import { resolve } from "node:path";
 import { LocalFileError } from "../errors.ts";
 import { formatTxid } from "../ltx/txid.ts";
-import { openReplica } from "../replica.ts";
+import { openReplica } from "../open_replica.ts";
 import { expectNoMore, isOn, momentOf, urlAndRest } from "./arguments.ts";
 import { type Command, type CommandContext, openOptions } from "./command.ts";
 import { CommandError, EXIT } from "./exit_code.ts";

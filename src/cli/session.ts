@@ -5,7 +5,8 @@
  */
 import { ReplicaError } from "../errors.ts";
 import type { OpenOptions } from "../options.ts";
-import { openReplica, type Replica } from "../replica.ts";
+import { openReplica } from "../open_replica.ts";
+import type { Replica } from "../replica.ts";
 import { CommandError, EXIT } from "./exit_code.ts";
 import { QueryError, QueryThread } from "./query_thread.ts";
 import type { QueryConnect } from "./query_messages.ts";

@@ -4,7 +4,8 @@
  * @module
  */
 import { formatTxid } from "../ltx/txid.ts";
-import { openReplica, type Replica } from "../replica.ts";
+import { openReplica } from "../open_replica.ts";
+import type { Replica } from "../replica.ts";
 import { priceOf } from "../replica_stats.ts";
 import type { LevelSummary } from "../view/level_summary.ts";
 import { expectNoMore, isOn, urlAndRest } from "./arguments.ts";

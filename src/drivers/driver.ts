@@ -19,6 +19,8 @@ export interface Driver {
   readonly name: string;
   /** Whether a class is of this driver. */
   recognises(Database: DatabaseClass): boolean;
+  /** Whether a database of it is opened with the shim's VFS by name, which then need not be the default meanwhile. */
+  readonly choosesVfs?: boolean;
   /** Loads an extension into the driver's copy of SQLite, for good. */
   loadExtension(Database: DatabaseClass, path: string, entryPoint: string): void;
   /** Opens a database, with options in the driver's own terms; `writes`: for more than reading. */

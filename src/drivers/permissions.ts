@@ -16,7 +16,10 @@ interface Descriptor {
 }
 
 interface DenoPermissions {
-  readonly permissions: { querySync(descriptor: Descriptor): { readonly state: string } };
+  readonly permissions: {
+    querySync(descriptor: Descriptor): { readonly state: string };
+    requestSync(descriptor: Descriptor): { readonly state: string };
+  };
 }
 
 /** Whether something is permitted already; other runtimes permit all. */
@@ -57,6 +60,19 @@ export function mayRead(path: string): boolean {
 /** Whether a file may be written without asking. */
 export function mayWrite(path: string): boolean {
   return isGranted({ name: "write", path });
+}
+
+/**
+ * Why native code is not to write some files; undefined where it may. It would not be held back: Deno's permissions are
+ * JavaScript's. Where Deno asks somebody, he is asked here, before anything is written.
+ */
+export function writeRefusal(...paths: string[]): string | undefined {
+  const { Deno: deno } = globalThis as { Deno?: DenoPermissions };
+  const refused = paths.filter((path) =>
+    !mayWrite(path) && deno!.permissions.requestSync({ name: "write", path }).state !== "granted"
+  );
+  if (refused.length === 0) return undefined;
+  return `this process may not write there, expected --allow-write=${refused.join()}`;
 }
 
 /** The folder for temporary files; the usual one where it may not be asked for. */

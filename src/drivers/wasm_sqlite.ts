@@ -19,6 +19,9 @@ export interface WasmDatabaseOptions {
 
 const OPEN_READWRITE_CREATE = 0x6;
 
+/** The shim's name for itself; `VFS_NAME` in `ffi/shim.c`. */
+const VFS_NAME = "litestream";
+
 /** What SQLite says of a failure; `errcode` is its extended result code. */
 class WasmSqliteError extends Error {
   override readonly name = "SqliteError";
@@ -53,10 +56,11 @@ export class WasmDatabase implements Disposable {
   #open(path: string): number {
     const { sqlite, heap } = this.#parts;
     const out = heap.alloc(8);
-    const name = heap.placeText(path).address;
-    const code: number = sqlite.open_v2!(name, out, OPEN_READWRITE_CREATE, 0);
+    const [name, vfs] = [heap.placeText(path).address, heap.placeText(VFS_NAME).address];
+    const code: number = sqlite.open_v2!(name, out, OPEN_READWRITE_CREATE, vfs);
     const handle = heap.word(out);
     heap.free(name);
+    heap.free(vfs);
     heap.free(out);
     if (code === 0) {
       sqlite.extended_result_codes!(handle, 1);
@@ -167,6 +171,7 @@ export class WasmDatabase implements Disposable {
 /** How it is used. */
 const wasmSqlite: Driver = {
   name: "SQLite in WASM",
+  choosesVfs: true, // a window would stay open for ever where its thread is terminated
   recognises: (Database) => OWN_DRIVER in Database,
   loadExtension(Database) {
     const { load } = (Database as unknown as { readonly native: Native }).native.wasm!;

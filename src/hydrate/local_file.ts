@@ -5,6 +5,7 @@
  */
 import { cString, type Native } from "../../ffi/native.ts";
 import { LS } from "../../ffi/symbols.ts";
+import { writeRefusal } from "../drivers/permissions.ts";
 import { LocalFileError } from "../errors.ts";
 import { checkShim, nextTurn, type PlanFile, shimFault } from "../view/plan_file.ts";
 import type { FrameRange } from "../pages/frames.ts";
@@ -58,11 +59,13 @@ export class LocalFile {
   /**
    * Opens it.
    *
-   * @throws {LocalFileError} another process, or another replica, has it; or the system refuses it
+   * @throws {LocalFileError} another process, or another replica, has it; or the system, or the runtime, refuses it
    */
   constructor(native: Native, replicaId: number, { path, pageSize, ...options }: LocalFileOptions) {
     const flags = (options.keep ? FLAG.keep : 0) | (options.isPlain ? FLAG.head : 0) |
       (options.isPrivate ? FLAG.private : 0);
+    const refusal = writeRefusal(path, sumsPath(path));
+    if (refusal) throw new LocalFileError(`Cannot open local file "${path}": ${refusal}`);
     this.path = path;
     this.#native = native;
     this.#pageSize = pageSize;

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { askCredentials, CredentialsRenewal } from "../../src/bridge/credentials_renewal.ts";
 import type { ReplicaError } from "../../src/errors.ts";
-import type { ReplicaConfig, StaticCredentials } from "../../src/options.ts";
+import type { StaticCredentials } from "../../src/options.ts";
+import type { ReplicaConfig } from "../../src/replica_config.ts";
 
 function keys(lifeMs: number | undefined, accessKeyId = "AKID"): StaticCredentials {
   const expiration = lifeMs === undefined ? {} : { expiration: new Date(Date.now() + lifeMs) };

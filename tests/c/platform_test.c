@@ -161,6 +161,7 @@ typedef struct Ending { LsThread thread; } Ending;
 static void threadEnds(void *p){
   Ending *pEnding = p;
   atomic_fetch_add(&nEnded, 1);
+  lsOwn()->iSystem = 1;                /* which may have ended before */
   if( !lsThreadEqual(pEnding->thread, lsThreadSelf()) ) atomic_fetch_add(&nEndedElsewhere, 1);
   free(p);
 }

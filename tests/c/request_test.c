@@ -515,6 +515,64 @@ static void nudges(void){
   end();
 }
 
+/* What a core has left untaken is not held against the one that has its place next. */
+static void marksOfBefore(void){
+  uint32_t a[REQUEST_WORDS];
+  LsReplica *p;
+  LsView *pView;
+  int i, iOld, iNew;
+  begin();
+  p = lsReplicaUse(iReplica);
+  pView = lsReplicaSeen(p);
+  for(i=0; i<300; i++) lsNotifyMark(p, pView, 1, 7, 0);
+  iOld = iCore;
+  stopCore("");
+  p->iCore = iCore = iNew = startCore();
+  CHECK_INT(iNew%64, iOld%64);
+  lsNotifyMark(p, pView, 2, 7, 0);
+  CHECK_INT(ls_core_take(iCore, a, 1), 1);
+  CHECK_INT(a[0], LS_REQUEST_MARK);
+  CHECK_INT(a[5], 2);
+  lsViewUnref(pView);
+  lsReplicaDone(p);
+  end();
+}
+
+typedef struct Waiter {
+  pthread_t thread;
+  atomic_int bWaits;
+  int iCore, rc;
+} Waiter;
+
+static void *waitMain(void *pArg){
+  Waiter *p = pArg;
+  int iSeen = ls_core_wait(p->iCore, -1, 0);
+  atomic_store(&p->bWaits, 1);
+  p->rc = ls_core_wait(p->iCore, iSeen, 2000);
+  return NULL;
+}
+
+/* Who waits on a core's behalf is told of its end though another has come to its place by the time he looks. */
+static void placeTaken(void){
+  Waiter waiter;
+  int i, iLast = ls_core_start();
+  NEED(iLast>0);
+  for(i=0; i<20; i++){
+    int iOld = iLast;
+    memset(&waiter, 0, sizeof(waiter));
+    waiter.iCore = iOld;
+    NEED(pthread_create(&waiter.thread, NULL, waitMain, &waiter)==0);
+    while( !atomic_load(&waiter.bWaits) ) sleepMs(1);
+    sleepMs(2);
+    CHECK_INT(ls_core_stop(iOld, ""), 0);
+    iLast = ls_core_start();
+    CHECK_INT(iLast%64, iOld%64);
+    pthread_join(waiter.thread, NULL);
+    CHECK(waiter.rc<0);
+  }
+  ls_core_stop(iLast, "");
+}
+
 static void *takeTicket(void *pArg){
   int *pTicket = pArg;
   *pTicket = ls_replica_ticket(iReplica, 10000, "5 minutes ago");
@@ -809,6 +867,8 @@ int main(void){
   RUN("a ticket asks for its moment and for page 1 at once", momentTickets);
   RUN("a refused ticket's words are the thread's own", refusedApart);
   RUN("a core that has ended blocks its replicas for good", coreEnded);
+  RUN("marks that lay untaken at a core's end do not count against the next", marksOfBefore);
+  RUN("a wait on a core's behalf ends with it, though another takes its place", placeTaken);
   RUN("ls_replica_nudge() queues one request until it is taken", nudges);
   RUN("64 threads wait at once", many);
   RUN("replicas close under those who look at them", openAndClose);

@@ -14,7 +14,7 @@ import { ReplicaFolder } from "../support/replica_folder.ts";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const CHILD = fileURLToPath(new URL("./examples_child.ts", import.meta.url));
-const SOURCES = ["mod.ts", "src/replica.ts", "src/registration.ts"];
+const SOURCES = ["mod.ts", "src/replica.ts", "src/open_replica.ts", "src/registration.ts"];
 const pages = readdirSync(join(ROOT, "docs")).filter((name) => name.endsWith(".md")).sort();
 const examples = [
   ...["README.md", ...pages.map((name) => `docs/${name}`)].flatMap(examplesOf),

@@ -7,7 +7,8 @@ import { fileURLToPath } from "node:url";
 import { EXIT } from "../../src/cli/exit_code.ts";
 import { helpText } from "../../src/cli/help.ts";
 import * as errors from "../../src/errors.ts";
-import { makeConfig, makeUriConfig } from "../../src/options.ts";
+import { makeConfig } from "../../src/replica_config.ts";
+import { makeUriConfig } from "../../src/uri_config.ts";
 import { parseMoment } from "../../src/time/time_expression.ts";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
@@ -56,7 +57,7 @@ test("docs/options.md has each option of openReplica(), and no other", () => {
 test("docs/options.md has each option of connect() and register(), and no other", () => {
   const of = (heading: string) =>
     rowsIn(section("docs/options.md", heading)).flatMap(([name]) => codesIn(name!));
-  assert.deepEqual(sorted(of("## `connect()`")), sorted(membersOf("src/replica.ts", "ConnectOptions")));
+  assert.deepEqual(sorted(of("## `connect()`")), sorted(membersOf("src/connections.ts", "ConnectOptions")));
   assert.deepEqual(sorted(of("## By URI")), sorted(membersOf("src/registration.ts", "RegisterOptions")));
 });
 
@@ -78,8 +79,8 @@ test("docs/options.md has the defaults that are", () => {
 });
 
 test("docs/options.md has each URI parameter and each variable of ours, and no other", () => {
-  const source = read("src/options.ts").slice(
-    read("src/options.ts").indexOf("export function makeUriConfig"),
+  const source = read("src/uri_config.ts").slice(
+    read("src/uri_config.ts").indexOf("export function makeUriConfig"),
   );
   const parameters = [...source.matchAll(/(?:get|bytes|duration)\("(\w+)"\)/g)].map(([, name]) => name!);
   assert.ok(parameters.length > 9);

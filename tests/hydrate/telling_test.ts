@@ -10,7 +10,8 @@ import {
   ReplicaError,
   type ReplicaEvent,
 } from "../../mod.ts";
-import { makeConfig, makeUriConfig } from "../../src/options.ts";
+import { makeConfig } from "../../src/replica_config.ts";
+import { makeUriConfig } from "../../src/uri_config.ts";
 import { drivers, valueOf, withConnection } from "../replica/drivers.ts";
 import { stepValue, until } from "../replica/following.ts";
 import { readerOf, smallSql, withPlace, withServedPlace } from "./hydrating.ts";

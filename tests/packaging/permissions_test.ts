@@ -1,5 +1,6 @@
 /** What Deno must be allowed for each kind of use: no more than that, and what is missing is named. */
 import assert from "node:assert/strict";
+import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { ROOT } from "../support/packages.ts";
@@ -68,6 +69,8 @@ function suffices(name: string, use: (project: UserProject) => Use): void {
           const found = await told(project, made, flag);
           assert.match(found, new RegExp(`--${flag}\\b`), `without --${flag}`);
           assert.doesNotMatch(found, /^ok$/m, `without --${flag}`);
+          // native code is not held by Deno, and so must not be asked to
+          if (flag === "allow-write") assert.deepEqual(readdirSync(project.work), [], "nothing was written");
         }
       }),
   );

@@ -6,7 +6,7 @@
  */
 import process from "node:process";
 import { joinReplica } from "../../mod.ts";
-import { makeConfig } from "../../src/options.ts";
+import { makeConfig } from "../../src/replica_config.ts";
 import { findShim } from "../../src/shim_path.ts";
 import { nextMessage, startThread } from "./soak_support.ts";
 

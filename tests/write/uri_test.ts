@@ -51,7 +51,7 @@ for (const driver of drivers) {
 }
 
 test("LITESTREAM_WRITE_ENABLED, _SYNC_INTERVAL and _BUFFER_PATH are options of the environment", async () => {
-  const { makeConfig } = await import("../../src/options.ts");
+  const { makeConfig } = await import("../../src/replica_config.ts");
   const set = {
     LITESTREAM_WRITE_ENABLED: "TRUE",
     LITESTREAM_SYNC_INTERVAL: "250ms",

@@ -1,0 +1,118 @@
+/**
+ * Ways to a {@link Replica}: opened by this thread, or by another one.
+ *
+ * @module
+ */
+import { cString } from "../ffi/native.ts";
+import { loadNative } from "../ffi/mod.ts";
+import { askCredentials, CredentialsRenewal } from "./bridge/credentials_renewal.ts";
+import { encodeError } from "./bridge/error_text.ts";
+import { OPEN_TIMEOUT_MS } from "./defaults.ts";
+import { readableEnvironment } from "./drivers/permissions.ts";
+import { environmentWarnings } from "./environment.ts";
+import { ReplicaClosedError } from "./errors.ts";
+import { onExitSignal } from "./exit_signals.ts";
+import { joinedDatabase, startFrontEnd } from "./front_end.ts";
+import { Log, toStderr } from "./log.ts";
+import { SpanInbox } from "./observe/observer.ts";
+import type { OpenOptions } from "./options.ts";
+import { Replica } from "./replica.ts";
+import { makeConfig } from "./replica_config.ts";
+import { ReplicaEvents } from "./replica_events.ts";
+import type { SharedReplica } from "./shared_replica.ts";
+import { shimPath as shimPathOf } from "./shim_path.ts";
+
+/**
+ * Opens a replica where it lies: lists it, reads the page indexes of the files that make up its newest state, and
+ * nothing else.
+ *
+ * `url` is `s3://bucket/path`, `file:///folder`, or of scheme `gs`, `abs`, `oss`, `sftp`, `webdav`, `webdavs`, `nats`,
+ * `http` or `https`; without it the environment names the replica, or `storage` is a place of your own.
+ *
+ * ```ts ignore
+ * await using replica = await openReplica("s3://bucket/sandwiches", { cacheBytesMax: 16_000_000 });
+ * console.log(replica.connect().prepare("SELECT count(*) AS n FROM ratings").get(), replica.txid);
+ * ```
+ *
+ * @throws {RestorePlanError} nothing there, files missing, or written by Litestream 0.3.x
+ * @throws {StorageError} the store refuses or cannot be reached; the message says which and why
+ * @throws {DeadlineError} not done in time
+ * @throws {TypeError} the URL or an option cannot be understood
+ */
+export function openReplica(url?: string, options?: OpenOptions): Promise<Replica>;
+/** Opens a replica that the options, or the environment, name. */
+export function openReplica(options: OpenOptions): Promise<Replica>;
+export async function openReplica(place?: string | OpenOptions, more?: OpenOptions): Promise<Replica> {
+  const url = typeof place === "string" ? place : undefined;
+  const options = (typeof place === "object" ? place : more) ?? {};
+  options.signal?.throwIfAborted();
+  const source = typeof options.credentials === "function" ? options.credentials : undefined;
+  const environment = readableEnvironment();
+  makeConfig(url, options, environment); // its faults come before anything is asked
+  const log = Log.of(options.log, environment);
+  for (const warning of environmentWarnings(url, environment)) log.warn(warning);
+  const { openTimeoutMs: timeoutMs = OPEN_TIMEOUT_MS, signal } = options;
+  const first = source && await askCredentials(source, { timeoutMs, signal });
+  const config = makeConfig(url, first ? { ...options, credentials: first } : options, environment);
+  const { core, Database, shim } = await startFrontEnd(options, config, log);
+  const openId = core.newId();
+  let replicaId = 0;
+  const renewal = source && first && new CredentialsRenewal(source, first, {
+    push: (credentials) => core.call({ kind: "credentials", of: openId, credentials }),
+    fail: (error) => {
+      log.warn(error.message);
+      if (replicaId > 0) core.native.calls.ls_replica_fail(replicaId, cString(encodeError(error)));
+    },
+  });
+  const events = new ReplicaEvents();
+  let unsignal = () => {};
+  const spans = options.observe && new SpanInbox(options.observe);
+  const heard = { log: options.log ?? toStderr, spans };
+  const onClose = () => {
+    unsignal();
+    renewal?.stop();
+    core.listen(openId, heard); // what goes wrong at the end is told, too
+  };
+  const onClosed = () => core.unlisten(openId);
+  core.listen(openId, {
+    ...heard,
+    onEvent: (event) => events.tell(event),
+    ...(renewal ? { onExpired: () => renewal.renew() } : {}),
+  });
+  try {
+    replicaId = await core.open(config, signal, openId);
+  } catch (error) {
+    onClose();
+    onClosed();
+    throw error;
+  }
+  const shared = { ...shim, replicaId, name: config.location.name, writes: config.write !== undefined };
+  const replica = new Replica({ native: core.native, shared, core, Database, events, onClose, onClosed });
+  if (config.write && (options.flushOnSignals ?? true)) {
+    unsignal = onExitSignal(() =>
+      replica.sync().catch((error) => log.warn(`Cannot store before the end: ${error.message}`))
+    );
+  }
+  return replica;
+}
+
+/**
+ * Joins a replica that another thread of this process opened: connections of this thread share its views, buffers and
+ * requests. It must stay open over there for as long.
+ *
+ * @throws {ReplicaClosedError} it was closed
+ */
+export async function joinReplica(shared: SharedReplica): Promise<Replica> {
+  const native = await loadNative(shared.shimPath, shared.wasm);
+  const Database = await joinedDatabase(native);
+  const replica = new Replica({ native, shared, core: undefined, Database });
+  if (replica.time === undefined) {
+    throw new ReplicaClosedError(`Cannot join replica ${shared.name}: it was closed`);
+  }
+  return replica;
+}
+
+/** The shim's absolute path, for a driver's own `loadExtension()`; it is unpacked if need be. */
+export function loadablePath(): Promise<string> {
+  return shimPathOf();
+}

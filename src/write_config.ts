@@ -1,0 +1,74 @@
+/**
+ * How a replica is written to, and where its write log lies.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import process from "node:process";
+import { DEFAULTS, UNSYNCED_BYTES_LEAST } from "./defaults.ts";
+import { orAllowed } from "./drivers/permissions.ts";
+import type { Environment } from "./environment.ts";
+import { filePath, parseDuration, wholeNumber } from "./option_value.ts";
+import type { OpenOptions } from "./options.ts";
+import type { ReplicaLocation } from "./storage/replica_url.ts";
+
+/** How a replica is written to. */
+export interface WriteConfig {
+  readonly path: string;
+  readonly syncIntervalMs: number;
+  readonly unsyncedBytesMax: number;
+  readonly isUnconditional: boolean;
+  readonly isCompacting: boolean;
+  readonly isLeased: boolean;
+}
+
+export function writeConfig(
+  location: ReplicaLocation,
+  options: OpenOptions,
+  environment: Environment,
+): WriteConfig {
+  if (options.lease && location.scheme === "file") throw noLease(location.name);
+  const { LITESTREAM_SYNC_INTERVAL: interval, LITESTREAM_BUFFER_PATH: path } = environment;
+  const syncIntervalMs = interval
+    ? parseDuration("LITESTREAM_SYNC_INTERVAL", interval) || DEFAULTS.syncIntervalMs
+    : DEFAULTS.syncIntervalMs;
+  return {
+    path: filePath("a write log", options.bufferPath ?? (path || undefined)) ??
+      join(stateFolder(environment), fileNameOf(location.name)),
+    syncIntervalMs: wholeNumber("syncIntervalMs", options.syncIntervalMs, syncIntervalMs, 0),
+    unsyncedBytesMax: wholeNumber(
+      "unsyncedBytesMax",
+      options.unsyncedBytesMax,
+      DEFAULTS.unsyncedBytesMax,
+      UNSYNCED_BYTES_LEAST,
+      Number.MAX_SAFE_INTEGER,
+    ),
+    isUnconditional: options.allowUnconditional ?? false,
+    isCompacting: options.compact ?? true,
+    isLeased: options.lease ?? false,
+  };
+}
+
+/** The error of a place where a lease cannot be kept. */
+export function noLease(name: string): TypeError {
+  return new TypeError(
+    `Cannot use option lease with ${name}: expected a bucket, where objects are replaced on condition`,
+  );
+}
+
+/** Where write logs are kept that outlive the process, and a restart of the machine. */
+function stateFolder({ XDG_STATE_HOME, HOME }: Environment): string {
+  const state = XDG_STATE_HOME || (HOME && join(HOME, ".local", "state"));
+  if (state) return join(state, "litestream-vfs");
+  throw new TypeError(
+    "Cannot keep a write log: neither XDG_STATE_HOME nor HOME is set, expected option bufferPath" +
+      orAllowed("XDG_STATE_HOME", "HOME"),
+  );
+}
+
+/** A file's name for a replica: what can be read of its own, and what tells it from all others. */
+function fileNameOf(name: string): string {
+  const readable = name.replaceAll(/[^A-Za-z0-9.-]+/g, "-").slice(-60);
+  const { createHash } = process.getBuiltinModule("node:crypto"); // takes milliseconds to load
+  return `${readable}-${createHash("sha256").update(name).digest("hex").slice(0, 16)}`;
+}
