@@ -87,15 +87,13 @@ function upToZero(bytes: Uint8Array): Uint8Array {
   return end < 0 ? bytes : bytes.subarray(0, end);
 }
 
-/** As C's `%.3f`, which rounds what lies exactly between to the even digit. */
+/** As SQLite's `%.3f`: half is rounded up, and there are 16 digits at most, then zeros. */
 function realText(value: number): string {
   if (!Number.isFinite(value)) return value > 0 ? "inf" : "-inf";
   if (Object.is(value, -0)) return "-0.000";
-  if (Math.abs(value) >= 1e21) return `${BigInt(value)}.000`; // where toFixed() gives an exponent
-  const sixteenths = value * 16;
-  if (!Number.isInteger(sixteenths) || sixteenths % 2 === 0 || Math.abs(sixteenths) > 2 ** 45) {
-    return value.toFixed(3);
-  }
-  const below = Math.floor(value * 1000);
-  return ((below % 2 === 0 ? below : below + 1) / 1000).toFixed(3);
+  if (Math.abs(value) < 1e13) return value.toFixed(3);
+  const [digits, exponent] = Math.abs(value).toExponential(15).split("e+");
+  const point = Number(exponent) + 1;
+  const text = digits!.replace(".", "").padEnd(point + 3, "0");
+  return `${value < 0 ? "-" : ""}${text.slice(0, point)}.${text.slice(point, point + 3)}`;
 }

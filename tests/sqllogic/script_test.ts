@@ -93,17 +93,17 @@ test("resultTexts() renders as sqllogictest does, in every order", () => {
   assert.deepEqual(resultTexts(rows, "ITR", "nosort"), [
     "2",
     "b",
-    "0.062",
+    "0.063",
     ...["NULL", "(empty)", "-0.188"],
     ...["10", "@@@", "0.000"],
   ]);
   assert.deepEqual(resultTexts([[2n], [10n], [null]], "I", "rowsort"), ["10", "2", "NULL"]);
   assert.deepEqual(resultTexts([[2n, 9n], [10n, 1n]], "II", "valuesort"), ["1", "10", "2", "9"]);
   assert.deepEqual(resultTexts([[2n, 9n], [10n, 1n]], "II", "rowsort"), ["10", "1", "2", "9"]);
-  assert.deepEqual(resultTexts([["12 apples", 1e21, new Uint8Array([65, 0])]], "IRT", "nosort"), [
-    "12",
-    "1000000000000000000000.000",
-    "A",
+  const numbers = [["12 apples", 1e21, new Uint8Array([65, 0])], [1.9, -(2 ** 64), 12_345_678_901_234.125]];
+  assert.deepEqual(resultTexts(numbers, "IRR", "nosort"), [
+    ...["12", "1000000000000000000000.000", "0.000"],
+    ...["1", "-18446744073709550000.000", "12345678901234.130"],
   ]);
 });
 
