@@ -36,6 +36,16 @@ function openLibrary(): Any {
     sqlite3_column_int64: { parameters: ["pointer", "i32"], result: "i64" },
     sqlite3_column_double: { parameters: ["pointer", "i32"], result: "f64" },
     sqlite3_column_text: { parameters: ["pointer", "i32"], result: "pointer" },
+    sqlite3_column_blob: { parameters: ["pointer", "i32"], result: "pointer" },
+    sqlite3_column_bytes: { parameters: ["pointer", "i32"], result: "i32" },
+    sqlite3_blob_open: {
+      parameters: ["pointer", "buffer", "buffer", "buffer", "i64", "i32", "buffer"],
+      result: "i32",
+    },
+    sqlite3_blob_bytes: { parameters: ["pointer"], result: "i32" },
+    sqlite3_blob_read: { parameters: ["pointer", "buffer", "i32", "i32"], result: "i32" },
+    sqlite3_blob_write: { parameters: ["pointer", "buffer", "i32", "i32"], result: "i32" },
+    sqlite3_blob_close: { parameters: ["pointer"], result: "i32" },
   } as const;
   for (const name of LIBRARIES) {
     try {
@@ -53,6 +63,12 @@ function text(pointer: unknown): string {
   return pointer === null ? "" : (globalThis as Any).Deno.UnsafePointerView.getCString(pointer);
 }
 
+/** A copy of bytes in C memory. */
+function bytesAt(pointer: unknown, size: number): Uint8Array<ArrayBuffer> {
+  if (pointer === null || size === 0) return new Uint8Array();
+  return new Uint8Array((globalThis as Any).Deno.UnsafePointerView.getArrayBuffer(pointer, size)).slice();
+}
+
 /** A prepared statement. */
 export class StandInStatement {
   readonly #database: Database;
@@ -66,7 +82,17 @@ export class StandInStatement {
 
   /** All rows, by column name. */
   all(): Record<string, Any>[] {
-    const rows: Record<string, Any>[] = [];
+    const rows = this.values(); // first: a changed schema may give other columns
+    const names = Array.from(
+      { length: library.sqlite3_column_count(this.#handle) },
+      (_, i) => text(library.sqlite3_column_name(this.#handle, i)),
+    );
+    return rows.map((row) => Object.fromEntries(names.map((name, i) => [name, row[i]])));
+  }
+
+  /** All rows, as arrays. */
+  values(): Any[][] {
+    const rows: Any[][] = [];
     for (;;) {
       const code = library.sqlite3_step(this.#handle);
       if (code === ROW) rows.push(this.#row());
@@ -86,16 +112,21 @@ export class StandInStatement {
     return this.all()[0];
   }
 
-  #row(): Record<string, Any> {
-    const row: Record<string, Any> = {};
-    for (let i = 0; i < library.sqlite3_column_count(this.#handle); i++) {
-      const name = text(library.sqlite3_column_name(this.#handle, i));
-      const type = library.sqlite3_column_type(this.#handle, i);
-      if (type === 1) row[name] = Number(library.sqlite3_column_int64(this.#handle, i));
-      else if (type === 2) row[name] = library.sqlite3_column_double(this.#handle, i);
-      else row[name] = type === 5 ? null : text(library.sqlite3_column_text(this.#handle, i));
+  #row(): Any[] {
+    return Array.from({ length: library.sqlite3_column_count(this.#handle) }, (_, i) => this.#cell(i));
+  }
+
+  #cell(i: number): Any {
+    const type = library.sqlite3_column_type(this.#handle, i);
+    if (type === 1) {
+      const value = library.sqlite3_column_int64(this.#handle, i);
+      return this.#database.int64 ? value : Number(value);
     }
-    return row;
+    if (type === 2) return library.sqlite3_column_double(this.#handle, i);
+    if (type === 5) return null;
+    if (type === 3) return text(library.sqlite3_column_text(this.#handle, i));
+    const blob = library.sqlite3_column_blob(this.#handle, i);
+    return bytesAt(blob, library.sqlite3_column_bytes(this.#handle, i));
   }
 
   /** Frees the statement; a second time does nothing. */
@@ -106,12 +137,59 @@ export class StandInStatement {
   }
 }
 
+/** Which value {@link Database.openBlob} opens. */
+export interface BlobPlace {
+  readonly table: string;
+  readonly column: string;
+  readonly row: number;
+  /** True unless given. */
+  readonly readonly?: boolean;
+}
+
+/** A value that is read and written in parts. */
+export class StandInBlob {
+  readonly #database: Database;
+  readonly #handle: unknown;
+
+  constructor(database: Database, handle: unknown) {
+    this.#database = database;
+    this.#handle = handle;
+  }
+
+  /** Its size. */
+  get byteLength(): number {
+    return library.sqlite3_blob_bytes(this.#handle);
+  }
+
+  /** Fills `p` with bytes from `offset` on. */
+  readSync(offset: number, p: Uint8Array): void {
+    this.#must(library.sqlite3_blob_read(this.#handle, p, p.length, offset));
+  }
+
+  /** Puts `b` in the place of the bytes from `offset` on. */
+  writeSync(offset: number, b: Uint8Array): void {
+    this.#must(library.sqlite3_blob_write(this.#handle, b, b.length, offset));
+  }
+
+  /** Ends it; a change of it may fail now. */
+  close(): void {
+    this.#must(library.sqlite3_blob_close(this.#handle));
+  }
+
+  #must(code: number): void {
+    if (code !== 0) throw this.#database.error(code);
+  }
+}
+
 /** A database, with the members by which `@db/sqlite`'s is recognised. */
 export class Database {
   readonly #handle: unknown;
   readonly #statements: StandInStatement[] = [];
+  /** Whether integers are given whole, as BigInt. */
+  readonly int64: boolean;
 
-  constructor(path: string, options: { readonly?: boolean; flags?: number } = {}) {
+  constructor(path: string, options: { readonly?: boolean; flags?: number; int64?: boolean } = {}) {
+    this.int64 = options.int64 ?? false;
     library ??= openLibrary();
     const out = new BigUint64Array(1);
     const flags = options.flags ?? (options.readonly ? 1 : OPEN_READWRITE_CREATE);
@@ -159,6 +237,20 @@ export class Database {
     const statement = new StandInStatement(this, (globalThis as Any).Deno.UnsafePointer.create(out[0]));
     this.#statements.push(statement);
     return statement;
+  }
+
+  /** Opens one value for reading and writing in parts. */
+  openBlob({ table, column, row, readonly = true }: BlobPlace): StandInBlob {
+    const out = new BigUint64Array(1);
+    const code = library.sqlite3_blob_open(
+      this.unsafeHandle,
+      ...["main", table, column].map(encode),
+      BigInt(row),
+      readonly ? 0 : 1,
+      new Uint8Array(out.buffer),
+    );
+    if (code !== 0) throw this.error(code);
+    return new StandInBlob(this, (globalThis as Any).Deno.UnsafePointer.create(out[0]));
   }
 
   /** Runs one statement. */
