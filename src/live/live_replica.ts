@@ -145,7 +145,12 @@ export class LiveReplica implements Followed {
       isRewritten: (known, listed) => this.isRewritten(known, listed),
       refresh: () => this.#follower!.refresh(),
       exclusively: (act) => this.#exclusively(act),
-      publishInPlaceOf: async (viewId, state) => this.#publish(await this.#overLocal(state, viewId)),
+      publishInPlaceOf: async (viewId, state) => {
+        if (this.#states.isBesideLocal(viewId)) return this.#states.lead(viewId, state);
+        const placed = await this.#overLocal(state, viewId);
+        this.#publish(placed);
+        this.#states.leadAlso(viewId, placed);
+      },
       closedError: () => this.#closedError(),
     });
     this.#pins = new PinWatch(native, this.id, options.stalePinMs);

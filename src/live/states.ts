@@ -192,6 +192,23 @@ export class States {
     calls.ls_view_release(to.viewId);
   }
 
+  /**
+   * The same, after that state was published, for a view of it that was not the newest one: a moment's, named before the
+   * follower had come there. Nothing where its readers have been led there as the newest one's.
+   */
+  leadAlso(viewId: number, to: State): void {
+    this.#native.calls.ls_view_relocate(viewId, to.viewId);
+  }
+
+  /**
+   * Whether a view of the newest state was made for a moment because the newest one lies in the local copy: it must not be
+   * led there, for whoever names a moment sees it for long.
+   */
+  isBesideLocal(viewId: number): boolean {
+    const newest = this.#newest;
+    return newest !== undefined && this.isLocal(newest) && this.#native.calls.ls_view_local(viewId) === 0;
+  }
+
   /** Whether pages of a state lie in the local copy, which whoever sees them keeps from being brought up to date. */
   isLocal({ viewId }: State): boolean {
     return this.#native.calls.ls_view_local(viewId) > 0;

@@ -33,6 +33,38 @@ test("R4: reads go on when the base file is deleted and another plan ends at the
     assert.equal(replica.lastError, undefined);
   }));
 
+test("R4: a connection that names the newest state goes on, too, where others read it from a local copy", () =>
+  withReplicaFolder({}, async (folder) => {
+    folder.record(noiseSql(1500));
+    folder.snapshot();
+    folder.step("UPDATE n SET x = randomblob(900) WHERE id % 100 = 0");
+    await using replica = await openReplica(folder.url, { ...POOL, hydrate: true });
+    await replica.hydrated();
+    const past = replica.connect({ asOf: 2n });
+    assert.equal(valueOf(past, "SELECT count(*) FROM n WHERE id < 20"), 19);
+    folder.snapshot(2);
+    folder.delete(9, 1, 1);
+    assertSame(past, folder);
+    past.close();
+    assert.equal(replica.lastError, undefined);
+  }));
+
+test("R4: a connection that named the newest state before it was followed goes on, too", () =>
+  withReplicaFolder({}, async (folder) => {
+    folder.record(noiseSql(1500));
+    folder.snapshot();
+    await using replica = await openReplica(folder.url, { ...POOL, pollIntervalMs: 0 });
+    folder.step("UPDATE n SET x = randomblob(900) WHERE id % 100 = 0");
+    const past = replica.connect({ asOf: 2n });
+    assert.equal(valueOf(past, "SELECT count(*) FROM n WHERE id < 20"), 19);
+    assert.equal(await replica.refresh(), 2n);
+    folder.snapshot(2);
+    folder.delete(9, 1, 1);
+    assertSame(past, folder);
+    assert.equal(replica.lastError, undefined);
+    past.close();
+  }));
+
 test("R4: a transaction goes on through a new plan, in the middle of a statement", () =>
   withReplicaFolder({}, async (folder) => {
     folder.record(noiseSql(1500));

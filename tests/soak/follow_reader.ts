@@ -63,6 +63,8 @@ export interface ReaderOptions {
   /** The reason of an error, where the driver has little to say. */
   readonly reasonOf: (error: unknown) => string;
   readonly onFinding?: (finding: Finding) => void;
+  /** How many of the states seen are kept, the latest; all unless given. */
+  readonly statesMax?: number;
 }
 
 /** How long without a new TXID is worth a word, in ms. */
@@ -182,6 +184,9 @@ export class FollowReader {
       this.#advancedMs = standstill.toMs;
     }
     this.#states.set(state.txid, state.generation);
+    if (this.#states.size > (this.#options.statesMax ?? Infinity)) {
+      this.#states.delete(this.#states.keys().next().value!);
+    }
     checkOrder(before, state);
   }
 

@@ -5,16 +5,7 @@
  */
 import type { Distribution } from "./follow_delays.ts";
 import type { FollowResult, ProcessResult } from "./follow_run.ts";
-
-type Cells = readonly (string | number)[];
-
-function table(rows: readonly Cells[]): string {
-  const widths = rows[0]!.map((_, i) => Math.max(...rows.map((row) => String(row[i]).length)));
-  const line = (row: Cells) => `| ${row.map((cell, i) => String(cell).padEnd(widths[i]!)).join(" | ")} |`;
-  return [line(rows[0]!), line(widths.map((width) => "-".repeat(width))), ...rows.slice(1).map(line)].join(
-    "\n",
-  );
-}
+import { type Cells, table } from "./text_table.ts";
 
 const sum = (counts: Record<string, number>) =>
   Object.values(counts).reduce((total, count) => total + count, 0);

@@ -4,16 +4,15 @@
  *
  * @module
  */
-import { type ChildProcess, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
 import { goVfsLibrary } from "../support/go_vfs.ts";
-import { childEnvironment, type S3Server, startDaemon, startS3Server, withFolder } from "../support/real.ts";
+import { type S3Server, startDaemon, startS3Server, withFolder } from "../support/real.ts";
 import { type Distribution, distribution, isPaused, type Pause, UploadWatch } from "./follow_delays.ts";
 import type { ProcessReport, ProcessStart } from "./follow_ours.ts";
 import { type Finding, sleep, STANDSTILL_MS } from "./follow_reader.ts";
+import { onJsonLine, PrimaryWriter, startScript } from "./script_process.ts";
 
 /** A process of readers. */
 export interface FollowProcess extends Omit<ProcessStart, "url" | "pollIntervalMs"> {
@@ -96,7 +95,6 @@ export interface FollowResult {
   readonly processes: readonly ProcessResult[];
 }
 
-const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const REPLICA = "follow";
 
 /** How long a process may take to end, in ms. */
@@ -116,29 +114,6 @@ const CLOCK_STEP_MS = 1_000;
 
 /** What is kept of standard error. */
 const STDERR_MAX = 8_192;
-
-/** Starts a script of the repository in a runtime, with one argument as JSON. */
-function startScript(
-  runtime: "bun" | "deno",
-  script: string,
-  { argument, env }: { argument: unknown; env: Record<string, string> },
-): ChildProcess {
-  const before = runtime === "deno" ? ["run", "-A", "--no-check"] : [];
-  const program = join(ROOT, "node_modules/.bin", runtime);
-  const child = spawn(program, [...before, join(ROOT, script), JSON.stringify(argument)], {
-    env: childEnvironment(env),
-    stdio: ["pipe", "pipe", "pipe"],
-  });
-  child.stdin!.on("error", () => {}); // it has ended; its exit code tells
-  return child;
-}
-
-/** The lines of a process as JSON; others, such as a library's log, are skipped. */
-function onJsonLine(child: ChildProcess, use: (value: Record<string, unknown>) => void): void {
-  createInterface({ input: child.stdout! }).on("line", (line) => {
-    if (line.startsWith("{")) use(JSON.parse(line));
-  });
-}
 
 /** The files of each level by name. */
 async function listFolder(folder: string): Promise<Record<string, string[]>> {
@@ -301,46 +276,12 @@ function countBy<T>(items: readonly T[], nameOf: (item: T) => string): Record<st
   return counts;
 }
 
-/** The writer as a process. */
-class Writer {
-  readonly #child: ChildProcess;
-  readonly ready: Promise<unknown>;
-  readonly #ended: Promise<unknown>;
-  generation = 0;
-
-  constructor(runtime: "bun" | "deno", argument: unknown) {
-    this.#child = startScript(runtime, "tests/support/invariant_writer_process.ts", { argument, env: {} });
-    let errors = "";
-    this.#child.stderr!.on("data", (data) => errors += data);
-    this.#ended = new Promise((resolve, reject) => {
-      this.#child.once(
-        "close",
-        (code) => code === 0 ? resolve(0) : reject(new Error(`writer: ${code} ${errors}`)),
-      );
-    });
-    this.#ended.catch(() => {}); // stop() tells
-    this.ready = new Promise<void>((resolve, reject) => {
-      this.#ended.catch(reject);
-      onJsonLine(this.#child, ({ generation }) => {
-        this.generation = Number(generation);
-        resolve();
-      });
-    });
-  }
-
-  /** Ends it; its last generation is known then. */
-  async stop(): Promise<void> {
-    this.#child.stdin!.end();
-    await this.#ended;
-  }
-}
-
 /** Runs the soak. */
 export async function runFollow(options: FollowOptions): Promise<FollowResult> {
   return await withFolder(async (folder) => {
     const server = await startS3Server();
     const db = join(folder, "primary.db");
-    const writer = new Writer(options.writer, { path: db, seed: 1, vacuumMs: options.vacuumMs });
+    const writer = new PrimaryWriter(options.writer, { path: db, seed: 1, vacuumMs: options.vacuumMs });
     await writer.ready;
     const daemon = await startDaemon({
       db,

@@ -3,10 +3,7 @@
  *
  * @module
  */
-const { gc, Bun } = globalThis as unknown as { gc?: () => void; Bun?: { gc(force: boolean): void } };
-const collect = Bun ? () => Bun.gc(true) : gc;
-if (collect === undefined) {
-  throw new Error("Cannot force garbage collection: expected --v8-flags=--expose-gc");
-}
-setInterval(collect, 20);
+import { collectGarbage } from "./garbage.ts";
+
+setInterval(collectGarbage, 20);
 await import("../../src/bridge/core_worker.ts");

@@ -5,7 +5,7 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { readdirSync, readlinkSync } from "node:fs";
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -31,19 +31,24 @@ export async function makeReplica(rows: number): Promise<{ url: string; remove()
      INSERT INTO t SELECT i, randomblob(200) FROM n`,
   );
   database.close();
-  const { readFile } = await import("node:fs/promises");
-  const bytes = await readFile(path);
+  await mkdir(join(folder, "ltx/9"), { recursive: true });
+  await writeFile(join(folder, "ltx/9", SNAPSHOT_NAME), snapshotOf(await readFile(path)));
+  return { url: `file://${folder}`, remove: () => rm(folder, { recursive: true, force: true }) };
+}
+
+/** Name of a file with all of a database at TXID 1. */
+export const SNAPSHOT_NAME = "0000000000000001-0000000000000001.ltx";
+
+/** The bytes of that file, for a database of pages of 4096 bytes. */
+export function snapshotOf(database: Uint8Array): Uint8Array {
   const pageSize = 4096;
-  const commit = bytes.length / pageSize;
+  const commit = database.length / pageSize;
   const pages = Array.from(
     { length: commit },
-    (_, i) => ({ pgno: i + 1, page: new Uint8Array(bytes.subarray(i * pageSize, (i + 1) * pageSize)) }),
+    (_, i) => ({ pgno: i + 1, page: new Uint8Array(database.subarray(i * pageSize, (i + 1) * pageSize)) }),
   );
   const fields = { pageSize, commit, minTxid: 1n, maxTxid: 1n, timestampMs: Date.now() };
-  await mkdir(join(folder, "ltx/9"), { recursive: true });
-  const name = "0000000000000001-0000000000000001.ltx";
-  await writeFile(join(folder, "ltx/9", name), encodeFile(fields, pages, { lz4 }));
-  return { url: `file://${folder}`, remove: () => rm(folder, { recursive: true, force: true }) };
+  return encodeFile(fields, pages, { lz4 });
 }
 
 /** Starts a script of this folder as a process of the same runtime. */
@@ -87,18 +92,24 @@ export function nextMessage<T>(worker: Worker): Promise<T> {
   });
 }
 
-/** Threads and file descriptors of this process; zeros where the system does not tell. */
-export function processCensus(): { threads: number; descriptors: number } {
+/** Threads and file descriptors of this process, of these the sockets; zeros where the system does not tell. */
+export function processCensus(): { threads: number; descriptors: number; sockets: number } {
   try {
-    const descriptors = readdirSync("/proc/self/fd").filter((fd) => {
-      try {
-        return readlinkSync(`/proc/self/fd/${fd}`) !== "";
-      } catch {
-        return false;
-      }
-    });
-    return { threads: readdirSync("/proc/self/task").length, descriptors: descriptors.length };
+    const targets = readdirSync("/proc/self/fd").map(descriptorTarget).filter((target) => target !== "");
+    return {
+      threads: readdirSync("/proc/self/task").length,
+      descriptors: targets.length,
+      sockets: targets.filter((target) => target.startsWith("socket:")).length,
+    };
   } catch {
-    return { threads: 0, descriptors: 0 };
+    return { threads: 0, descriptors: 0, sockets: 0 };
+  }
+}
+
+function descriptorTarget(descriptor: string): string {
+  try {
+    return readlinkSync(`/proc/self/fd/${descriptor}`);
+  } catch {
+    return ""; // that of the directory itself
   }
 }

@@ -79,11 +79,29 @@ export class InvariantWriter {
   #vacuumedMs = Date.now();
   #bulkId = 0;
   #bulkRows = 0;
+  /** Whether the last transaction has made pages free. */
+  #hasDeleted = false;
+  /** Whether the last transaction ended as this object has it. */
+  #isCertain = true;
 
   /** Makes the database at `path`, with its first generation. `vacuumMs`: how often it is vacuumed. */
   static async open(path: string, { seed = 1, vacuumMs = 40_000 } = {}): Promise<InvariantWriter> {
     const db = await openPrimary(path);
-    db.exec("PRAGMA synchronous = NORMAL; PRAGMA auto_vacuum = INCREMENTAL; VACUUM");
+    db.exec("PRAGMA synchronous = NORMAL");
+    return InvariantWriter.on(db, { seed, vacuumMs });
+  }
+
+  /** Writes to a database that is open: fills one that is empty, and goes on with one that an earlier writer left. */
+  static on(db: PlainDatabase, { seed = 1, vacuumMs = 40_000 } = {}): InvariantWriter {
+    const writer = new InvariantWriter(db, seed, vacuumMs);
+    if (db.all("SELECT name FROM sqlite_schema WHERE name = 'head'").length > 0) writer.#resume();
+    else writer.#make();
+    return writer;
+  }
+
+  #make(): void {
+    const db = this.#db;
+    db.exec("PRAGMA auto_vacuum = INCREMENTAL; VACUUM");
     db.exec(`CREATE TABLE head(id INTEGER PRIMARY KEY, generation INTEGER);
       CREATE TABLE clock(slot INTEGER PRIMARY KEY, generation INTEGER, ms INTEGER);
       CREATE TABLE sums(name TEXT PRIMARY KEY, count INTEGER, total INTEGER, versions INTEGER);
@@ -95,9 +113,21 @@ export class InvariantWriter {
       );
     }
     db.exec("CREATE INDEX b_version ON b(version)");
-    const writer = new InvariantWriter(db, seed, vacuumMs);
-    writer.step();
-    return writer;
+    this.step();
+  }
+
+  /** Finds out where the database stands. */
+  #resume(): void {
+    const { generation, id, rows } = this.#db.all(
+      "SELECT generation, (SELECT max(id) FROM bulk) AS id, (SELECT count(*) FROM bulk) AS rows FROM head",
+    )[0]!;
+    if (Number(generation) < this.#generation) {
+      throw new Error(`Cannot go on: found generation ${generation}, expected ${this.#generation} or later`);
+    }
+    this.#generation = Number(generation);
+    this.#bulkId = Math.max(this.#bulkId, Number(id));
+    this.#bulkRows = Number(rows);
+    this.#isCertain = true;
   }
 
   private constructor(db: PlainDatabase, seed: number, vacuumMs: number) {
@@ -106,20 +136,46 @@ export class InvariantWriter {
     this.#vacuumMs = vacuumMs;
   }
 
-  /** The generation of the last transaction. */
+  /** The generation of the last transaction that is known to be committed. */
   get generation(): number {
     return this.#generation;
   }
 
-  /** Writes one transaction, and gives free pages back now and then. */
+  /**
+   * Writes one transaction, and gives free pages back now and then. Where that fails the next one finds out first what
+   * became of it.
+   */
   step(): void {
+    if (!this.#isCertain) this.#resume();
+    this.#isCertain = false;
     const generation = ++this.#generation;
+    try {
+      this.#write(generation);
+    } catch (error) {
+      this.#generation--;
+      this.#endTransaction();
+      throw error;
+    }
+    this.#isCertain = true;
+    if (this.#hasDeleted) this.#db.all(`PRAGMA incremental_vacuum(${50 + this.#random.next(200)})`);
+    if (Date.now() - this.#vacuumedMs > this.#vacuumMs) this.#vacuum();
+  }
+
+  #endTransaction(): void {
+    try {
+      this.#db.exec("ROLLBACK");
+    } catch {
+      // the error ended it, or it had not begun
+    }
+  }
+
+  #write(generation: number): void {
     this.#db.exec("BEGIN IMMEDIATE");
     for (const table of CHECKED_TABLES) {
       if (generation === 1) this.#insert(table, 1, table.rows);
       else if (table.name !== "bulk") this.#update(table);
     }
-    const hasDeleted = this.#changeBulk();
+    this.#hasDeleted = this.#changeBulk();
     for (const { name } of CHECKED_TABLES) {
       this.#db.exec(`UPDATE sums SET (count, total, versions) =
         (SELECT count(*), coalesce(sum(value), 0), coalesce(sum(version), 0) FROM ${name}) WHERE name = '${name}'`);
@@ -127,8 +183,6 @@ export class InvariantWriter {
     this.#db.exec(`UPDATE head SET generation = ${generation};
       INSERT OR REPLACE INTO clock VALUES (${generation % CLOCK_ROWS}, ${generation}, ${Date.now()})`);
     this.#db.exec("COMMIT");
-    if (hasDeleted) this.#db.all(`PRAGMA incremental_vacuum(${50 + this.#random.next(200)})`);
-    if (Date.now() - this.#vacuumedMs > this.#vacuumMs) this.#vacuum();
   }
 
   #vacuum(): void {

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { createHash } from "node:crypto";
 import { CHECKED_TABLES, type CheckedTable, markedIds, PRINT_SQL, valueSql } from "./invariant_writer.ts";
 import type { Row } from "./sqlite.ts";
 
@@ -65,6 +66,20 @@ export function checkState(query: Query, state: SeenState, depth: CheckDepth): v
     now.generation === state.generation ? "renamed" : "moved",
     `one transaction sees ${JSON.stringify(state)}, then ${JSON.stringify(now)}`,
   );
+}
+
+/**
+ * Everything that is seen, as one SHA-256 in hex: databases of equal rows have equal ones. The caller has a transaction
+ * open where others write.
+ */
+export function digestOf(query: Query): string {
+  const hash = createHash("sha256");
+  const add = (sql: string) => hash.update(JSON.stringify(query(sql).map(Object.values)));
+  for (const { name } of CHECKED_TABLES) {
+    add(`SELECT id, version, value, print, hex(noise) AS noise FROM ${name} ORDER BY id`);
+  }
+  for (const name of ["head", "clock", "sums"]) add(`SELECT * FROM ${name} ORDER BY 1`);
+  return hash.digest("hex");
 }
 
 function checkMarks(query: Query, table: CheckedTable, { generation }: SeenState): void {

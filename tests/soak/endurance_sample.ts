@@ -1,0 +1,125 @@
+/**
+ * What a process holds at one moment: memory, descriptors, threads, and the shim's own things.
+ *
+ * @module
+ */
+import { readdirSync, readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+import { loadNative } from "../../ffi/mod.ts";
+import type { Native } from "../../ffi/native.ts";
+import { loadablePath } from "../../mod.ts";
+import { processCensus } from "./soak_support.ts";
+
+/** What is held, each a number that must not grow for ever. */
+export interface Held {
+  /** Resident memory; that of it which is no file's; live JavaScript of the thread that asks and of the core's. In bytes. */
+  readonly rssBytes: number;
+  readonly anonBytes: number;
+  readonly heapBytes: number;
+  readonly coreHeapBytes: number;
+  /** Decoded pages in memory, in bytes. */
+  readonly poolBytes: number;
+  readonly threads: number;
+  /** Descriptors: of sockets, and of all else. */
+  readonly sockets: number;
+  readonly files: number;
+  /** The shim's. */
+  readonly views: number;
+  readonly objects: number;
+  readonly runs: number;
+  readonly chunks: number;
+  readonly replicas: number;
+  /** Request slots ever made: they are used again. */
+  readonly slots: number;
+  readonly hiddenNames: number;
+  readonly connections: number;
+  /** Bytes in the folder that the process keeps files in. */
+  readonly diskBytes: number;
+}
+
+/** Live things of the shim, by the order of `ls_census()`. */
+const CENSUS = [
+  "views",
+  "objects",
+  "runs",
+  "chunks",
+  "replicas",
+  "slots",
+  "hiddenNames",
+  "connections",
+] as const;
+
+/** Looks at the process that it is made in. */
+export class ProcessWatch {
+  readonly #native: Native;
+  readonly #folder: string;
+
+  /** `folder` is where the process keeps its files; the core's heap stands there in the file `core-heap`. */
+  static async start(folder: string): Promise<ProcessWatch> {
+    return new ProcessWatch(await loadNative(await loadablePath()), folder);
+  }
+
+  private constructor(native: Native, folder: string) {
+    this.#native = native;
+    this.#folder = folder;
+  }
+
+  /** What is held now. */
+  look(): Held {
+    const { heapUsed, external } = process.memoryUsage();
+    const { threads, descriptors, sockets } = processCensus();
+    const status = readFileSync("/proc/self/status", "utf8");
+    const ofStatus = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+)`, "m").exec(status)?.[1] ?? 0);
+    return {
+      rssBytes: ofStatus("VmRSS") * 1024,
+      anonBytes: ofStatus("RssAnon") * 1024,
+      heapBytes: heapUsed + external,
+      coreHeapBytes: numberIn(join(this.#folder, "core-heap")),
+      poolBytes: this.#poolBytes(),
+      threads,
+      sockets,
+      files: descriptors - sockets,
+      ...this.census(),
+      diskBytes: bytesUnder(this.#folder),
+    };
+  }
+
+  /** The shim's live things. */
+  census(): Record<(typeof CENSUS)[number], number> {
+    const words = new Uint32Array(CENSUS.length);
+    this.#native.calls.ls_census(new Uint8Array(words.buffer), words.length);
+    return Object.fromEntries(CENSUS.map((name, i) => [name, words[i]!])) as Record<
+      (typeof CENSUS)[number],
+      number
+    >;
+  }
+
+  #poolBytes(): number {
+    const words = new BigUint64Array(1);
+    this.#native.calls.ls_pool_bytes(new Uint8Array(words.buffer));
+    return Number(words[0]);
+  }
+}
+
+function numberIn(path: string): number {
+  try {
+    return Number(readFileSync(path, "utf8"));
+  } catch {
+    return 0; // the core has not written it yet
+  }
+}
+
+function bytesUnder(folder: string): number {
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .reduce((sum, { parentPath, name }) => sum + sizeOf(join(parentPath, name)), 0);
+}
+
+function sizeOf(path: string): number {
+  try {
+    return statSync(path).size;
+  } catch {
+    return 0; // deleted meanwhile
+  }
+}

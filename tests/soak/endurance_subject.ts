@@ -1,0 +1,161 @@
+/**
+ * A process that is meant to endure: reads, writes, or reads from a local copy, and opens and closes all the time. Its argument
+ * is a {@link SubjectStart} as JSON, its standard input a {@link SubjectCommand} a line; it prints {@link SubjectLine}s.
+ *
+ * @module
+ */
+import { mkdirSync } from "node:fs";
+import process from "node:process";
+import { createInterface } from "node:readline";
+import { type Counts, type Fault, Ledger, type Weather } from "./endurance_ledger.ts";
+import { ReadingSubject } from "./endurance_reader.ts";
+import { type Held, ProcessWatch } from "./endurance_sample.ts";
+import { InvariantViolation } from "../support/invariant_writer_check.ts";
+import { collectGarbage } from "./garbage.ts";
+import { WritingSubject } from "./endurance_writer.ts";
+import { sleep } from "./follow_reader.ts";
+
+/** What a process does. */
+export type SubjectRole = "reader" | "hydrating" | "writer";
+
+/** How a process begins. */
+export interface SubjectStart {
+  readonly role: SubjectRole;
+  readonly url: string;
+  readonly seed: number;
+  /** A folder of its own, made if need be. */
+  readonly folder: string;
+  readonly sampleMs: number;
+  /** Pauses are so many times as long as usual. */
+  readonly pace: number;
+}
+
+/** What a process is told. */
+export type SubjectCommand =
+  | { readonly do: "weather"; readonly weather: Weather }
+  /** To see this TXID, or to store what it has, holding still meanwhile; it answers with what that is. */
+  | { readonly do: "recover"; readonly txid: string }
+  /** To hold still for a sample. */
+  | { readonly do: "rest" }
+  /** The same, then to close all, and to end. */
+  | { readonly do: "end"; readonly txid: string };
+
+/** A state that is stored: what is in it. */
+export interface Stored {
+  readonly txid: string;
+  readonly generation: number;
+  readonly digest: string;
+}
+
+/** What is held, in which weather; `"rest"` while it did nothing, `"begun"` before all, `"closed"` after all. */
+export interface SubjectSample extends Held {
+  readonly atMs: number;
+  readonly kind: "run" | "rest" | "begun" | "closed";
+  readonly weather: Weather;
+}
+
+/** What a process prints. */
+export type SubjectLine =
+  | { readonly sample: SubjectSample }
+  | { readonly fault: Fault; readonly atMs: number }
+  /** The answer to `"recover"`, how long it took in ms, and what is stored or seen. */
+  | { readonly recovered: Stored; readonly tookMs: number }
+  | { readonly failed: string }
+  | { readonly report: { readonly done: Counts; readonly errors: Counts; readonly stats: Counts } };
+
+/** What a subject's work must offer. */
+export interface SubjectWork {
+  /** Sees a TXID, or stores what it has, and checks all of it; nothing else is under way. */
+  recover(txid: bigint): Promise<Stored>;
+  /** Ends what is under way, and begins nothing. */
+  hold(): Promise<void>;
+  go(): void;
+  /** Counts since the beginning. */
+  stats(): Counts;
+  close(): Promise<void>;
+}
+
+/** How long a recovery is tried, in ms. */
+const RECOVER_MS = 180_000;
+
+/** How long a core lingers after its last replica, and threads of a runtime's pool after their last work, in ms. */
+const LINGER_MS = 15_000;
+
+const start = JSON.parse(process.argv[2]!) as SubjectStart;
+const print = (line: SubjectLine) =>
+  new Promise<void>((resolve) => process.stdout.write(`${JSON.stringify(line)}\n`, () => resolve()));
+const ledger = new Ledger((fault) => void print({ fault, atMs: Date.now() }));
+
+mkdirSync(start.folder, { recursive: true });
+const watch = await ProcessWatch.start(start.folder);
+/** A sample without this thread's garbage; the core's is collected as often. */
+function sample(kind: SubjectSample["kind"]): Promise<void> {
+  collectGarbage();
+  return print({ sample: { atMs: Date.now(), kind, weather: ledger.weather, ...watch.look() } });
+}
+
+/** A sample of a process that has come to rest. */
+async function cleanSample(kind: SubjectSample["kind"]): Promise<void> {
+  for (let i = 0; i < 3; i++) {
+    collectGarbage();
+    await sleep(300);
+  }
+  await sample(kind);
+}
+
+await cleanSample("begun");
+const work: SubjectWork = start.role === "writer"
+  ? await WritingSubject.open(start, ledger)
+  : await ReadingSubject.open(start, ledger);
+const sampling = setInterval(() => void sample("run"), start.sampleMs);
+
+/** Tries until it succeeds: what a storm has left may have to come to its deadline first. */
+async function recover(txid: bigint): Promise<Stored> {
+  for (const untilMs = Date.now() + RECOVER_MS;; await sleep(500)) {
+    try {
+      return await work.recover(txid);
+    } catch (error) {
+      if (Date.now() > untilMs || error instanceof InvariantViolation) throw error;
+      ledger.count("failed recovery");
+    }
+  }
+}
+
+/** Does what it is told. */
+async function obey(command: SubjectCommand): Promise<void> {
+  if (command.do === "weather") ledger.weather = command.weather;
+  if (command.do === "recover" || command.do === "end") {
+    const beganMs = Date.now();
+    await work.hold();
+    const recovered = await recover(BigInt(`0x${command.txid}`));
+    await print({ recovered, tookMs: Date.now() - beganMs });
+    if (command.do === "recover") work.go();
+  }
+  if (command.do === "rest") {
+    await work.hold();
+    await cleanSample("rest");
+    work.go();
+  }
+}
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const command = JSON.parse(line) as SubjectCommand;
+  try {
+    await obey(command);
+  } catch (error) {
+    await print({ failed: `${command.do}: ${error instanceof Error ? error.stack : error}` });
+    work.go();
+  }
+  if (command.do === "end") break;
+}
+clearInterval(sampling);
+const stats = work.stats();
+try {
+  await work.close();
+} catch (error) {
+  ledger.fault(`Cannot close: ${error}`);
+}
+for (const untilMs = Date.now() + LINGER_MS; Date.now() < untilMs;) await sleep(500);
+await cleanSample("closed");
+await print({ report: { done: ledger.done, errors: ledger.errors, stats } });
+process.exit(0);
