@@ -571,6 +571,7 @@ export class LiveReplica implements Followed {
       new Moments(this.#parts, {
         known: () => this.#follower!.known(),
         serve: (request) => this.serve(request),
+        refresh: () => this.#follower!.refresh(),
       })
     );
   }

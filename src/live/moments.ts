@@ -5,7 +5,7 @@
  */
 import type { Change } from "../diff/change.ts";
 import type { DiffOptions } from "../diff/diff.ts";
-import { ObjectGoneError, ReplicaError, RestorePlanError } from "../errors.ts";
+import { ObjectGoneError, ReplicaError, RestorePlanError, StateGoneError } from "../errors.ts";
 import { formatTxid } from "../ltx/txid.ts";
 import type { PageRequest } from "../pages/pages.ts";
 import type { RestoreRequest } from "../restore/restore.ts";
@@ -27,7 +27,12 @@ export interface MomentSource {
   known(): Iterable<ReplicaFile>;
   /** Brings a page into the pool. */
   serve(request: PageRequest): Promise<"loaded" | "moved">;
+  /** Applies all that is in the replica now. */
+  refresh(): Promise<unknown>;
 }
+
+/** How many states in a row may vanish while they are restored. */
+const NEWEST_LOST_MAX = 5;
 
 /** Reaches the states of a replica by their moments. */
 export class Moments {
@@ -163,13 +168,14 @@ export class Moments {
   }
 
   /**
-   * Makes a plain file of the state of a moment; gives what it is.
+   * Makes a plain file of the state of a moment; gives what it is. Where the newest state is asked for and its files were
+   * deleted, of the one that is the newest then.
    *
    * @throws {RestorePlanError} the replica does not reach back to the moment, or nothing is stored yet
    * @throws {LocalFileError} the file cannot be written
    */
   async restore(moment: string, request: RestoreRequest): Promise<RestoredView> {
-    const restoring = this.#restore(moment, request);
+    const restoring = this.#restoreCurrent(moment, request);
     this.#restores.add(restoring);
     try {
       return await restoring;
@@ -177,6 +183,24 @@ export class Moments {
       this.#restores.delete(restoring);
       this.#parts.meter.carry(this.#parts.id);
     }
+  }
+
+  async #restoreCurrent(moment: string, request: RestoreRequest): Promise<RestoredView> {
+    for (let lost = 1;; lost++) {
+      const before = this.#parts.states.newest?.stamp;
+      try {
+        return await this.#restore(moment, request);
+      } catch (error) {
+        const isNewest = moment === "latest" && error instanceof StateGoneError;
+        if (!isNewest || lost === NEWEST_LOST_MAX || !await this.#isLedOn(before)) throw error;
+      }
+    }
+  }
+
+  /** Looks for a newer state; whether there is another than before. */
+  async #isLedOn(before: number | undefined): Promise<boolean> {
+    await this.#replica.refresh().catch(() => {}); // a look that fails is told by itself, and leaves the state
+    return this.#parts.states.newest?.stamp !== before;
   }
 
   async #restore(moment: string, request: RestoreRequest): Promise<RestoredView> {

@@ -1,11 +1,9 @@
 /** A history written by a real Litestream, seen at every second of it. */
 import assert from "node:assert/strict";
-import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import { test } from "node:test";
 import { openReplica, type Replica } from "../../mod.ts";
-import { decodeHeader } from "../../src/ltx/header.ts";
 import { openLocal } from "../support/local_database.ts";
 import {
   folderUrl,
@@ -16,7 +14,7 @@ import {
   withFolder,
 } from "../support/real.ts";
 import { openPrimary, type PlainDatabase } from "../support/sqlite.ts";
-import { modelTxid, reachable, type TimedFile } from "../replica/past_model.ts";
+import { modelTxid, reachable, type TimedFile, timedFiles } from "../replica/past_model.ts";
 import { rowsOf } from "../replica/drivers.ts";
 
 const noDaemon = skipWithout({ litestream: litestreamBinary() });
@@ -42,26 +40,6 @@ async function write(sqlite: PlainDatabase, sync: () => Promise<bigint>): Promis
     await sleep(n % 7 === 0 ? 900 : 250);
   }
   return states;
-}
-
-/** The files of a replica in a folder, each with the time in its header. */
-async function timedFiles(folder: string): Promise<TimedFile[]> {
-  const files: TimedFile[] = [];
-  for (const level of await readdir(join(folder, "ltx"))) {
-    for (const name of await readdir(join(folder, "ltx", level))) {
-      if (!name.endsWith(".ltx")) continue;
-      const { minTxid, maxTxid, timestampMs } = decodeHeader(
-        (await readFile(join(folder, "ltx", level, name))).subarray(0, 100),
-      );
-      files.push({
-        level: Number(level),
-        minTxid: Number(minTxid),
-        maxTxid: Number(maxTxid),
-        createdMs: timestampMs,
-      });
-    }
-  }
-  return files;
 }
 
 interface Seen {

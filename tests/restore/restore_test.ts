@@ -7,7 +7,7 @@ import { test } from "node:test";
 import { joinReplica, openReplica, type RestoreProgress } from "../../mod.ts";
 import { Random } from "../support/random.ts";
 import type { ReplicaFolder } from "../support/replica_folder.ts";
-import { noiseSql } from "../replica/drivers.ts";
+import { noiseSql, tableSql } from "../replica/drivers.ts";
 import { Bucket, LARGE_ROWS, withTarget } from "./restoring.ts";
 
 /** When the transactions of a folder were written, by their headers. */
@@ -225,3 +225,24 @@ test("restore() goes on while states change and connections read", () =>
     target.assertIs(1);
     db.close();
   }));
+
+for (const left of ["nothing that was known", "a file that was known"]) {
+  test(`restore() of the newest state makes the one that is newest by then where its files are gone and ${left} is left`, () =>
+    withTarget(async (folder, target) => {
+      folder.record(tableSql(50));
+      folder.snapshot();
+      folder.step("UPDATE t SET a = 1");
+      folder.step("UPDATE t SET a = 2");
+      await using replica = await openReplica(folder.url, { pollIntervalMs: 0 });
+      folder.step("UPDATE t SET a = 3");
+      folder.snapshot();
+      folder.delete(9, 1, 1);
+      folder.delete(0, 2, 2);
+      if (left.startsWith("nothing")) folder.delete(0, 3, 3);
+      for (let time = 0; time < 2; time++) {
+        const { txid } = await replica.restore(target.path, { force: true });
+        assert.equal(txid, 4n);
+        target.assertIs(4);
+      }
+    }));
+}

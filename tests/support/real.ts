@@ -135,6 +135,8 @@ export interface DaemonOptions {
   readonly url: string;
   /** Settings of the replica in place of the URL alone, as Litestream's configuration names them. */
   readonly replica?: ReplicaSettings;
+  /** Further databases that the same process replicates. */
+  readonly beside?: readonly Pick<DaemonOptions, "db" | "url">[];
   /** Keys for S3: {@link S3Server.env}. */
   readonly env?: Record<string, string>;
   /** Another release's program. */
@@ -149,8 +151,8 @@ export interface DaemonOptions {
 
 /** A running `litestream replicate`. */
 export interface Daemon {
-  /** Waits until all that is committed is in the replica; returns the replica's TXID. */
-  sync(): Promise<bigint>;
+  /** Waits until all that is committed is in the replica; returns its TXID. Of another database where one is given. */
+  sync(db?: string): Promise<bigint>;
   /** Waits until each of these levels holds a file. */
   waitForLevels(levels: readonly number[]): Promise<void>;
   /** Lets it upload what is left, and ends it. */
@@ -168,9 +170,9 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const daemon = start(binary, ["replicate", "-config", config], options.env);
   await untilReady("litestream listens", daemon, folder, () => existsSync(socket));
   return {
-    async sync() {
+    async sync(db = options.db) {
       daemon.check();
-      const output = await finish(binary, ["sync", "-wait", "-json", "-socket", socket, options.db]);
+      const output = await finish(binary, ["sync", "-wait", "-json", "-socket", socket, db]);
       const { txid, replica_txid } = JSON.parse(output);
       if (replica_txid < txid) throw new Error(`Cannot sync: replica at ${replica_txid}, expected ${txid}`);
       return BigInt(replica_txid);
@@ -205,13 +207,19 @@ function daemonConfig(options: DaemonOptions, socket: string): string {
     `  interval: ${options.snapshotInterval ?? "300ms"}`,
     `  retention: ${options.snapshotRetention ?? "1h"}`,
     "dbs:",
-    `  - path: ${JSON.stringify(options.db)}`,
-    "    monitor-interval: 20ms",
-    "    replica:",
-    ...settingsOf(options).map((line) => `      ${line}`),
-    "      sync-interval: 20ms",
+    ...[options, ...options.beside ?? []].flatMap(databaseConfig),
     "",
   ].join("\n");
+}
+
+function databaseConfig({ db, ...replica }: Pick<DaemonOptions, "db" | "url" | "replica">): string[] {
+  return [
+    `  - path: ${JSON.stringify(db)}`,
+    "    monitor-interval: 20ms",
+    "    replica:",
+    ...settingsOf(replica).map((line) => `      ${line}`),
+    "      sync-interval: 20ms",
+  ];
 }
 
 function settingsOf({ url, replica = { url } }: Pick<DaemonOptions, "url" | "replica">): string[] {

@@ -26,11 +26,16 @@ export async function openPlain(path: string): Promise<PlainDatabase> {
 }
 
 /**
- * Opens a new database as Litestream wants it: in WAL mode, with the given page size, checkpoints left to it.
+ * Opens a new database as Litestream wants it: in WAL mode, with the given page size, checkpoints left to it. `setup` are
+ * settings that come before the first page is written, such as `PRAGMA auto_vacuum = INCREMENTAL`.
  */
-export async function openPrimary(path: string, options: { pageSize?: number } = {}): Promise<PlainDatabase> {
+export async function openPrimary(
+  path: string,
+  options: { pageSize?: number; setup?: string } = {},
+): Promise<PlainDatabase> {
   const db = await openPlain(path);
   db.exec(`PRAGMA page_size = ${options.pageSize ?? 4096}`);
+  if (options.setup) db.exec(options.setup);
   db.all("PRAGMA journal_mode = WAL");
   db.exec("PRAGMA busy_timeout = 10000");
   db.exec("PRAGMA wal_autocheckpoint = 0");
