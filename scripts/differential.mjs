@@ -39,9 +39,10 @@ async function run(name, cases) {
   const own = ["--cases", String(cases), "--seed", String(firstSeed)];
   const child = spawn(command, [...args, RUN, ...own, ...passedOn], {
     cwd: ROOT,
+    detached: true, // a process group of its own, which ends as a whole: npm's deno is a process around Deno
     stdio: ["ignore", "pipe", "inherit"],
   });
-  const end = () => child.kill("SIGTERM");
+  const end = () => process.kill(-child.pid, "SIGTERM");
   process.once("exit", end);
   let last = "";
   for await (const line of createInterface({ input: child.stdout })) {

@@ -17,6 +17,9 @@ import type { State } from "./states.ts";
 /** States that were lost and are remembered; the oldest are forgotten. */
 const GONE_MAX = 4096;
 
+/** Stands for all views that the newest state was shown by: no view has this number. */
+const NEWEST = 0;
+
 /** What is asked of the replica. */
 export interface RelocationSource {
   /** Files that are in storage, as far as is known. */
@@ -36,7 +39,7 @@ export interface RelocationSource {
 export class Relocation {
   readonly #parts: LiveParts;
   readonly #replica: RelocationSource;
-  /** By the stamps of their states. */
+  /** By the views whose readers wait; one for all that the newest state is shown by. */
   readonly #searches = new Map<number, Promise<void>>();
   readonly #gone = new Map<number, StateGoneError>();
 
@@ -74,10 +77,11 @@ export class Relocation {
     const gone = this.#gone.get(view.stamp);
     // For the newest state the files may be back; an older one has been given up.
     if (gone && view.stamp !== this.#parts.states.newest?.stamp) return Promise.reject(gone);
-    const search = this.#searches.get(view.stamp) ?? this.#findOnce(viewId, view, cause).finally(() => {
-      this.#searches.delete(view.stamp);
+    const key = this.#parts.states.isShown(viewId) ? NEWEST : viewId;
+    const search = this.#searches.get(key) ?? this.#findOnce(viewId, view, cause).finally(() => {
+      this.#searches.delete(key);
     });
-    this.#searches.set(view.stamp, search);
+    this.#searches.set(key, search);
     return search;
   }
 
@@ -122,8 +126,8 @@ export class Relocation {
       const plan = makeRestorePlan(listed, { upTo: view.txid });
       await this.#parts.files.use(plan, requestOf(this.#parts, "replan"), async (files) => {
         const state = await this.#parts.states.make(files, view.stamp);
-        if (this.#parts.states.newest?.stamp !== view.stamp) this.#parts.states.lead(viewId, state);
-        else await this.#replica.publishInPlaceOf(viewId, state);
+        if (this.#parts.states.isShown(viewId)) await this.#replica.publishInPlaceOf(viewId, state);
+        else this.#parts.states.lead(viewId, state);
       });
       return undefined;
     } catch (error) {

@@ -37,6 +37,8 @@ export class States {
   readonly #foreign = new Set<number>();
   #oldestStamp = 0;
   #newest: State | undefined;
+  /** Views that the newest state was shown by, one after the other. */
+  readonly #shown = new Set<number>();
 
   /** `isWritten`: transactions may be written on top of its states. */
   constructor(native: Native, replicaId: number, { name, isWritten }: { name: string; isWritten: boolean }) {
@@ -134,6 +136,12 @@ export class States {
     return { viewId, txid, stamp, files };
   }
 
+  /** A view that was just made: one that had its number before is nobody's any more. */
+  #new(viewId: number): number {
+    this.#shown.delete(viewId);
+    return viewId;
+  }
+
   async #viewOf(
     mapId: number,
     { txid, commit, timeMs, stamp }: Omit<ViewShape, "pageSize"> & { readonly stamp: number },
@@ -143,7 +151,7 @@ export class States {
     try {
       await enter(mapId);
       const viewId = calls.ls_map_view(mapId, this.#replicaId, txid, commit, stamp, BigInt(timeMs));
-      return checkShim(this.#native, viewId, "make a view of", this.#name);
+      return this.#new(checkShim(this.#native, viewId, "make a view of", this.#name));
     } catch (error) {
       calls.ls_map_free(mapId); // answers LS_MISUSE when the view has used it up
       throw error;
@@ -165,7 +173,7 @@ export class States {
 
   async #state(files: readonly PlanFile[], stamp: number, base: number): Promise<State> {
     const source = { replicaId: this.#replicaId, name: this.#name, files, base, stamp };
-    const viewId = await makeView(this.#native, source);
+    const viewId = this.#new(await makeView(this.#native, source));
     return { viewId, txid: files.at(-1)!.file.maxTxid, stamp, files };
   }
 
@@ -180,9 +188,21 @@ export class States {
       calls.ls_view_release(state.viewId);
       throw new ReplicaClosedError(`Cannot open replica ${this.#name}: it was closed`);
     }
-    if (this.#newest?.stamp !== state.stamp) addTo(this.#native, this.#replicaId, "views", 1);
+    if (this.#newest?.stamp !== state.stamp) {
+      addTo(this.#native, this.#replicaId, "views", 1);
+      this.#shown.clear();
+    }
+    this.#shown.add(state.viewId);
     if (this.#newest) calls.ls_view_release(this.#newest.viewId);
     this.#newest = state;
+  }
+
+  /**
+   * Whether the readers of a view are led wherever the newest state is published. A view of a past moment has readers of
+   * its own, though its content may be the newest state's.
+   */
+  isShown(viewId: number): boolean {
+    return this.#shown.has(viewId);
   }
 
   /** Leads the readers of a view to a state of the same stamp, and gives that state's reference up. */

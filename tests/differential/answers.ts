@@ -19,6 +19,8 @@ const SHOWN_CHARACTERS = 200;
 export function answerOf(db: LocalDatabase, { sql }: Query, isSorted = false): Answer {
   try {
     const values = valuesOf(db, sql, isSorted);
+    const unread = values.find((value) => value.includes("unable to get the page")); // as integrity_check tells it
+    if (unread !== undefined) return `error: ${unread}`;
     const hash = createHash("sha1");
     for (const value of values) hash.update(`${value}\n`);
     return `${values.length} rows ${hash.digest("hex")}`;

@@ -5,7 +5,7 @@
  *   deno run -A tests/differential/differential_run.ts --seed 1234 --scenarios 1      one scenario again, by its seed
  *   bun tests/differential/differential_run.ts --replay FILE                          one that was kept, or made smaller
  *
- * `--primaries N` how many databases a scenario has (default 4) · `--keep FOLDER` where scenarios go that differ (default:
+ * `--primaries N` how many databases a scenario has (default 2) · `--keep FOLDER` where scenarios go that differ (default:
  * the current folder) · `--no-shrink` keeps them as they are. Ends with 1 where something differs or breaks down; the last
  * line is JSON. `node scripts/differential.mjs` runs both runtimes.
  *
@@ -26,7 +26,7 @@ const { values: options } = parseArgs({
     cases: { type: "string", default: "500" },
     seed: { type: "string", default: String(Date.now() % 2 ** 31) },
     scenarios: { type: "string", default: "0" },
-    primaries: { type: "string", default: "4" },
+    primaries: { type: "string", default: "2" },
     replay: { type: "string" },
     keep: { type: "string", default: "." },
     "no-shrink": { type: "boolean", default: false },
@@ -85,7 +85,7 @@ async function all(): Promise<void> {
     return;
   }
   const scenarios = Number(options.scenarios);
-  const size = { primaries: Number(options.primaries), readersEach: 3, writes: 8, settledReads: 50 };
+  const size = { primaries: Number(options.primaries), readersEach: 3, writes: 8, settledReads: 120 };
   for (let seed = Number(options.seed);; seed++) {
     const scenario = drawScenario(seed, size);
     const differences = await run(scenario);
@@ -99,6 +99,8 @@ async function all(): Promise<void> {
   }
 }
 
+// an exit, and not a mere end, stops what was started
+for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(1));
 const beganMs = performance.now();
 await all();
 console.log(JSON.stringify({ ...total, minutes: (performance.now() - beganMs) / 60_000, differing, broken }));

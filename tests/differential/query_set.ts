@@ -65,7 +65,7 @@ function toldAll(expressions: readonly string[]): string {
 }
 
 /** How many of the queries are drawn that need not always be asked, in a hundred. */
-const DRAWN = 40;
+const DRAWN = 30;
 
 /** Draws what a database is asked: always its schema and all rows, and some of the rest. What it holds is asked of itself. */
 export function drawQueries(draw: Draw, ask: Ask): Query[] {

@@ -139,7 +139,7 @@ function drawReader(draw: Draw, primary: number): ReaderSettings {
   const cacheBytesMax = draw.one([undefined, MIB, MIB, 2 * MIB]);
   return {
     primary,
-    pollIntervalMs: draw.one([0, 20, 20, 100]),
+    pollIntervalMs: draw.one([0, 0, 50, 250]),
     ...(draw.chance(40) && { prefetch: "off" }),
     ...(cacheBytesMax && { cacheBytesMax }),
     ...(draw.chance(20) && { prefetchBytesMax: 65_536 }),

@@ -241,3 +241,18 @@ test(
       await replica.close();
     }),
 );
+
+test("a connection to the past of the newest TXID goes on when its files are deleted, and the copy stays the newest state's", () =>
+  withPlace({}, async (place) => {
+    const { folder } = place;
+    folder.step(noiseSql(1500));
+    folder.step("UPDATE n SET x = randomblob(900) WHERE id = 1");
+    await using replica = await place.openWhole({ cacheBytesMax: 1024 * 1024, prefetch: "off" });
+    const past = [replica.connect({ asOf: 2n }), replica.connect({ asOf: 2n })];
+    for (const db of past) assert.equal(valueOf(db, "SELECT count(*) FROM sqlite_schema"), 1);
+    folder.snapshot();
+    folder.delete(0, 1, 1);
+    for (const db of past) assertSame(db, folder);
+    assertReads(replica, folder);
+    for (const db of past) db.close();
+  }));
