@@ -104,6 +104,8 @@ export interface FollowerOptions {
 interface Damage {
   readonly file: ReplicaFile;
   readonly error: LtxFormatError;
+  /** The look in which it was read last. */
+  readonly look: number;
 }
 
 /** Follows one replica. */
@@ -112,8 +114,13 @@ export class Follower {
   readonly #lookout: Lookout;
   readonly #stopping = new AbortController();
   readonly #waiters = new Waiters();
-  /** Files that break the format, by key: something else must lead past them. */
+  /**
+   * Files that break the format, by key: something else must lead past them. Each look reads them once more, for it may have
+   * happened on the way.
+   */
   readonly #damaged = new Map<string, Damage>();
+  /** Looks that were begun. */
+  #looks = 0;
   #polling: Promise<void> | undefined;
   #wake: (() => void) | undefined;
   #isNudged = false;
@@ -341,6 +348,7 @@ export class Follower {
   /** Lists what may be new and applies it; begins anew when files vanish meanwhile. */
   async #look(): Promise<void> {
     this.#triedMs = performance.now();
+    this.#looks++;
     for (let attempt = 1;; attempt++) {
       try {
         await this.#lookOnce(attempt > 1);
@@ -362,12 +370,18 @@ export class Follower {
     return this.#lookout.catalog.files().find(({ key }) => key === error.key);
   }
 
-  /** Notes a file that breaks the format; false when that is nothing new. */
+  /** Notes a file that breaks the format; false when this look has read it before. */
   #isDamage(error: unknown, file: ReplicaFile | undefined): boolean {
     if (!(error instanceof LtxFormatError) || file === undefined || error.key !== file.key) return false;
+    const isKnown = this.#isDamaged(file);
+    this.#damaged.set(file.key, { file, error, look: this.#looks });
+    return !isKnown;
+  }
+
+  /** Whether this look has found that a file breaks the format. */
+  #isDamaged(file: ReplicaFile): boolean {
     const known = this.#damaged.get(file.key);
-    this.#damaged.set(file.key, { file, error });
-    return known === undefined || !isSameObject(known.file, file);
+    return known !== undefined && known.look === this.#looks && isSameObject(known.file, file);
   }
 
   /** Fails while a damaged file is what keeps the next transaction from being seen. */
@@ -425,10 +439,7 @@ export class Follower {
 
   async #step(isSame: boolean, isSure: boolean): Promise<void> {
     const { followed } = this.#options;
-    const files = this.#lookout.catalog.files().filter((file) => {
-      const damage = this.#damaged.get(file.key);
-      return damage === undefined || !isSameObject(damage.file, file);
-    });
+    const files = this.#lookout.catalog.files().filter((file) => !this.#isDamaged(file));
     const step = followStep(followed.position, files);
     if (step.kind !== "gap") this.#gapLooks = 0;
     if (step.kind === "behind") return await this.#behind(isSure);

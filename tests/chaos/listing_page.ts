@@ -7,8 +7,9 @@ import { Buffer } from "node:buffer";
 import type { Random } from "../support/random.ts";
 
 const CONTENTS = /<Contents>[\s\S]*?<\/Contents>/g;
-/** A listing that many others have followed is kept for so long at least before it is the last one that is remembered, in ms. */
+/** Between two listings that are remembered, in ms. */
 const REMEMBERED_EVERY_MS = 100;
+/** Of each prefix. */
 const REMEMBERED_MAX = 30;
 
 /** One answer to a ListObjectsV2 request. */
@@ -50,22 +51,29 @@ export interface Listed {
   readonly after: string;
 }
 
+/** A listing, and when it was true. */
+interface Remembered {
+  readonly atMs: number;
+  readonly page: ListingPage;
+}
+
 /** Listings of whole prefixes as they were a while ago. */
 export class ListingHistory {
-  readonly #pages: { readonly prefix: string; readonly atMs: number; readonly page: ListingPage }[] = [];
+  readonly #pages = new Map<string, Remembered[]>();
 
   /** Remembers a true listing. */
   learn({ prefix, after }: Listed, page: ListingPage, nowMs: number): void {
     if (after !== "" || page.isTruncated) return;
-    const last = this.#pages.findLast((each) => each.prefix === prefix);
-    if (last !== undefined && nowMs - last.atMs < REMEMBERED_EVERY_MS) return;
-    this.#pages.push({ prefix, atMs: nowMs, page });
-    if (this.#pages.length > REMEMBERED_MAX) this.#pages.shift();
+    const pages = this.#pages.get(prefix) ?? [];
+    if (nowMs - (pages.at(-1)?.atMs ?? -Infinity) < REMEMBERED_EVERY_MS) return;
+    pages.push({ atMs: nowMs, page });
+    if (pages.length > REMEMBERED_MAX) pages.shift();
+    this.#pages.set(prefix, pages);
   }
 
   /** What a request would have been answered once, where that differs from what it is answered now. */
   older({ prefix, after }: Listed, now: ListingPage, dice: Random): Buffer | undefined {
-    const known = this.#pages.filter((each) => prefix.startsWith(each.prefix));
+    const known = [...this.#pages].filter(([each]) => prefix.startsWith(each)).flatMap(([, pages]) => pages);
     if (known.length === 0) return undefined;
     const { page } = known[dice.next(known.length)]!;
     const old = [...page.objects].filter(([key]) => key.startsWith(prefix) && key > after);

@@ -289,6 +289,21 @@ test("Follower: a damaged file that is written again is applied", async () => {
   assert.equal(followed.position, 9n);
 });
 
+test("Follower: a file that was damaged on its way is asked for again", async () => {
+  const store = replica(7);
+  const { follower, followed } = follow(store);
+  const etag = "same";
+  store.put(0, 8, 8, { damaged: true, etag });
+  store.put(0, 9, 9, { damaged: true, etag });
+  for (let i = 0; i < 2; i++) await assert.rejects(follower.poll(), LtxFormatError);
+  store.put(0, 8, 8, { etag });
+  await assert.rejects(follower.poll(), LtxFormatError);
+  assert.equal(followed.position, 8n);
+  store.put(0, 9, 9, { etag });
+  await follower.poll();
+  assert.equal(followed.position, 9n);
+});
+
 test("Follower: a damaged file amid a backlog keeps nothing before it away", async () => {
   const store = replica(7);
   const { follower, followed } = follow(store);
