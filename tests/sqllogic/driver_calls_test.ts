@@ -170,6 +170,30 @@ test("VACUUM INTO copies a replica that is being written, with each driver", () 
     return Promise.resolve();
   }));
 
+for (const driver of drivers) {
+  test(`a written database keeps page size and rollback journal, unlike a file: ${driver.name}`, () =>
+    withWritten(async (replica, folder) => {
+      const db = ScriptConnection.ofReplica(replica, driver, folder);
+      assert.deepEqual(db.rows("PRAGMA journal_mode = WAL"), [["delete"]]);
+      assert.deepEqual(db.rows("PRAGMA mmap_size = 1000000"), []);
+      db.rows("PRAGMA page_size = 8192");
+      assert.match(db.run("VACUUM").error, /disk I\/O error/);
+      assert.match(String(replica.lastError), /the page size of a database with pages cannot change/);
+      db.close();
+      const again = ScriptConnection.ofReplica(replica, driver, folder);
+      assert.equal(again.run("VACUUM").error, "");
+      assert.deepEqual(
+        again.rows("SELECT page_size, integrity_check FROM pragma_page_size, pragma_integrity_check"),
+        [[
+          4096n,
+          "ok",
+        ]],
+      );
+      again.close();
+      await replica.sync();
+    }));
+}
+
 const serial = driverWith("serialize");
 
 test(
