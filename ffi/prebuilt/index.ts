@@ -9,16 +9,16 @@ export interface Prebuilt {
 }
 
 /** A checksum of what they were made of. */
-export const sources: string = "a4498d6300f35c89a3464f16bb6df56cb698959a7923ec2641abf8024203a4ed";
+export const sources: string = "f033b2c2d062722c4351083b249a06183d6a8bfeb5ea6a9e5a3afe190099c27a";
 
 /** What there is a library for. */
 export type Target = "linux_x64" | "linux_arm64" | "macos_x64" | "macos_arm64" | "windows_x64";
 
 /** The libraries, by target. */
 export const prebuilt: Readonly<Record<Target, Prebuilt>> = {
-  linux_x64: { file: "litestream_vfs.so", size: 159704, sha256: "e557cc382b52b3e701ede242cc8aed4b3d708df1f421e14fe948e5d96e7123af" },
-  linux_arm64: { file: "litestream_vfs.so", size: 147016, sha256: "9321474d03fb9a3e48e1c58f2b8eac782b5cc41457260ec84b8b3aec20733196" },
-  macos_x64: { file: "litestream_vfs.dylib", size: 307112, sha256: "65664b5c912699888a5898eaa60877375c592d80b1f9c6aa403e3b532e9cef0c" },
-  macos_arm64: { file: "litestream_vfs.dylib", size: 328312, sha256: "bf86753d73b42830c31f3ad9a81449848df5d2dbd167c62bfb718e84d9cc7c64" },
-  windows_x64: { file: "litestream_vfs.dll", size: 184320, sha256: "5fbe20430efc2229b71ad215d59ef2ffebed58f5cc388bbd2755c6f58492b6eb" },
+  linux_x64: { file: "litestream_vfs.so", size: 160320, sha256: "38252433f69b68c4a06c2cacb2294306a3d67321968345ca54380a320f57564e" },
+  linux_arm64: { file: "litestream_vfs.so", size: 147664, sha256: "6a02e1b1ab4ebc90d103984cbe94e98c1dd591743fe8607c05709b97c8bd4052" },
+  macos_x64: { file: "litestream_vfs.dylib", size: 307256, sha256: "4636c2e37a3eece26da0bba20029c6e6ee9ac2cb744acea2158ef6df29b3aa1a" },
+  macos_arm64: { file: "litestream_vfs.dylib", size: 328456, sha256: "eda2a7ad6d9e81736af5a2dbf140298c01d602fcb27f300d34b7ab2e43db6e72" },
+  windows_x64: { file: "litestream_vfs.dll", size: 184832, sha256: "21fb9179efd80fb752f7cdb303e6f9d21cff17acc9b43006e861bd7d86c4b554" },
 };
