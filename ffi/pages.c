@@ -25,7 +25,9 @@
 #define RUN_BITS    10
 #define RUN_BLOCK   (1u<<RUN_BITS)
 #define RUN_MAX     4096
-#define MAP_MAX     256
+#define MAP_BLOCK   256
+#define MAP_BLOCKS  256
+#define PLACE_MIN   64
 
 /* A page map under construction. Touched by its core only. A chunk without a page may be NULL, in views none is. */
 typedef struct LsMap {
@@ -38,6 +40,8 @@ typedef struct LsMap {
   uint32_t nObjectAlloc;
   LsObject **apObject;
   uint32_t *aLive;
+  uint32_t *aPlace;           /* hashed by the object's id: its index in apObject, and 1; 0 for none */
+  uint32_t nPlace;            /* a power of 2, at least twice nObject */
 } LsMap;
 
 typedef struct FrameRange { uint32_t iFirst; uint32_t nGroup; } FrameRange;
@@ -47,10 +51,9 @@ static LsMutex ioLock = LS_MUTEX_INIT;
 
 /* Guarded by ioLock. */
 static LsView **apView;
-static uint32_t nViewAlloc, nViewLive;
+static uint32_t nViewAlloc, nViewLive, iViewFree = 1;
 static LsObject **apObject;
-static uint32_t nObjectAlloc, nObjectLive;
-static LsMap aMap[MAP_MAX];
+static uint32_t nObjectAlloc, nObjectLive, iObjectFree = 1;
 static FrameRange *aFree;
 static uint32_t nFree, nFreeAlloc;
 static uint32_t iGroupNext = 1;               /* group 0 stays unused: frame id 0 is "none" */
@@ -61,6 +64,7 @@ static uint32_t nRunLive;
 /* Written under ioLock, read without. */
 static _Atomic(ObjectSlot*) apDirectory[DIR_MAX];
 static _Atomic(LsRun*) apRunBlock[RUN_MAX];
+static _Atomic(LsMap*) apMapBlock[MAP_BLOCKS];
 static _Atomic uint64_t nPoolByte;
 static _Atomic uint32_t nChunkLive;
 
@@ -169,10 +173,13 @@ static int frameHere(const LsObject *p, uint32_t k){
   return p->pLocal!=NULL || atomic_load_explicit(&p->aRun[k], memory_order_relaxed)!=0;
 }
 
-/* Finds or makes a free place in a table of pointers; place 0 stays unused. Caller holds ioLock. */
-static int tablePlace(void ***papTable, uint32_t *pnAlloc, uint32_t *piPlace){
+/*
+** Finds or makes a free place in a table of pointers; place 0 stays unused, and all below *piFree are taken. Caller holds
+** ioLock.
+*/
+static int tablePlace(void ***papTable, uint32_t *pnAlloc, uint32_t *piFree, uint32_t *piPlace){
   uint32_t i;
-  for(i=1; i<*pnAlloc; i++) if( (*papTable)[i]==NULL ) break;
+  for(i=*piFree; i<*pnAlloc; i++) if( (*papTable)[i]==NULL ) break;
   if( i>=*pnAlloc ){
     uint32_t nNew = *pnAlloc*2 + 64;
     void **apNew = realloc(*papTable, nNew*sizeof(void*));
@@ -183,7 +190,14 @@ static int tablePlace(void ***papTable, uint32_t *pnAlloc, uint32_t *piPlace){
     *pnAlloc = nNew;
   }
   *piPlace = i;
+  *piFree = i+1;
   return 0;
+}
+
+/* Gives a place back. Caller holds ioLock. */
+static void tableGive(void **apTable, uint32_t *piFree, uint32_t iPlace){
+  apTable[iPlace] = NULL;
+  if( iPlace<*piFree ) *piFree = iPlace;
 }
 
 int ls_object_new(int iReplica, int szPage, uint32_t iCommit, int bSnapshot, uint64_t szFile){
@@ -201,7 +215,7 @@ int ls_object_new(int iReplica, int szPage, uint32_t iCommit, int bSnapshot, uin
   p->iEnd = 100;
   atomic_init(&p->nRef, 1);
   lsMutexLock(&ioLock);
-  rc = tablePlace((void***)&apObject, &nObjectAlloc, &iPlace);
+  rc = tablePlace((void***)&apObject, &nObjectAlloc, &iObjectFree, &iPlace);
   if( rc==0 ){
     p->iId = iPlace;
     apObject[iPlace] = p;
@@ -434,7 +448,7 @@ void lsObjectUnref(LsObject *p){
     directorySet(p->iFirst>>6, nGroup, NULL);
     framesGive(p->iFirst>>6, nGroup);
   }
-  apObject[p->iId] = NULL;
+  tableGive((void**)apObject, &iObjectFree, p->iId);
   nObjectLive--;
   lsMutexUnlock(&ioLock);
   free(p->aPgno);
@@ -504,7 +518,7 @@ void lsViewUnref(LsView *p){
     uint32_t i;
     lsMutexLock(&ioLock);
     pNext = p->pRelocated;
-    apView[p->iId] = NULL;
+    tableGive((void**)apView, &iViewFree, p->iId);
     nViewLive--;
     lsMutexUnlock(&ioLock);
     for(i=0; i<p->nChunk; i++) chunkUnref(p->apChunk[i]);
@@ -838,13 +852,74 @@ int ls_writer_stamp(void){
 /* -------------------------------------------------------------------------------------------------- maps */
 
 static LsMap *mapById(int iMap){
-  return iMap>0 && iMap<MAP_MAX && aMap[iMap].bUsed ? &aMap[iMap] : NULL;
+  LsMap *aBlock;
+  if( iMap<=0 || iMap>=MAP_BLOCK*MAP_BLOCKS ) return NULL;
+  aBlock = atomic_load_explicit(&apMapBlock[iMap/MAP_BLOCK], memory_order_acquire);
+  return aBlock && aBlock[iMap%MAP_BLOCK].bUsed ? &aBlock[iMap%MAP_BLOCK] : NULL;
+}
+
+/* Takes the first map that is not used, empty; its id, or LS_LIMIT or LS_NOMEM. */
+static int mapTake(LsMap **pp){
+  int i, k, iMap = LS_LIMIT;
+  lsMutexLock(&ioLock);
+  for(i=0; i<MAP_BLOCKS && iMap==LS_LIMIT; i++){
+    LsMap *aBlock = atomic_load_explicit(&apMapBlock[i], memory_order_relaxed);
+    if( aBlock==NULL ){
+      aBlock = calloc(MAP_BLOCK, sizeof(*aBlock));
+      if( aBlock==NULL ){
+        iMap = LS_NOMEM;
+        break;
+      }
+      atomic_store_explicit(&apMapBlock[i], aBlock, memory_order_release);
+    }
+    k = i==0;                          /* 0 is no map */
+    while( k<MAP_BLOCK && aBlock[k].bUsed ) k++;
+    if( k==MAP_BLOCK ) continue;
+    memset(&aBlock[k], 0, sizeof(*aBlock));
+    aBlock[k].bUsed = 1;
+    *pp = &aBlock[k];
+    iMap = i*MAP_BLOCK+k;
+  }
+  lsMutexUnlock(&ioLock);
+  return iMap;
 }
 
 static void mapClear(LsMap *p){
   lsMutexLock(&ioLock);
   memset(p, 0, sizeof(*p));
   lsMutexUnlock(&ioLock);
+}
+
+/* Where an object's index stands, or would stand. There is always a place that is free. */
+static uint32_t *mapSlot(const LsMap *p, const LsObject *pObject){
+  uint32_t i = pObject->iId & (p->nPlace-1);
+  while( p->aPlace[i] && p->apObject[p->aPlace[i]-1]!=pObject ) i = (i+1) & (p->nPlace-1);
+  return &p->aPlace[i];
+}
+
+/* Makes room for nObject objects in the list and in what finds them there. */
+static int mapReserve(LsMap *p, uint32_t nObject){
+  uint32_t i, nNew = p->nPlace ? p->nPlace : PLACE_MIN;
+  uint32_t *aNew;
+  if( nObject>p->nObjectAlloc ){
+    uint32_t nAlloc = nObject + nObject/2 + 16;
+    LsObject **apNew = realloc(p->apObject, nAlloc*sizeof(*apNew));
+    if( apNew==NULL ) return LS_NOMEM;
+    p->apObject = apNew;
+    aNew = realloc(p->aLive, nAlloc*sizeof(*aNew));
+    if( aNew==NULL ) return LS_NOMEM;
+    p->aLive = aNew;
+    p->nObjectAlloc = nAlloc;
+  }
+  while( nNew<nObject*2 ) nNew *= 2;
+  if( nNew==p->nPlace ) return 0;
+  aNew = calloc(nNew, sizeof(*aNew));
+  if( aNew==NULL ) return LS_NOMEM;
+  free(p->aPlace);
+  p->aPlace = aNew;
+  p->nPlace = nNew;
+  for(i=0; i<p->nObject; i++) *mapSlot(p, p->apObject[i]) = i+1;
+  return 0;
 }
 
 /* Begins a map: empty, or with all that view iView has. */
@@ -857,26 +932,15 @@ int ls_map_new(int iView, int szPage){
     if( pView ) lsViewUnref(pView);
     return LS_MISUSE;
   }
-  lsMutexLock(&ioLock);
-  for(iMap=1; iMap<MAP_MAX && aMap[iMap].bUsed; iMap++){}
-  if( iMap<MAP_MAX ){
-    p = &aMap[iMap];
-    memset(p, 0, sizeof(*p));
-    p->bUsed = 1;
-    p->szPage = (uint32_t)szPage;
-  }
-  lsMutexUnlock(&ioLock);
-  if( p==NULL ) iMap = LS_LIMIT;
+  iMap = mapTake(&p);
+  if( p ) p->szPage = (uint32_t)szPage;
   if( p && pView ){
     p->apChunk = malloc((pView->nChunk+1)*sizeof(*p->apChunk));
-    p->apObject = malloc((pView->nObject+16)*sizeof(*p->apObject));
-    p->aLive = malloc((pView->nObject+16)*sizeof(*p->aLive));
-    if( p->apChunk==NULL || p->apObject==NULL || p->aLive==NULL ){
+    if( p->apChunk==NULL || mapReserve(p, pView->nObject+1)!=0 ){
       ls_map_free(iMap);
       lsViewUnref(pView);
       return LS_NOMEM;
     }
-    p->nObjectAlloc = pView->nObject+16;
     for(i=0; i<pView->nChunk; i++){
       p->apChunk[i] = pView->apChunk[i];
       atomic_fetch_add_explicit(&p->apChunk[i]->nRef, 1, memory_order_relaxed);
@@ -886,10 +950,10 @@ int ls_map_new(int iView, int szPage){
       p->apObject[i] = pView->apObject[i];
       p->aLive[i] = pView->aLive[i];
       p->nMapped += pView->aLive[i];
-      p->apObject[i]->iScratch = i;
+      *mapSlot(p, p->apObject[i]) = i+1;
+      p->nObject = i+1;
       atomic_fetch_add(&p->apObject[i]->nRef, 1);
     }
-    p->nObject = pView->nObject;
   }
   if( pView ) lsViewUnref(pView);
   return iMap;
@@ -904,35 +968,23 @@ int ls_map_free(int iMap){
   free(p->apChunk);
   free(p->apObject);
   free(p->aLive);
+  free(p->aPlace);
   mapClear(p);
   return 0;
 }
 
 /* Index of an object in the map's list; nObject when it is not there. */
-static uint32_t mapObject(const LsMap *p, LsObject *pObject){
-  uint32_t i = pObject->iScratch;
-  if( i<p->nObject && p->apObject[i]==pObject ) return i;
-  for(i=0; i<p->nObject && p->apObject[i]!=pObject; i++){}
-  if( i<p->nObject ) pObject->iScratch = i;
-  return i;
+static uint32_t mapObject(const LsMap *p, const LsObject *pObject){
+  uint32_t i = p->nPlace ? *mapSlot(p, pObject) : 0;
+  return i ? i-1 : p->nObject;
 }
 
 static int mapAddObject(LsMap *p, LsObject *pObject){
   if( mapObject(p, pObject)<p->nObject ) return 0;
-  if( p->nObject==p->nObjectAlloc ){
-    uint32_t nNew = p->nObjectAlloc*2+16;
-    LsObject **apNew = realloc(p->apObject, nNew*sizeof(*apNew));
-    uint32_t *aNew;
-    if( apNew==NULL ) return LS_NOMEM;
-    p->apObject = apNew;
-    aNew = realloc(p->aLive, nNew*sizeof(*aNew));
-    if( aNew==NULL ) return LS_NOMEM;
-    p->aLive = aNew;
-    p->nObjectAlloc = nNew;
-  }
+  if( mapReserve(p, p->nObject+1)!=0 ) return LS_NOMEM;
   p->apObject[p->nObject] = pObject;
   p->aLive[p->nObject] = 0;
-  pObject->iScratch = p->nObject++;
+  *mapSlot(p, pObject) = ++p->nObject;
   atomic_fetch_add(&pObject->nRef, 1);
   return 0;
 }
@@ -1079,7 +1131,7 @@ static int mapCheck(const LsMap *p, uint32_t iCommit, uint64_t iTxid){
   return LS_FORMAT;
 }
 
-/* Drops objects that have no page left in the map. */
+/* Drops objects that have no page left in the map, which is used up: nothing is looked for in it any more. */
 static void mapPrune(LsMap *p){
   uint32_t i, n = 0;
   for(i=0; i<p->nObject; i++){
@@ -1091,6 +1143,9 @@ static void mapPrune(LsMap *p){
     p->aLive[n++] = p->aLive[i];
   }
   p->nObject = n;
+  free(p->aPlace);
+  p->aPlace = NULL;
+  p->nPlace = 0;
 }
 
 /*
@@ -1124,7 +1179,7 @@ int ls_map_view(int iMap, int iReplica, uint64_t iTxid, uint32_t iCommit, uint32
   pView->apObject = p->apObject;
   pView->aLive = p->aLive;
   lsMutexLock(&ioLock);
-  rc = tablePlace((void***)&apView, &nViewAlloc, &iPlace);
+  rc = tablePlace((void***)&apView, &nViewAlloc, &iViewFree, &iPlace);
   if( rc==0 ){
     pView->iId = iPlace;
     apView[iPlace] = pView;

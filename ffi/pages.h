@@ -43,7 +43,6 @@ typedef struct LsObject {
   uint64_t *aBase;
   _Atomic uint32_t *aRun;    /* run that holds the decoded page, 0 for none */
   uint32_t nRunHeld;         /* runs that aRun names (core) */
-  uint32_t iScratch;         /* index in the list of the map being built (core) */
   uint64_t iEnd;             /* where the next frame must start, while the index is read */
   int nIndexDone;            /* bytes of the index consumed so far */
   int bComplete;

@@ -9,14 +9,12 @@
  *
  * @module
  */
-import { existsSync, readFileSync } from "node:fs";
 import process from "node:process";
 import { loadNative } from "../../ffi/mod.ts";
 import { openReplica, type Replica } from "../../mod.ts";
-import { Core } from "../../src/bridge/core.ts";
-import { Log } from "../../src/log.ts";
-import { makeConfig } from "../../src/replica_config.ts";
 import { findShim } from "../../src/shim_path.ts";
+import { coreHere, delay, timeLoop, Times } from "./loop_times.ts";
+import { peakMb } from "./process_figures.ts";
 
 const LARGE = "s3://bucket/large";
 /** So long is looked at what it is like at rest, in ms. */
@@ -32,28 +30,6 @@ const options = {
   credentials: { accessKeyId: "AKIDEXAMPLE", secretAccessKey: "any" },
   pollIntervalMs: 0,
 };
-
-/** Times of one kind of thing, in ms. */
-class Times {
-  #all: number[] = [];
-
-  add(ms: number): void {
-    this.#all.push(ms);
-  }
-
-  /** What was added since the last call, as figures. */
-  take(name: string): Record<string, number> {
-    const sorted = Float64Array.from(this.#all).sort();
-    const at = (share: number) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0;
-    this.#all = [];
-    return {
-      [`${name} p50`]: at(0.5),
-      [`${name} p99`]: at(0.99),
-      [`${name} longest`]: at(1),
-      [`${name} count`]: sorted.length,
-    };
-  }
-}
 
 const times = new Times();
 /** What goes on beside. */
@@ -84,26 +60,13 @@ async function whileOpened(
 
 /** The core on this thread, so that its loop can be asked; all code is there. */
 async function ownLoop(): Promise<() => Promise<{ close(): Promise<void> }>> {
-  const core = new Core(await loadNative(findShim()), {}, new Log(() => {}, "error"));
-  const { signal } = new AbortController();
-  const open = async (url: string) => await core.open(makeConfig(url, options, {}), signal, {});
-  await open("s3://bucket/db");
-  return async () => {
-    const id = await open(LARGE);
-    return { close: async () => await core.close(id) };
-  };
+  const core = await coreHere();
+  await core.open("s3://bucket/db", options);
+  return () => core.open(LARGE, options);
 }
 
-/** A timer of 1 ms: what counts is the time between two of its calls. */
 async function beTimed(until: Promise<unknown>): Promise<void> {
-  let last = performance.now();
-  const timer = setInterval(() => {
-    const now = performance.now();
-    times.add(now - last);
-    last = now;
-  }, 1);
-  await until;
-  clearInterval(timer);
+  await timeLoop(times, until);
 }
 
 /** Look-ups without a pause, but for the turns of the loop that messages need. */
@@ -162,7 +125,7 @@ async function weigh(): Promise<Record<string, number>> {
     "B a page": counted,
     "RSS B a page at once": (opened - before) / pages,
     "RSS B a page later": (after - before) / pages,
-    "RSS peak MB": peakKib() / 1024,
+    "RSS peak MB": peakMb(),
     "moved MB": bytes / 1e6,
     "GETs": getRequests,
     "round trips": roundTrips,
@@ -173,13 +136,4 @@ function chunkCount(calls: Awaited<ReturnType<typeof loadNative>>["calls"]): num
   const words = new Uint32Array(8);
   calls.ls_census(new Uint8Array(words.buffer), words.length);
   return words[CHUNKS]!;
-}
-
-function peakKib(): number {
-  const status = existsSync("/proc/self/status") ? readFileSync("/proc/self/status", "utf8") : "";
-  return Number(/^VmHWM:\s*(\d+)/m.exec(status)?.[1] ?? 0);
-}
-
-function delay(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }

@@ -9,16 +9,16 @@ export interface Prebuilt {
 }
 
 /** A checksum of what they were made of. */
-export const sources: string = "446f358beda88c4a71cb4f4fd40c2220ed475045e3654e6f00ae632ef009532a";
+export const sources: string = "f033b2c2d062722c4351083b249a06183d6a8bfeb5ea6a9e5a3afe190099c27a";
 
 /** What there is a library for. */
 export type Target = "linux_x64" | "linux_arm64" | "macos_x64" | "macos_arm64" | "windows_x64";
 
 /** The libraries, by target. */
 export const prebuilt: Readonly<Record<Target, Prebuilt>> = {
-  linux_x64: { file: "litestream_vfs.so", size: 161840, sha256: "22c36b903edf7d7e7550d50edd62ee8eeca419111e135402aa1de28ec0e2a368" },
-  linux_arm64: { file: "litestream_vfs.so", size: 149136, sha256: "31527af4c931614886c57d2892fe752804bef0751f192871d75c81369ab427cf" },
-  macos_x64: { file: "litestream_vfs.dylib", size: 307160, sha256: "395337b899b78b32ddf0295bd9d518ef87c3cc13fa02d824df3cdb8a48eca272" },
-  macos_arm64: { file: "litestream_vfs.dylib", size: 328360, sha256: "8a4e5900a611f0a7d1c6dabca4a10acb626e8ab1ac0bbaa9dbef297c88381b4d" },
-  windows_x64: { file: "litestream_vfs.dll", size: 186368, sha256: "fbe1867070c105a200c1c228a592ebcbf3ab110f19f561d825feffc62ba55760" },
+  linux_x64: { file: "litestream_vfs.so", size: 160320, sha256: "38252433f69b68c4a06c2cacb2294306a3d67321968345ca54380a320f57564e" },
+  linux_arm64: { file: "litestream_vfs.so", size: 147664, sha256: "6a02e1b1ab4ebc90d103984cbe94e98c1dd591743fe8607c05709b97c8bd4052" },
+  macos_x64: { file: "litestream_vfs.dylib", size: 307256, sha256: "4636c2e37a3eece26da0bba20029c6e6ee9ac2cb744acea2158ef6df29b3aa1a" },
+  macos_arm64: { file: "litestream_vfs.dylib", size: 328456, sha256: "eda2a7ad6d9e81736af5a2dbf140298c01d602fcb27f300d34b7ab2e43db6e72" },
+  windows_x64: { file: "litestream_vfs.dll", size: 184832, sha256: "21fb9179efd80fb752f7cdb303e6f9d21cff17acc9b43006e861bd7d86c4b554" },
 };

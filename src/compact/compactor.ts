@@ -222,7 +222,7 @@ export class Compactor {
       if (keys.length === 0) continue;
       await this.#options.store.remove(keys, { signal });
       this.#ledger.removed(keys);
-      progress.removed.push(...keys);
+      for (const key of keys) progress.removed.push(key); // there may be more than a call takes arguments
     }
   }
 }

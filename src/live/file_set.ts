@@ -24,6 +24,12 @@ export interface FileSetOptions {
   readonly onRelease: (file: PlanFile) => void;
 }
 
+/**
+ * Files that are opened at once: twice as many as a store asks for at once. All of thousands would wait there, each looking
+ * for the end of the same signal; to add one more listener costs as much as there are.
+ */
+const OPENED_AT_ONCE = 128;
+
 /** A file that is open, or about to be. */
 interface Entry {
   readonly opening: Promise<PlanFile>;
@@ -67,15 +73,17 @@ export class FileSet {
     act: (files: PlanFile[]) => Promise<T>,
     head?: Uint8Array,
   ): Promise<T> {
-    const entries = plan.map((file, index) => {
-      const base = index === 0;
-      return this.#take(
-        { replicaId: this.#options.replicaId, file, base, head: base ? head : undefined },
-        request,
-      );
-    });
+    const entries: Entry[] = [];
     try {
-      const results = await Promise.allSettled(entries.map(({ opening }) => opening));
+      const isVain = (reason: unknown) =>
+        reason instanceof ObjectGoneError || request.signal?.aborted === true;
+      const results = await settleSome(plan, OPENED_AT_ONCE, isVain, async (file, index) => {
+        const base = index === 0;
+        const source = { replicaId: this.#options.replicaId, file, base, head: base ? head : undefined };
+        const entry = this.#take(source, request);
+        entries.push(entry);
+        return await entry.opening;
+      });
       const failed = results.filter((result) => result.status === "rejected").map(({ reason }) => reason);
       if (failed.length > 0) throw failed.find((reason) => reason instanceof ObjectGoneError) ?? failed[0];
       return await act(results.map((result) => (result as PromiseFulfilledResult<PlanFile>).value));
@@ -139,6 +147,30 @@ export class FileSet {
     this.#options.onRelease(file);
     this.#options.native.calls.ls_object_free(file.objectId);
   }
+}
+
+/** Calls `act` with each item, at most `limit` at once; none is begun after a failure that makes all of it vain. */
+async function settleSome<T, R>(
+  items: readonly T[],
+  limit: number,
+  isVain: (reason: unknown) => boolean,
+  act: (item: T, index: number) => Promise<R>,
+): Promise<PromiseSettledResult<R>[]> {
+  const results: PromiseSettledResult<R>[] = [];
+  let next = 0;
+  const goOn = async () => {
+    while (next < items.length) {
+      const index = next++;
+      try {
+        results[index] = { status: "fulfilled", value: await act(items[index]!, index) };
+      } catch (reason) {
+        results[index] = { status: "rejected", reason };
+        if (isVain(reason)) next = items.length;
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(limit, items.length) }, goOn));
+  return results.filter(() => true); // of those that were begun
 }
 
 /** What names a file's content: names are reused when a replica is made anew. */

@@ -176,10 +176,8 @@ export class Opening {
       this.#parts.pages.begin(state.viewId);
       this.#publish(state);
       const isFromDisk = counts.get === before;
-      this.#parts.pages.opened(
-        state.viewId,
-        depth + (isFromDisk ? 0 : Math.max(...files.map(({ depth }) => depth))),
-      );
+      const longest = isFromDisk ? 0 : files.reduce((most, { depth }) => Math.max(most, depth), 0);
+      this.#parts.pages.opened(state.viewId, depth + longest);
     });
   }
 }

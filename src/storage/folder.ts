@@ -14,7 +14,7 @@ import { etagOf, modifiedMsOf } from "./file_facts.ts";
 import { codeOf, failureOf, isAbsent, listError, readError, WRITABLE } from "./folder_fault.ts";
 import { checkKey } from "./folder_key.ts";
 import { FolderUploads } from "./folder_uploads.ts";
-import { compareKeys } from "./key_order.ts";
+import { compareKeys, sortKeys } from "./key_order.ts";
 import { putChunksOnce } from "./multipart.ts";
 import {
   type BareStore,
@@ -79,13 +79,13 @@ export class FolderStore implements BareStore {
     for await (const key of keys) {
       page.push(key);
       if (page.length < PAGE_OBJECTS) continue;
-      const objects = await this.#describe(page, what);
+      const objects = await this.#describe(page, what, options);
       page = [];
       if (objects.length > 0) yield objects;
       this.#begin(what, options);
       this.counts.list++;
     }
-    const rest = await this.#describe(page, what);
+    const rest = await this.#describe(page, what, options);
     if (rest.length > 0) yield rest;
   }
 
@@ -195,11 +195,15 @@ export class FolderStore implements BareStore {
       if (codeOf(error) === "ENOENT") return [];
       throw listError(error, what, folder);
     }
-    return names.sort(compareKeys);
+    return sortKeys(names);
   }
 
   /** Identity and age of each key's file; one that has gone meanwhile is left out. */
-  async #describe(keys: readonly string[], what: string): Promise<ListedObject[]> {
+  async #describe(
+    keys: readonly string[],
+    what: string,
+    { onProgress }: RequestOptions,
+  ): Promise<ListedObject[]> {
     const objects: ListedObject[] = [];
     for (let first = 0; first < keys.length; first += STATS_AT_ONCE) {
       const some = keys.slice(first, first + STATS_AT_ONCE);
@@ -211,6 +215,7 @@ export class FolderStore implements BareStore {
         const modifiedMs = modifiedMsOf(file);
         objects.push({ key: some[i] as string, etag: etagOf(file), size: Number(file.size), modifiedMs });
       });
+      onProgress?.(NO_BYTES); // a slow disk is at it
     }
     return objects;
   }

@@ -4,6 +4,9 @@
  * @module
  */
 
+/** Without these the order of UTF-16 units is that of the bytes. */
+const SURROGATE = /[\ud800-\udfff]/;
+
 /**
  * Compares two keys by their UTF-8 bytes, the order in which S3 lists: negative, 0 or positive.
  *
@@ -17,6 +20,11 @@ export function compareKeys(a: string, b: string): number {
     if (left !== right) return byteRank(left) - byteRank(right);
   }
   return a.length - b.length;
+}
+
+/** Sorts keys by their UTF-8 bytes, in place: many times as fast as with {@link compareKeys} where no surrogate is in them. */
+export function sortKeys(keys: string[]): string[] {
+  return keys.some((key) => SURROGATE.test(key)) ? keys.sort(compareKeys) : keys.sort();
 }
 
 /** Moves the surrogates (code points past U+FFFF) behind every other unit. */

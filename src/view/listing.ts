@@ -35,13 +35,13 @@ export async function listLevel(
   level: number,
   options: ListOptions = {},
 ): Promise<Listing> {
-  const objects: ListedObject[] = [];
+  const files: ReplicaFile[] = [];
   let depth = 0;
   for await (const page of store.list(levelPrefix(layout, level), options)) {
-    for (const object of page) objects.push(object);
+    for (const file of replicaFiles(page, layout, level)) files.push(file); // page by page: all at once would take long
     depth++;
   }
-  return { files: replicaFiles(objects, layout, level), depth: Math.max(depth, 1) };
+  return { files, depth: Math.max(depth, 1) };
 }
 
 /**

@@ -6,6 +6,7 @@
 import type { Native } from "../../ffi/native.ts";
 import { RestorePlanError } from "../errors.ts";
 import { formatTxid } from "../ltx/txid.ts";
+import { Pace } from "../pace.ts";
 import { checkShim, nextTurn, type PlanFile } from "./plan_file.ts";
 
 /** Frames entered into a page map before the loop may turn: about 1 ms. */
@@ -38,8 +39,12 @@ export async function makeView(native: Native, source: ViewSource): Promise<numb
   const { pageSize, commit, timestampMs } = last.header;
   checkPageSizes(source);
   const mapId = checkShim(native, calls.ls_map_new(base, pageSize), "map pages of", name);
+  const pace = new Pace();
   try {
-    for (const file of files) await enterFile(native, mapId, file);
+    for (const file of files) {
+      await pace.turn(); // of thousands of files each takes a moment
+      await enterFile(native, mapId, file);
+    }
     const txid = last.file.maxTxid;
     const time = BigInt(Math.max(0, Math.trunc(timestampMs)));
     const viewId = calls.ls_map_view(mapId, source.replicaId, txid, commit, source.stamp, time);

@@ -345,6 +345,60 @@ static void everybodyIsLed(void){
 }
 
 /* Handles are reused; frame ids too, so that years of compaction do not use them up. */
+/* More maps at once than one block of them has, as when very many replicas are opened in one process. */
+static void manyMaps(void){
+  int iObject = object(512, 10, 1, 1, 10, 0), aMap[1000], aView[1000], i, k;
+  for(i=0; i<1000; i++){
+    aMap[i] = ls_map_new(0, 512);
+    CHECK(aMap[i]>0);
+    for(k=0; k<i; k+=97) CHECK(aMap[k]!=aMap[i]);
+  }
+  for(i=0; i<1000; i++) apply(aMap[i], iObject);
+  for(i=0; i<1000; i++){
+    aView[i] = viewOf(aMap[i], 10);
+    CHECK(aView[i]>0);
+    CHECK_INT(at(aView[i], 10), iObject);
+  }
+  CHECK_INT(ls_object_refs(iObject), 1001);
+  for(i=0; i<1000; i++) CHECK_INT(ls_view_release(aView[i]), 0);
+  CHECK_INT(ls_object_free(iObject), 0);
+  CHECK_INT(ls_map_new(0, 512), aMap[0]);         /* the first place again */
+  CHECK_INT(ls_map_free(aMap[0]), 0);
+}
+
+/* Thousands of files make up a view, then the next one; some of them twice, and in two maps at once. */
+static void manyObjects(void){
+  enum { N = 5000 };
+  static int aObject[N+2];
+  int i, iMap = ls_map_new(0, 512), iOther = ls_map_new(0, 512), iView, iNext, iOtherView;
+  uint32_t nObject = census(OBJECTS);
+  for(i=0; i<N; i++) aObject[i] = onePage(512, N, 1+(uint32_t)i);
+  for(i=0; i<N; i++) apply(iMap, aObject[i]);
+  for(i=N-1; i>=0; i--) apply(iOther, aObject[i]);
+  for(i=0; i<N; i+=50) apply(iMap, aObject[i]);
+  iView = viewOf(iMap, N);
+  CHECK(iView>0);
+  aObject[N] = object(512, N, 0, 101, 1100, 0);
+  aObject[N+1] = onePage(512, N, 101);
+  iMap = ls_map_new(iView, 512);
+  apply(iMap, aObject[N]);
+  apply(iMap, aObject[N+1]);
+  iNext = viewOf(iMap, N);
+  iOtherView = viewOf(iOther, N);
+  for(i=0; i<N; i++){
+    CHECK_INT(at(iView, 1+(uint32_t)i), aObject[i]);
+    CHECK_INT(at(iOtherView, 1+(uint32_t)i), aObject[i]);
+    CHECK_INT(at(iNext, 1+(uint32_t)i), aObject[i==100 ? N+1 : i>=100 && i<1100 ? N : i]);
+  }
+  CHECK_INT(ls_object_refs(aObject[99]), 4);
+  CHECK_INT(ls_object_refs(aObject[100]), 3);     /* the next view has nothing left of it */
+  for(i=0; i<N+2; i++) CHECK_INT(ls_object_free(aObject[i]), 0);
+  CHECK_INT(ls_view_release(iView), 0);
+  CHECK_INT(ls_view_release(iNext), 0);
+  CHECK_INT(ls_view_release(iOtherView), 0);
+  CHECK_INT(census(OBJECTS), nObject);
+}
+
 static void reuse(void){
   int i, iFirst = 0;
   for(i=0; i<20000; i++){
@@ -853,6 +907,8 @@ int main(void){
   RUN("ls_map_apply() and ls_map_new() refuse another page size", otherPageSize);
   RUN("ls_view_relocate() refuses a circle", circle);
   RUN("ls_view_relocate() leads who holds the view that another one led to", everybodyIsLed);
+  RUN("ls_map_new() gives as many maps as are wanted at once", manyMaps);
+  RUN("ls_map_apply() finds each of thousands of objects, in two maps at once", manyObjects);
   RUN("ls_object_free() gives handle and frame ids back", reuse);
   RUN("ls_object_index() refuses what breaks the order", indexRefusals);
   RUN("ls_view_changed() tells the pages at other places, and no others", difference);

@@ -62,6 +62,16 @@ test("FolderStore.list() leaves temporary files out", () =>
     assert.deepEqual(await keysOf(store), ["ltx/0/a"]);
   }));
 
+test("FolderStore.list() tells that it goes on while it looks at many files", () =>
+  withFolder(async (folder, store) => {
+    for (let i = 0; i < 100; i++) await writeFile(join(folder, `${i}.ltx`), "x");
+    let told = 0;
+    const pages: number[] = [];
+    for await (const page of store.list("", { onProgress: () => void told++ })) pages.push(page.length);
+    assert.deepEqual(pages, [100]);
+    assert.ok(told >= 3, `told ${told} times`);
+  }));
+
 test("FolderStore follows symbolic links and leaves dangling ones out", () =>
   withFolder(async (path, store) => {
     await putFile(path, "elsewhere/a", patternBytes(7));

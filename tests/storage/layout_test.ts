@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { compareKeys } from "../../src/storage/key_order.ts";
+import { compareKeys, sortKeys } from "../../src/storage/key_order.ts";
 import { GENERATIONS_PREFIX, levelPrefix, ltxKey } from "../../src/storage/layout.ts";
 
 const NAME = "0000000000000001-0000000000000001.ltx";
@@ -25,5 +25,12 @@ test("compareKeys() sorts by UTF-8 bytes", () => {
       const wanted = at < 0 ? left.length - right.length : (left[at] ?? 0) - (right[at] ?? -1);
       assert.equal(Math.sign(compareKeys(a, b)), Math.sign(wanted), `${a} and ${b}`);
     }
+  }
+});
+
+test("sortKeys() sorts as compareKeys() says, with and without surrogates", () => {
+  const plain = ["b", "a/", "\ue000", "a-", "", "é", "aa", "\ud7ff", "a0", "\uffee", "a"];
+  for (const keys of [plain, [...plain, "😀", "a😁", "a\ue000"]]) {
+    assert.deepEqual(sortKeys([...keys]), [...keys].sort(compareKeys));
   }
 });

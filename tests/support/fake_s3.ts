@@ -81,12 +81,16 @@ export interface LoggedRequest {
   bytes: number;
 }
 
+/** Bytes of an object that nobody keeps: those from `offset` on, `size` of them. */
+export type MadeBytes = (offset: number, size: number) => Uint8Array;
+
 interface StoredObject {
   readonly size: number;
   readonly etag: string;
   readonly modifiedMs: number;
   readonly bytes?: Buffer;
   readonly path?: string;
+  readonly made?: MadeBytes;
   /** Headers given back: x-amz-meta-*, content-type. */
   readonly headers: Record<string, string>;
   /** Opened once, by the first read. */
@@ -219,6 +223,13 @@ export class FakeS3 {
     await file.close();
     const etag = `"${createHash("md5").update(`${path} ${size} ${mtimeMs}`).digest("hex")}-1"`;
     this.#set(key, { size, etag, modifiedMs: this.options.now(), path, headers: {} });
+    return etag;
+  }
+
+  /** Stores an object whose bytes are made when they are asked for, always the same; returns its ETag. */
+  putMade(key: string, size: number, made: MadeBytes): string {
+    const etag = `"${createHash("md5").update(`${key} ${size}`).digest("hex")}-1"`;
+    this.#set(key, { size, etag, modifiedMs: this.options.now(), made, headers: {} });
     return etag;
   }
 
@@ -804,6 +815,7 @@ async function bodySlice(body: HttpAnswer["body"], offset: number, size: number)
   const { object } = body;
   const first = body.offset + offset;
   if (object.bytes !== undefined) return object.bytes.subarray(first, first + size);
+  if (object.made !== undefined) return Buffer.from(object.made(first, size).buffer);
   object.file ??= open(object.path as string, "r");
   const file = await object.file;
   const buffer = Buffer.allocUnsafe(size);

@@ -203,7 +203,7 @@ class WebdavStorage implements Storage {
 
 /** What lies in a folder, without the folder itself; behind a proxy its own path may begin otherwise. */
 function childrenOf(entries: readonly DavEntry[]): { name: string; entry: DavEntry }[] {
-  const own = Math.min(...entries.map(({ path }) => path.length));
+  const own = entries.reduce((least, { path }) => Math.min(least, path.length), Infinity);
   return entries.filter(({ path }) => path.length > own)
     .map((entry) => ({ name: entry.path.slice(entry.path.lastIndexOf("/") + 1), entry }));
 }
