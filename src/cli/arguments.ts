@@ -134,7 +134,7 @@ export function modeOf(given: CommandArguments): RowMode | undefined {
 }
 
 const LOOKS_LIKE_URL = /^(?:[a-z][a-z0-9+.-]*:\/\/|file:)/i;
-const LOOKS_LIKE_PATH = /^(?:\.{0,2}\/|\.{1,2}$|[A-Za-z]:[\\/])/;
+const LOOKS_LIKE_PATH = /^(?:\.{0,2}[\\/]|\.{1,2}$|[A-Za-z]:[\\/])/;
 
 /** SQL is never the name of a folder that is there. */
 function isPath(text: string): boolean {

@@ -4,6 +4,8 @@
  * @module
  */
 
+import { Buffer } from "node:buffer";
+
 /** A value as the query thread reads it: INTEGER is a bigint, REAL a number. */
 export type CellValue = null | bigint | number | string | Uint8Array;
 
@@ -34,7 +36,7 @@ export function visibleLines(text: string): string {
 /** A blob as SQL has it, in lower case; `bytesMax` of it, then how long it is. */
 export function blobText(blob: Uint8Array, bytesMax = Infinity): string {
   const shown = blob.subarray(0, Math.min(bytesMax, blob.length));
-  const hex = Array.from(shown, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  const hex = bytesOf(shown).toString("hex");
   return shown.length === blob.length ? `x'${hex}'` : `x'${hex}…' (${blob.length} bytes)`;
 }
 
@@ -71,19 +73,16 @@ export function jsonText(value: CellValue): string {
   if (typeof value === "number") {
     return Number.isFinite(value) ? realText(value) : `${value < 0 ? "-" : ""}1e999`;
   }
-  return `"${base64(value)}"`;
+  return `"${bytesOf(value).toString("base64")}"`;
 }
 
 function jsonEscaped(character: string): string {
   return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
 }
 
-function base64(bytes: Uint8Array): string {
-  let binary = "";
-  for (let at = 0; at < bytes.length; at += 0x8000) {
-    binary += String.fromCharCode(...bytes.subarray(at, at + 0x8000));
-  }
-  return btoa(binary);
+/** The same bytes as what turns them into text at once. */
+function bytesOf({ buffer, byteOffset, length }: Uint8Array): Buffer {
+  return Buffer.from(buffer, byteOffset, length);
 }
 
 /** A value as an SQL expression that gives it back. */

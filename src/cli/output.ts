@@ -4,6 +4,7 @@
  * @module
  */
 import { visibleLines, visibleText } from "./cell_text.ts";
+import { CommandError, EXIT } from "./exit_code.ts";
 import { type Paint, paint, wantsColor } from "./paint.ts";
 import type { CliStream } from "./process_io.ts";
 
@@ -13,6 +14,15 @@ export class OutputClosedError extends Error {
   override name = "OutputClosedError";
 }
 
+/** What was written did not get to where it was to: a full disk, say. */
+export class OutputFailedError extends CommandError {
+  /** The class's name. */
+  override name = "OutputFailedError";
+}
+
+/** What streams say of a pipe whose other end is closed. */
+const READER_GONE = ["EPIPE", "EOF", "ECONNRESET", "ERR_STREAM_DESTROYED", "ERR_STREAM_PREMATURE_CLOSE"];
+
 /** A stream that is written to, which may be a terminal. */
 export class Output {
   /** Whether a terminal shows it. */
@@ -20,7 +30,7 @@ export class Output {
   /** Whether it shows colours. */
   readonly isColored: boolean;
   readonly #stream: CliStream;
-  #closed: OutputClosedError | undefined;
+  #closed: OutputClosedError | OutputFailedError | undefined;
 
   /** `environment` may forbid colours, and so does `noColor`. */
   constructor(
@@ -34,8 +44,10 @@ export class Output {
     stream.on("error", (error) => this.#close(error)); // an EPIPE without a listener ends the process with a trace
   }
 
-  #close(cause: unknown): OutputClosedError {
-    this.#closed ??= new OutputClosedError("Cannot write: the output was closed", { cause });
+  #close(cause: Error & { readonly code?: string }): Error {
+    this.#closed ??= READER_GONE.includes(cause.code ?? "")
+      ? new OutputClosedError("Cannot write: the output was closed", { cause })
+      : new OutputFailedError(`Cannot write the output: ${cause.message}`, EXIT.failed, { cause });
     return this.#closed;
   }
 
@@ -48,13 +60,16 @@ export class Output {
    * Writes text as it is, and waits until it is taken.
    *
    * @throws {OutputClosedError} nobody reads any more
+   * @throws {OutputFailedError} it cannot be written
    */
   async write(text: string): Promise<void> {
     if (this.#closed) throw this.#closed;
     if (text === "") return;
-    await new Promise<void>((resolve, reject) =>
-      this.#stream.write(text, (error) => error ? reject(this.#close(error)) : resolve())
-    );
+    await new Promise<void>((resolve, reject) => {
+      this.#stream.write(text, (error) => error ? reject(error) : resolve()); // which throws in some runtimes
+    }).catch((error) => {
+      throw this.#close(error);
+    });
   }
 
   /** Writes lines that may hold what a database or a store says: a terminal only shows them. */

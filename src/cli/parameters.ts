@@ -76,9 +76,8 @@ export function checkParameters(statements: readonly string[], values: Parameter
     throw new UsageError(`Cannot run SQL: it has no parameter "${name}", its parameters are: ${found}`);
   }
   if (count !== values.positional.length) {
-    throw new UsageError(
-      `Cannot run SQL: ${values.positional.length} values are given, expected ${count} for its parameters ?`,
-    );
+    const given = values.positional.length === 1 ? "1 value is" : `${values.positional.length} values are`;
+    throw new UsageError(`Cannot run SQL: ${given} given, expected ${count} for its parameters ?`);
   }
 }
 

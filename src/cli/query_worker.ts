@@ -164,9 +164,9 @@ function explained(error: unknown, saidBefore: string): Error {
   if (last && REPLICA_CODES.includes(code) && (code === 10 || last.message !== saidBefore)) return last;
   if (code === INTERRUPTED) return new ReplicaError("Cannot go on: interrupted");
   const names = () => {
-    const tables = "SELECT name FROM pragma_table_list WHERE schema = 'main'";
+    const tables = "SELECT name FROM pragma_table_list WHERE schema = 'main' AND name NOT LIKE 'sqlite%'";
     const columns =
-      "SELECT c.name FROM pragma_table_list t, pragma_table_info(t.name) c WHERE t.schema = 'main'";
+      "SELECT c.name FROM pragma_table_list t, pragma_table_info(t.name) c WHERE t.schema = 'main' AND t.name NOT LIKE 'sqlite%'";
     return rowsOf(/no such table/.test(message) ? tables : columns, { named: {}, positional: [] }).rows
       .flat();
   };

@@ -10,7 +10,7 @@ import { type CommandContext, rowFormat } from "./command.ts";
 import { NAMES_SQL, type SchemaNames, schemaNames } from "./completion.ts";
 import { costText } from "./cost.ts";
 import { exitCodeOf } from "./exit_code.ts";
-import { OutputClosedError } from "./output.ts";
+import { OutputClosedError, OutputFailedError } from "./output.ts";
 import { checkParameters, type ParameterValues } from "./parameters.ts";
 import { InterruptedError } from "./query_thread.ts";
 import type { RowFormat, RowMode } from "./row_writer.ts";
@@ -213,7 +213,7 @@ export class Shell {
       await act(abort.signal);
       return true;
     } catch (error) {
-      if (error instanceof OutputClosedError) throw error;
+      if (error instanceof OutputClosedError || error instanceof OutputFailedError) throw error;
       this.failure = exitCodeOf(error);
       const words = error instanceof Error ? error.message : String(error);
       if (abort.signal.aborted) await err.lines("interrupted");

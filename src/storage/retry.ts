@@ -25,7 +25,7 @@ export interface RetryOptions extends Partial<RetryPolicy>, Partial<RetryClock> 
  *
  * @throws {DeadlineError} the total time is over, or would be before the next attempt; the last failure is its cause
  * @throws {StorageError} the failure of the last attempt that `attemptsMax` allows
- * @throws the signal's reason when it aborts; whatever else `operation` throws
+ * @throws the signal's reason when it aborts, a {@link DeadlineError} with the last failure; whatever else `operation` throws
  */
 export async function withRetries<T>(
   what: string,
@@ -52,11 +52,11 @@ export async function tryUntil<T>(
   const endMs = startMs + limits.totalTimeoutMs;
   let reason: StorageError | undefined;
   for (let number = 1;; number++) {
-    for (const signal of limits.signals) signal.throwIfAborted();
+    throwIfEnded(limits, reason);
     try {
       return await new RunningAttempt({ what, operation, number, endMs, limits }).outcome;
     } catch (error) {
-      for (const signal of limits.signals) signal.throwIfAborted();
+      throwIfEnded(limits, reason);
       if (!(error instanceof StorageError) || !error.retryable) throw error;
       if (!(error instanceof CutShortError)) reason = error; // That one says nothing: the one before it does.
       if (number >= limits.attemptsMax && limits.now() < endMs) throw error;
@@ -68,10 +68,22 @@ export async function tryUntil<T>(
           reason ?? error,
         );
       }
-      await limits.sleep(delayMs, AbortSignal.any([...limits.signals]));
+      await limits.sleep(delayMs, AbortSignal.any([...limits.signals])).catch((error) => {
+        throwIfEnded(limits, reason);
+        throw error;
+      });
       limits.onRetry?.(error);
     }
   }
+}
+
+/** Where a caller's own time is over, what failed meanwhile is why: his words do not have it. */
+function throwIfEnded({ signals }: Limits, failure: StorageError | undefined): void {
+  const ended = signals.find(({ aborted }) => aborted);
+  if (ended === undefined) return;
+  const { reason } = ended;
+  if (!(reason instanceof DeadlineError) || failure === undefined) throw reason;
+  throw new DeadlineError(`${reason.message}; the last failure: ${failure.message}`, { cause: failure });
 }
 
 /** Full jitter: between nothing and the doubled bound; what the server asked for comes first. */

@@ -46,6 +46,16 @@ test("shownText() and plainText() tell kinds apart", () => {
   assert.equal(shownText(new Uint8Array(40).fill(1)), `x'${"01".repeat(32)}…' (40 bytes)`);
 });
 
+test("a blob is text whole, wherever it lies in its buffer, and however large it is", () => {
+  const bytes = Uint8Array.from({ length: 3_000_001 }, (_, i) => i * 7 % 256).subarray(1);
+  const hex = plainText(bytes);
+  assert.equal(hex.length, 2 * bytes.length + 3);
+  assert.equal(hex.slice(0, 10), "x'070e151c");
+  assert.equal(hex.slice(-3), `${(3_000_000 * 7 % 256).toString(16).padStart(2, "0")}'`);
+  assert.equal(jsonText(bytes.subarray(0, 3)), '"Bw4V"');
+  assert.equal(JSON.parse(jsonText(bytes)).length, 4_000_000);
+});
+
 test("jsonText() is JSON, and keeps every digit of an integer", () => {
   assert.deepEqual([2n ** 63n - 1n, 1, Infinity, null].map(jsonText), [
     "9223372036854775807",

@@ -38,7 +38,7 @@ test("checkParameters() wants a value for each parameter, and a parameter for ea
   checkParameters(["SELECT :a, ?", "SELECT $b"], values);
   assert.throws(() => checkParameters(["SELECT :a, :c, ?"], values), /"c" has no value/);
   assert.throws(() => checkParameters(["SELECT :a, ?"], values), /no parameter "b"/);
-  assert.throws(() => checkParameters(["SELECT :a, :b"], values), /1 values are given, expected 0/);
+  assert.throws(() => checkParameters(["SELECT :a, :b"], values), /1 value is given, expected 0/);
 });
 
 test("bindingsOf() gives each statement its own", () => {

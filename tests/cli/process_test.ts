@@ -92,6 +92,23 @@ test("a result without end is streamed: read in part, in bounded memory, and | h
     assert.ok(mb === undefined || mb < 400, `${mb} MB`);
   }));
 
+test("what cannot be written is told, with 1: a full disk has not seen enough", {
+  skip: existsSync("/dev/full") ? false : "there is no /dev/full",
+}, () =>
+  withReplicaFolder({}, async (folder) => {
+    folder.step("CREATE TABLE t (x)");
+    const commands = [
+      ["query", folder.url, `${ENDLESS} x FROM c`],
+      ["query", folder.url, "SELECT 1"],
+      ["shell", folder.url],
+    ];
+    for (const args of commands) {
+      const ran = await runCli(args, { stdin: "SELECT 1; SELECT 2;", output: "/dev/full" });
+      assert.deepEqual([ran.code, ran.out], [1, ""], args.join(" "));
+      assert.match(ran.err, /^error: Cannot write the output: .*no space left on device[^\n]*\n$/i);
+    }
+  }));
+
 /** The most memory that a process has had; undefined where it has ended. */
 function peakMb(pid: number): number | undefined {
   try {

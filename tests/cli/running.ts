@@ -5,6 +5,7 @@
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
+import { closeSync, openSync } from "node:fs";
 import process from "node:process";
 import { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
@@ -34,6 +35,8 @@ export interface RunOptions {
   readonly stdin?: string;
   /** Of a process in Deno, in place of all. */
   readonly permissions?: readonly string[];
+  /** Of a process: the file that its output goes to. */
+  readonly output?: string;
   /** Its output and errors are a terminal. */
   readonly isTerminal?: boolean;
 }
@@ -85,15 +88,23 @@ export async function runMain(args: readonly string[], options: RunOptions = {})
 export function startCli(
   args: readonly string[],
   env: Record<string, string> = {},
-  permissions?: readonly string[],
+  { permissions, output }: Pick<RunOptions, "permissions" | "output"> = {},
 ): ChildProcess {
   const [program, ...before] = runtime(permissions);
-  return spawn(program!, [...before, CLI, ...args], { env: childEnvironment(env) });
+  const file = output === undefined ? undefined : openSync(output, "w");
+  try {
+    return spawn(program!, [...before, CLI, ...args], {
+      env: childEnvironment(env),
+      stdio: ["pipe", file ?? "pipe", "pipe"],
+    });
+  } finally {
+    if (file !== undefined) closeSync(file);
+  }
 }
 
 /** Runs a command line as a process, to its end. */
 export async function runCli(args: readonly string[], options: RunOptions = {}): Promise<Ran> {
-  const child = startCli(args, options.env, options.permissions);
+  const child = startCli(args, options.env, options);
   const ran = gather(child);
   child.stdin!.end(options.stdin ?? "");
   return await ran;
@@ -102,7 +113,7 @@ export async function runCli(args: readonly string[], options: RunOptions = {}):
 /** What a process says until it ends. */
 export async function gather(child: ChildProcess): Promise<Ran> {
   let [out, err] = ["", ""];
-  child.stdout!.on("data", (data) => out += data);
+  child.stdout?.on("data", (data) => out += data);
   child.stderr!.on("data", (data) => err += data);
   const [code, signal] = await once(child, "close");
   return { code: code ?? signal, out, err };

@@ -377,6 +377,29 @@ test("withRetries() ends at once when its signal aborts in a pause", async () =>
   assert.equal(tries, 1);
 });
 
+test("withRetries() whose caller's time is over tells what failed meanwhile, in a pause and in an attempt", async () => {
+  const over = () => new DeadlineError("Cannot open replica r: not done after 3000 ms");
+  for (const isInPause of [true, false]) {
+    const controller = new AbortController();
+    const work = withRetries("list", ({ number }) => {
+      if (number === 1) return Promise.reject(isInPause ? later(20_000) : failure("connection refused"));
+      controller.abort(over());
+      return new Promise(() => {});
+    }, { ...POLICY, baseDelayMs: 1, signal: controller.signal });
+    if (isInPause) setTimeout(() => controller.abort(over()), 10);
+    const found = isInPause ? "status 503" : "connection refused";
+    await assert.rejects(work, (error: Error) => {
+      assert.ok(error instanceof DeadlineError);
+      assert.equal(
+        error.message,
+        `Cannot open replica r: not done after 3000 ms; the last failure: ${found}`,
+      );
+      assert.equal((error.cause as Error).message, found);
+      return true;
+    });
+  }
+});
+
 test("withRetries() does not begin when its signal has aborted", async () => {
   const reason = new Error("enough");
   const work = withRetries("read", () => assert.fail("begun"), { signal: AbortSignal.abort(reason) });
