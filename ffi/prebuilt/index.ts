@@ -9,16 +9,16 @@ export interface Prebuilt {
 }
 
 /** A checksum of what they were made of. */
-export const sources: string = "a4498d6300f35c89a3464f16bb6df56cb698959a7923ec2641abf8024203a4ed";
+export const sources: string = "260318cb3b4d203e2921ee80594980e15e7a0ab0ee0d6cc71c2aa9321c9456c7";
 
 /** What there is a library for. */
 export type Target = "linux_x64" | "linux_arm64" | "macos_x64" | "macos_arm64" | "windows_x64";
 
 /** The libraries, by target. */
 export const prebuilt: Readonly<Record<Target, Prebuilt>> = {
-  linux_x64: { file: "litestream_vfs.so", size: 159704, sha256: "e557cc382b52b3e701ede242cc8aed4b3d708df1f421e14fe948e5d96e7123af" },
-  linux_arm64: { file: "litestream_vfs.so", size: 147016, sha256: "9321474d03fb9a3e48e1c58f2b8eac782b5cc41457260ec84b8b3aec20733196" },
-  macos_x64: { file: "litestream_vfs.dylib", size: 307112, sha256: "65664b5c912699888a5898eaa60877375c592d80b1f9c6aa403e3b532e9cef0c" },
-  macos_arm64: { file: "litestream_vfs.dylib", size: 328312, sha256: "bf86753d73b42830c31f3ad9a81449848df5d2dbd167c62bfb718e84d9cc7c64" },
-  windows_x64: { file: "litestream_vfs.dll", size: 184320, sha256: "5fbe20430efc2229b71ad215d59ef2ffebed58f5cc388bbd2755c6f58492b6eb" },
+  linux_x64: { file: "litestream_vfs.so", size: 161016, sha256: "c08a54bcf0b216dc59b3f21d88590538345c0dd307ef5e2a0523fa1472c7aae8" },
+  linux_arm64: { file: "litestream_vfs.so", size: 148376, sha256: "fd942f37948ea415cdc023d0ec687585d81078ce545369d44999112d84ddd9c3" },
+  macos_x64: { file: "litestream_vfs.dylib", size: 307392, sha256: "d907b42050fb145ce782bbaa8b5b4d2bb0f76ec496b5b59a6e4433cb5474df53" },
+  macos_arm64: { file: "litestream_vfs.dylib", size: 328616, sha256: "e9482487d65e2399542d1e2ee60b57e81911748244d9f7124e9a1c8734250a82" },
+  windows_x64: { file: "litestream_vfs.dll", size: 185856, sha256: "e2c7c5a7cd7f4284190aa8fd0325b22158d615fa1afff923a38cfd11ddf2aa44" },
 };
