@@ -7,7 +7,8 @@
 ** LAYOUT    zPath: page n at (n-1)*szPage, as in any database. zPath"-sums": a CRC-64 of each page, eight bytes, little
 **           endian; 0: there is none. What a crash has torn does not fit to its checksum, and counts as not there.
 ** THREADS   Readers read. All else is the core's, on its thread. The lock on the checksums keeps other processes out.
-** MEMORY    Counted: the core's reference, and one of each span; four bytes a page for what no view has yet.
+** MEMORY    Counted: the core's reference, and one of each span; four bytes a page for what no view has yet. Pages that are
+**           read often are kept as well where the core gives room for them (warm.c).
 ** ERRORS    LS_ codes; LS_REFUSED: ls_fault() has the system's words; LS_GONE: somebody else has cut the file.
 ** LEFT OUT  Which pages to put, and when: that is the core's.
 */
@@ -48,6 +49,7 @@ struct LsLocal {
   uint32_t nBatchMax;
   uint32_t iBatch, nBatch;   /* its first page, and how many */
   uint64_t aShift[8][256];   /* a CRC over a page of zeros, byte by byte of what it begins with */
+  _Atomic(LsWarm*) pWarm;    /* what is read often; NULL until the core gives room. Made once */
 };
 
 static LsMutex tableLock = LS_MUTEX_INIT;
@@ -60,6 +62,8 @@ static LsLocal *localById(int iLocal){
   lsMutexUnlock(&tableLock);
   return p;
 }
+
+static LsWarm *warmOf(const LsLocal *p){ return atomic_load_explicit(&p->pWarm, memory_order_acquire); }
 
 LsLocal *lsLocalRef(LsLocal *p){
   atomic_fetch_add_explicit(&p->nRef, 1, memory_order_relaxed);
@@ -77,6 +81,7 @@ void lsLocalUnref(LsLocal *p){
   free(p->aBatch);
   free(p->aSum);
   free(p->aFrame);
+  lsWarmFree(warmOf(p));
   free(p);
 }
 
@@ -105,8 +110,10 @@ static int isCut(const LsLocal *p){
 /* Writes pages from iPgno on, and their checksums. */
 static int pagesWrite(LsLocal *p, uint32_t iPgno, uint32_t n, const uint8_t *aPage, const uint8_t *aSum){
   uint64_t iAt = (uint64_t)(iPgno-1)*p->szPage, szNew = iAt+(uint64_t)n*p->szPage;
+  LsWarm *pWarm = warmOf(p);
   int rc;
   if( isCut(p) ) return LS_GONE;
+  if( pWarm ) lsWarmDrop(pWarm, iPgno, n);
   rc = writeAll(p->fd, aPage, (size_t)n*p->szPage, iAt);
   if( rc==0 ) rc = writeAll(p->fdSum, aSum, (size_t)n*SUM_SIZE, (uint64_t)(iPgno-1)*SUM_SIZE);
   if( rc==0 && szNew>p->szFile ) p->szFile = szNew;
@@ -114,7 +121,24 @@ static int pagesWrite(LsLocal *p, uint32_t iPgno, uint32_t n, const uint8_t *aPa
 }
 
 int lsLocalRead(const LsObject *p, uint32_t k, int iFrom, int n, uint8_t *aOut){
-  return readAll(p->pLocal->fd, aOut, (size_t)n, lsObjectOffset(p, k)+(uint64_t)iFrom);
+  LsWarm *pWarm = warmOf(p->pLocal);
+  uint32_t iPgno = p->iPage0+k;
+  int rc;
+  if( pWarm && lsWarmRead(pWarm, iPgno, iFrom, n, aOut) ) return 0;
+  rc = readAll(p->pLocal->fd, aOut, (size_t)n, lsObjectOffset(p, k)+(uint64_t)iFrom);
+  if( rc==0 && pWarm && (uint32_t)n==p->szPage ) lsWarmKeep(pWarm, iPgno, aOut);
+  return rc;
+}
+
+/* From now on up to nPage pages that are read often are kept in memory. Once for each file. */
+int ls_local_warm(int iLocal, int nPage){
+  LsLocal *p = localById(iLocal);
+  LsWarm *pWarm;
+  if( p==NULL || nPage<0 || warmOf(p) ) return LS_MISUSE;
+  pWarm = lsWarmNew(p->szPage, (uint32_t)nPage);
+  if( pWarm==NULL ) return nPage>0 ? LS_NOMEM : 0;
+  atomic_store_explicit(&p->pWarm, pWarm, memory_order_release);
+  return 0;
 }
 
 /* ------------------------------------------------------------------------------------------------ opening */

@@ -127,6 +127,14 @@ int lsLocalRead(const LsObject *p, uint32_t k, int iFrom, int n, uint8_t *aOut);
 void lsLocalUnref(LsLocal *p);
 LsLocal *lsLocalRef(LsLocal *p);
 
+/* warm.c: pages of a local file that are read often. */
+typedef struct LsWarm LsWarm;
+LsWarm *lsWarmNew(uint32_t szPage, uint32_t nPage);
+void lsWarmFree(LsWarm *p);
+int lsWarmRead(LsWarm *p, uint32_t iPgno, int iFrom, int n, uint8_t *aOut);
+void lsWarmKeep(LsWarm *p, uint32_t iPgno, const uint8_t *aPage);
+void lsWarmDrop(LsWarm *p, uint32_t iPgno, uint32_t n);
+
 /* frames.c */
 uint64_t lsCrc(uint64_t c, const uint8_t *a, size_t n);   /* CRC-64/ISO: start with ~0, invert the end */
 int lsFrameDecode(const uint8_t *aByte, uint32_t nByte, uint32_t iPgno, uint32_t szPage, uint8_t *aOut);

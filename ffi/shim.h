@@ -20,7 +20,7 @@
 #  define LS_API __attribute__((visibility("default")))
 #endif
 
-#define LS_ABI_VERSION 7
+#define LS_ABI_VERSION 8
 
 /* Negative results. */
 #define LS_NOMEM   (-1)   /* out of memory */
@@ -225,6 +225,7 @@ LS_API int ls_local_check(int iLocal, int iView, uint32_t iPgno, int nMax, uint6
 LS_API int ls_local_forget(int iLocal, int iObject, int iFrame, int nMax);
 LS_API int ls_local_map(int iMap, int iLocal, uint32_t iCommit, uint32_t iPgno, int nMax);
 LS_API int ls_local_state(int iLocal, uint64_t *aOut);
+LS_API int ls_local_warm(int iLocal, int nPage);
 LS_API int ls_local_close(int iLocal);
 
 /* Codec. */

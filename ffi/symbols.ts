@@ -17,7 +17,7 @@ export interface AbiSymbol {
 export type Symbols = Readonly<Record<string, AbiSymbol>>;
 
 /** What `ls_abi()` must answer. */
-export const ABI_VERSION = 7;
+export const ABI_VERSION = 8;
 
 /** Negative results of the shim's functions. */
 export const LS = {
@@ -218,6 +218,8 @@ export const symbols = {
   ls_local_map: { parameters: ["i32", "i32", "u32", "u32", "i32"], result: "i32" },
   // int ls_local_state(int iLocal, uint64_t *aOut)
   ls_local_state: { parameters: ["i32", "buffer"], result: "i32" },
+  // int ls_local_warm(int iLocal, int nPage)
+  ls_local_warm: { parameters: ["i32", "i32"], result: "i32" },
   // int ls_local_close(int iLocal)
   ls_local_close: { parameters: ["i32"], result: "i32" },
   // int ls_fault(uint8_t *aOut, int nOut)

@@ -5,7 +5,8 @@
  *   FOLDER/npm/                       the same as JavaScript with declarations
  *   FOLDER/x-litestream-vfs-….tgz     that folder as npm publishes and installs it
  *
- * Both carry the core's worker as one module, for programs that are bundled to one file.
+ * Both carry the core's worker laid together: as few modules, that it is loaded from; and as one, in a text, for programs that are
+ * bundled to one file.
  *
  * @module
  */
@@ -30,6 +31,16 @@ import { BUN, DENO, filesUnder, ROOT, run } from "./project.mjs";
 
 /** The module that takes the core's bundle. */
 const BUNDLE = "src/bridge/core_bundle.ts";
+/** The module that names the worker's first one, and where those lie that are loaded in its place; relative to it. */
+const ENTRY = "src/bridge/core_entry.ts";
+const PACKED = "./core/core_worker.js";
+/**
+ * What stays a module of its own beside them, from where they lie: classes of errors, by which others know what a storage of the
+ * user's has thrown, and the shims, which are as large as all else.
+ */
+const BESIDE = { "errors.ts": "../../errors.ts", "prebuilt/wasm.ts": "../../../ffi/prebuilt/wasm.ts" };
+/** Packages that are loaded where they are installed: for some places or words only, and large. */
+const INSTALLED = ["ssh2", "@nats-io/transport-node", "chrono-node/*"];
 /** Parts of packages that are compiled where they are installed, and done without where they are not. */
 const NATIVE = ["cpu-features", "*.node"];
 /** A bundle that is loaded from memory has no file to resolve from; only what a runtime has built in is left to resolve. */
@@ -47,7 +58,7 @@ export async function pack(folder = join(ROOT, "build")) {
     throw new Error(`Cannot pack: deno.json has version ${config.version}, package.json ${project.version}`);
   }
   stage(jsr, config);
-  await bundleCore(join(jsr, BUNDLE));
+  await Promise.all([bundleCore(join(jsr, BUNDLE)), layCoreTogether(join(jsr, ENTRY))]);
   writeFileSync(join(jsr, "THIRD_PARTY_LICENSES.txt"), thirdPartyLicenses());
   const published = await publishable(jsr);
   await toJavaScript(jsr, npm, project);
@@ -90,6 +101,39 @@ async function bundleCore(path) {
   const filled = source.replace(/(base64: string = )"";/, `$1"${base64}";`);
   if (filled === source) throw new Error(`Cannot bundle the core: no empty base64 in ${BUNDLE}`);
   writeFileSync(path, filled);
+}
+
+/**
+ * The core's worker as few modules beside `entry`, which names them: what is loaded together is one, what is loaded later another.
+ *
+ * `entry` imports the first of them, too, where that is never run: Deno counts it among the program's modules all the same, so that
+ * all of them are fetched, cached and compiled with it. A bundler does not, and must not, for it would then want what they load.
+ */
+async function layCoreTogether(entry) {
+  const out = join(dirname(entry), dirname(PACKED));
+  const beside = Object.keys(BESIDE).map((name) => `*/${name}`);
+  const flags = ["--splitting", "--target=node", "--format=esm", "--minify-whitespace", "--minify-syntax"];
+  const names = [`--outdir=${out}`, "--entry-naming=[name].[ext]", "--chunk-naming=[name]-[hash].[ext]"];
+  const external = [...beside, ...INSTALLED].flatMap((name) => ["--external", name]);
+  await done(BUN, ["build", "src/bridge/core_worker.ts", ...flags, ...names, ...external], ROOT);
+  for (const path of filesUnder(".", /./, out)) {
+    let source = readFileSync(join(out, path), "utf8");
+    for (const [name, from] of Object.entries(BESIDE)) {
+      source = source.replaceAll(
+        new RegExp(`"\\.[^"]*/${name.replaceAll(".", "\\.")}"`, "g"),
+        JSON.stringify(from),
+      );
+    }
+    writeFileSync(join(out, path), source);
+  }
+  const source = readFileSync(entry, "utf8");
+  const named = JSON.stringify(PACKED);
+  const filled = source.replace(
+    /(const PACKED: string \| undefined = )undefined;/,
+    `$1${named};\n\n// deno-lint-ignore no-constant-condition\nif (false) void import(${named}); // for the graph of modules`,
+  );
+  if (filled === source) throw new Error(`Cannot lay the core together: no PACKED in ${ENTRY}`);
+  writeFileSync(entry, filled);
 }
 
 /** The licences of what is in the core's bundle, and in the shims. */

@@ -8,7 +8,7 @@ import type { OpenOptions } from "../../mod.ts";
 import { Core } from "../../src/bridge/core.ts";
 import type { LiveReplica } from "../../src/live/live_replica.ts";
 import { Log } from "../../src/log.ts";
-import { makeConfig } from "../../src/options.ts";
+import { makeConfig } from "../../src/replica_config.ts";
 import { findShim } from "../../src/shim_path.ts";
 
 /** Times of one kind of thing, in ms. */

@@ -4,6 +4,7 @@
  * @module
  */
 import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { FakeS3 } from "../../tests/support/fake_s3.ts";
 import { childEnvironment } from "../../tests/support/real.ts";
@@ -13,6 +14,12 @@ import type { BenchDatabase } from "./databases.ts";
 export type Figures = Record<string, number>;
 
 const root = (path: string) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
+
+/** The program of a runtime. What npm links as `deno` is a script of Node's, whose own start would be measured with it. */
+export function executable(runtime: "bun" | "deno"): string {
+  const deno = root("node_modules/deno/deno");
+  return runtime === "deno" && existsSync(deno) ? deno : root(`node_modules/.bin/${runtime}`);
+}
 
 /** The middle of some numbers. */
 export function median(values: number[]): number {
@@ -46,11 +53,24 @@ export function measure(
   timeoutMs = 0,
 ): Promise<Figures> {
   const before = runtime === "deno" ? ["run", "-A"] : [];
-  const child = spawn(root(`node_modules/.bin/${runtime}`), [
-    ...before,
-    root(script),
-    JSON.stringify(argument),
-  ], {
+  const command = [executable(runtime), ...before, root(script)];
+  return measureCommand(command, argument, { env, timeoutMs });
+}
+
+/**
+ * The same of any command, run in the folder `cwd`, whose last word is the argument as JSON.
+ *
+ * @throws {OverTimeError} as {@link measure} does
+ */
+export function measureCommand(
+  command: readonly string[],
+  argument: unknown,
+  { env = {}, timeoutMs = 0, cwd }: { env?: Record<string, string>; timeoutMs?: number; cwd?: string } = {},
+): Promise<Figures> {
+  const name = command.join(" ");
+  const [program, ...words] = [...command, JSON.stringify(argument)];
+  const child = spawn(program!, words, {
+    ...(cwd === undefined ? {} : { cwd }),
     env: childEnvironment(env),
     stdio: ["ignore", "pipe", "pipe"],
   });
@@ -67,11 +87,11 @@ export function measure(
   return new Promise((resolve, reject) => {
     child.on("close", (code) => {
       clearTimeout(timer);
-      if (late) return reject(new OverTimeError(`${runtime} ${script} was killed after ${timeoutMs} ms`));
+      if (late) return reject(new OverTimeError(`${name} was killed after ${timeoutMs} ms`));
       // The Go VFS may write its log behind it.
       const line = printed.split("\n").findLast((line) => line.startsWith("{"));
       if (code === 0 && line !== undefined) resolve(JSON.parse(line));
-      else reject(new Error(`${runtime} ${script} ended with ${code}: ${printed}${complaints}`));
+      else reject(new Error(`${name} ended with ${code}: ${printed}${complaints}`));
     });
   });
 }

@@ -9,16 +9,16 @@ export interface Prebuilt {
 }
 
 /** A checksum of what they were made of. */
-export const sources: string = "f033b2c2d062722c4351083b249a06183d6a8bfeb5ea6a9e5a3afe190099c27a";
+export const sources: string = "260318cb3b4d203e2921ee80594980e15e7a0ab0ee0d6cc71c2aa9321c9456c7";
 
 /** What there is a library for. */
 export type Target = "linux_x64" | "linux_arm64" | "macos_x64" | "macos_arm64" | "windows_x64";
 
 /** The libraries, by target. */
 export const prebuilt: Readonly<Record<Target, Prebuilt>> = {
-  linux_x64: { file: "litestream_vfs.so", size: 160320, sha256: "38252433f69b68c4a06c2cacb2294306a3d67321968345ca54380a320f57564e" },
-  linux_arm64: { file: "litestream_vfs.so", size: 147664, sha256: "6a02e1b1ab4ebc90d103984cbe94e98c1dd591743fe8607c05709b97c8bd4052" },
-  macos_x64: { file: "litestream_vfs.dylib", size: 307256, sha256: "4636c2e37a3eece26da0bba20029c6e6ee9ac2cb744acea2158ef6df29b3aa1a" },
-  macos_arm64: { file: "litestream_vfs.dylib", size: 328456, sha256: "eda2a7ad6d9e81736af5a2dbf140298c01d602fcb27f300d34b7ab2e43db6e72" },
-  windows_x64: { file: "litestream_vfs.dll", size: 184832, sha256: "21fb9179efd80fb752f7cdb303e6f9d21cff17acc9b43006e861bd7d86c4b554" },
+  linux_x64: { file: "litestream_vfs.so", size: 161016, sha256: "c08a54bcf0b216dc59b3f21d88590538345c0dd307ef5e2a0523fa1472c7aae8" },
+  linux_arm64: { file: "litestream_vfs.so", size: 148376, sha256: "fd942f37948ea415cdc023d0ec687585d81078ce545369d44999112d84ddd9c3" },
+  macos_x64: { file: "litestream_vfs.dylib", size: 307392, sha256: "d907b42050fb145ce782bbaa8b5b4d2bb0f76ec496b5b59a6e4433cb5474df53" },
+  macos_arm64: { file: "litestream_vfs.dylib", size: 328616, sha256: "e9482487d65e2399542d1e2ee60b57e81911748244d9f7124e9a1c8734250a82" },
+  windows_x64: { file: "litestream_vfs.dll", size: 185856, sha256: "e2c7c5a7cd7f4284190aa8fd0325b22158d615fa1afff923a38cfd11ddf2aa44" },
 };

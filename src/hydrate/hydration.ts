@@ -76,6 +76,8 @@ export interface Hydrated {
   quiet(ms: number): Promise<void>;
   /** Looks where a view lies whose file is gone. */
   replan(viewId: number, cause: ObjectGoneError): Promise<void>;
+  /** Has half of the room for pages be the copy's; gives its bytes. */
+  leaveHalf(): number;
 }
 
 /** Where a hydration comes from, and who hears of it. */
@@ -323,7 +325,10 @@ export class Hydration {
     const isFirst = this.#wholeTxid === 0n;
     this.#wholeTxid = txid;
     this.#tell(PHASE.whole);
-    if (isFirst) this.#report();
+    if (isFirst) {
+      this.#file!.keepWarm(this.#source.replica.leaveHalf());
+      this.#report();
+    }
     const ageMs = performance.now() - this.#recordedMs;
     if (ageMs >= (this.#isRecordOpen ? RECORD_MS : SEEN_MS)) await this.#keepRecord();
   }

@@ -202,6 +202,12 @@ export class LocalFile {
     }
   }
 
+  /** From now on keeps pages that are read again and again in memory, in `bytes` of it at most, if there is as much. Once. */
+  keepWarm(bytes: number): void {
+    const result = this.#native.calls.ls_local_warm(this.#id, Math.floor(bytes / this.#pageSize));
+    if (result !== LS.NOMEM) this.#check(result, "keep pages of");
+  }
+
   /** Gives it up; views that have pages in it go on reading them. */
   close(): void {
     this.#native.calls.ls_local_close(this.#id);

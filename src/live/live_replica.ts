@@ -532,6 +532,7 @@ export class LiveReplica implements Followed {
       quiet: (ms) => this.#readers.quiet(ms),
       use: (files, act) => this.#files.use(files, requestOf(this.#parts, "hydrate"), act),
       replan: (viewId, cause) => this.#relocation.find(viewId, cause),
+      leaveHalf: () => this.#pages.leaveHalf(),
     };
     Object.defineProperty(replica, "newest", { get: () => this.#states.newest });
     const onProgress = (progress: HydrationProgress) => onEvent({ type: "hydration", ...progress });

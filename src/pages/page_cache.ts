@@ -35,7 +35,7 @@ interface Held extends CachedRun {
  */
 export class PageCache {
   readonly #native: Native;
-  readonly #bytesMax: number;
+  #bytesMax: number;
   readonly #runs: LRUCache<number, Held>;
   #wasted = 0;
   readonly #runsOf = new Map<number, Set<number>>();
@@ -56,9 +56,13 @@ export class PageCache {
     return this.#runs.calculatedSize;
   }
 
-  /** The bound on {@link bytes}. */
+  /** The bound on {@link bytes}; a lower one is kept from the next run on. */
   get bytesMax(): number {
     return this.#bytesMax;
+  }
+
+  set bytesMax(bytes: number) {
+    this.#bytesMax = bytes;
   }
 
   /** Pages that were loaded ahead and went without having been read, so far. */

@@ -134,6 +134,13 @@ export class Pages {
     await carryOver(this.#options.native, this.#cache, files, { fromViewId, toViewId });
   }
 
+  /** Leaves half of the room for pages to those that are read from a local file; gives its bytes. */
+  leaveHalf(): number {
+    const bytes = Math.floor(this.#options.cacheBytesMax / 2);
+    this.#cache.bytesMax = this.#options.cacheBytesMax - bytes;
+    return bytes;
+  }
+
   /** Frees the pages of a file that is given up. */
   dropObject(objectId: number): void {
     this.#cache.dropObject(objectId);

@@ -525,6 +525,47 @@ static void pinned(void){
   worldEnd(&w, "f");
 }
 
+/* Byte iAt of a page as the newest state's readers have it. */
+static uint8_t byteRead(const World *p, uint32_t iPgno, int iAt){
+  LsView *pView = lsViewById((uint32_t)p->iView);
+  uint32_t k;
+  LsObject *pObject = placeOf(pView, iPgno, &k);
+  uint8_t b = 0;
+  NEED(pObject!=NULL && pObject->pLocal!=NULL);
+  CHECK_INT(lsLocalRead(pObject, k, iAt, 1, &b), 0);
+  lsViewUnref(pView);
+  return b;
+}
+
+static void warm(void){
+  World w;
+  uint8_t b;
+  int iBase, iOver, i;
+  worldBegin(&w, 512);
+  iBase = change(&w, 200, 1, 200, 1);
+  w.iLocal = localOpen(&w, "f", 0);
+  CHECK_INT(ls_local_warm(w.iLocal, -1), LS_MISUSE);
+  CHECK_INT(ls_local_warm(w.iLocal, 0), 0);
+  CHECK_INT(ls_local_warm(w.iLocal, 150), 0);              /* 128 places: pages 1 … 72 share theirs with 129 … 200 */
+  CHECK_INT(ls_local_warm(w.iLocal, 150), LS_MISUSE);
+  CHECK_INT(put(&w, iBase), 0);
+  CHECK_INT(ls_local_first(w.iLocal), 0);
+  enter(&w);
+  for(i=0; i<3; i++) CHECK_INT(newestLocal(&w), 200);
+  byteFlip("f", 99*512+7);                                 /* seen by nobody */
+  byteFlip("f", 4*512+7);
+  b = byteRead(&w, 5, 7);
+  byteFlip("f", 4*512+7);
+  CHECK(b!=byteRead(&w, 5, 7));
+  CHECK_INT(newestLocal(&w), 200);
+  iOver = change(&w, 200, 90, 110, 2);
+  CHECK_INT(put(&w, iOver), 0);
+  enter(&w);
+  for(i=0; i<3; i++) CHECK_INT(newestLocal(&w), 200);
+  wholeFile(&w, "f", 1, 0);
+  worldEnd(&w, "f");
+}
+
 #define LONG_ 70000u   /* pages; the second span begins at 65537 */
 
 static void shrinkAndGrow(void){
@@ -859,6 +900,7 @@ static void misuse(void){
   CHECK_INT(ls_local_close(256), LS_MISUSE);
   CHECK_INT(ls_local_close(-1), LS_MISUSE);
   CHECK_INT(ls_local_first(w.iLocal), LS_MISUSE);
+  CHECK_INT(ls_local_warm(w.iLocal, 1), LS_MISUSE);
   CHECK_INT(ls_local_state(w.iLocal, a), LS_MISUSE);
   CHECK_INT(ls_local_truncate(w.iLocal, 1), LS_MISUSE);
   CHECK_INT(ls_local_check(w.iLocal, 0, 1, 1, a), LS_MISUSE);
@@ -1572,6 +1614,7 @@ static void readsWhilePut(void){
   follow(&served);
   served.iLocal = localOpen(&served, "f", LS_LOCAL_HEAD);
   NEED(served.iLocal>0);
+  CHECK_INT(ls_local_warm(served.iLocal, 64), 0);
   pthread_mutex_unlock(&core.mu);
   atomic_store(&bDone, 0);
   for(i=0; i<3; i++) NEED(pthread_create(&aThread[i], NULL, readLoop, (void*)(intptr_t)(1+i*i*4))==0);
@@ -1637,6 +1680,7 @@ int main(void){
   RUN("a local file leaves the lock page out", lockPage);
   RUN("ls_local_enter() has a view read what was put, and the rest where it was", partial);
   RUN("ls_local_put() never changes a page that a view has in the file", pinned);
+  RUN("ls_local_warm() keeps a page that is read again and again until it is put anew", warm);
   RUN("a database shrinks and grows across spans beside views that are pinned", shrinkAndGrow);
   RUN("ls_local_truncate() refuses to cut off what a view reads", truncating);
   RUN("ls_local_enter() forgets what was put for another state", stale);

@@ -1,6 +1,6 @@
 /** Every way to install, each from an empty folder: this runtime's ones. */
 import assert from "node:assert/strict";
-import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
@@ -15,14 +15,14 @@ const skip = skipWithout({ litestream: litestreamBinary(), "S3 server": s3Server
 const TIMEOUT_MS = 300_000;
 const DENO_RUN = ["run", "-A", "--no-check"];
 const TARGETS = ["linux_x64", "linux_arm64", "macos_x64", "macos_arm64", "windows_x64"];
-const PLACES = ["abs", "gs", "http", "nats", "oss", "sftp", "webdav"];
-/** What a program may load when it is running, and a tool that gathers its modules must know before. */
-const LOADED_LATE = [
-  "src/bridge/core_worker.ts",
-  "src/storage/s3.ts",
-  "src/storage/folder.ts",
-  ...PLACES.map((place) => `src/storage/${place}/${place}_storage.ts`),
-  ...TARGETS.map((target) => `ffi/prebuilt/${target}.ts`),
+/** Modules that the core's worker is laid together to. */
+const CORE = "src/bridge/core";
+/** Some of what is in them, each by the name of what it is begun with. */
+const CORE_PARTS = [
+  "core_worker",
+  "folder",
+  "writer",
+  ...["abs", "gs", "http", "nats", "oss", "sftp", "webdav"].map((place) => `${place}_storage`),
 ];
 let world: World;
 let made: Packages;
@@ -34,6 +34,13 @@ after(() => world?.close());
 
 function way(name: string, ofBun: boolean, work: (project: UserProject) => Promise<void>): void {
   if (ofBun === IS_BUN) test(name, { skip, timeout: TIMEOUT_MS }, () => UserProject.with(work));
+}
+
+/** What a program may load when it is running, and a tool that gathers its modules must know before. */
+async function loadedLate(): Promise<string[]> {
+  const core = await readdir(join(made.jsr, CORE));
+  for (const part of CORE_PARTS) assert.ok(core.some((name) => name.startsWith(part)), part);
+  return [...core.map((name) => `${CORE}/${name}`), ...TARGETS.map((target) => `ffi/prebuilt/${target}.ts`)];
 }
 
 async function dependencies(): Promise<Record<string, string>> {
@@ -52,7 +59,8 @@ async function serve(folder: string): Promise<{ server: Server; url: string; ask
     const path = new URL(request.url ?? "/", "http://host").pathname;
     asked.add(path);
     const content = await readFile(join(folder, path)).catch(() => undefined);
-    response.writeHead(content ? 200 : 404, { "content-type": "application/typescript" }).end(content);
+    const type = path.endsWith(".js") ? "text/javascript" : "application/typescript";
+    response.writeHead(content ? 200 : 404, { "content-type": type }).end(content);
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return { server, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, asked };
@@ -151,7 +159,11 @@ way(
     const host = new URL(url).host;
     await project.must(DENO, ["cache", "--no-check", `--allow-import=${host}`, "program.js"]);
     await new Promise((resolve) => server.close(resolve));
-    for (const path of LOADED_LATE) assert.ok(asked.has(`/${path}`), path);
+    for (const path of await loadedLate()) assert.ok(asked.has(`/${path}`), path);
+    assert.ok(
+      ![...asked].some((path) => path.startsWith("/src/live/live_replica")),
+      "the core's own modules are not needed",
+    );
     const { folder, work } = project;
     const cache = join(project.home, ".cache");
     await mkdir(cache, { recursive: true });
@@ -178,7 +190,7 @@ way("Deno, bundled to one file: the bundle needs nothing else", false, async (pr
 way("Deno, compiled: the graph has all modules that a program may load", false, async (project) => {
   const graph = JSON.parse(await project.must(DENO, ["info", "--json", urlOf(join(made.jsr, "mod.ts"))]));
   const modules = new Set(graph.modules.map(({ specifier }: { specifier: string }) => specifier));
-  for (const path of LOADED_LATE) assert.ok(modules.has(urlOf(join(made.jsr, path))), path);
+  for (const path of await loadedLate()) assert.ok(modules.has(urlOf(join(made.jsr, path))), path);
 });
 
 /** The program that `deno compile` puts a user's modules into; it comes with no package, and Deno fetches it elsewhere. */
