@@ -9,16 +9,16 @@ export interface Prebuilt {
 }
 
 /** A checksum of what they were made of. */
-export const sources: string = "260318cb3b4d203e2921ee80594980e15e7a0ab0ee0d6cc71c2aa9321c9456c7";
+export const sources: string = "c04e5594704f4410029447e42ef4c843b69dd8d2114e0f531010b675835565a9";
 
 /** What there is a library for. */
 export type Target = "linux_x64" | "linux_arm64" | "macos_x64" | "macos_arm64" | "windows_x64";
 
 /** The libraries, by target. */
 export const prebuilt: Readonly<Record<Target, Prebuilt>> = {
-  linux_x64: { file: "litestream_vfs.so", size: 161016, sha256: "c08a54bcf0b216dc59b3f21d88590538345c0dd307ef5e2a0523fa1472c7aae8" },
-  linux_arm64: { file: "litestream_vfs.so", size: 148376, sha256: "fd942f37948ea415cdc023d0ec687585d81078ce545369d44999112d84ddd9c3" },
-  macos_x64: { file: "litestream_vfs.dylib", size: 307392, sha256: "d907b42050fb145ce782bbaa8b5b4d2bb0f76ec496b5b59a6e4433cb5474df53" },
-  macos_arm64: { file: "litestream_vfs.dylib", size: 328616, sha256: "e9482487d65e2399542d1e2ee60b57e81911748244d9f7124e9a1c8734250a82" },
-  windows_x64: { file: "litestream_vfs.dll", size: 185856, sha256: "e2c7c5a7cd7f4284190aa8fd0325b22158d615fa1afff923a38cfd11ddf2aa44" },
+  linux_x64: { file: "litestream_vfs.so", size: 163784, sha256: "1876e6cbb68581a50ad35dff1919c58e8bbaacf45f102a29785ef0fa5ef03d6a" },
+  linux_arm64: { file: "litestream_vfs.so", size: 151160, sha256: "a312846e79e3b2ac596ebac6602177601a43ff9d8be3110666b87659ba86dc6e" },
+  macos_x64: { file: "litestream_vfs.dylib", size: 307568, sha256: "7cf5d10627b239ae1c95c41911407009c045a9c19c94c8007a9bc99f9191cc43" },
+  macos_arm64: { file: "litestream_vfs.dylib", size: 328792, sha256: "03628377534d2415ea4e3149b0f28041d0709fc5f1d5f2a77380b5af6e751905" },
+  windows_x64: { file: "litestream_vfs.dll", size: 188416, sha256: "5ce0dae3a1dd2fb4cb9e00b5da788a31cb08ed8860827c5ea425ac5228d74387" },
 };
