@@ -54,6 +54,9 @@ export async function momentOf(
   }
   if (by === "point") {
     const points = await replica.points();
+    if (points.length === 0) {
+      throw new ReplicaError("points() lists nothing, expected the newest state at least");
+    }
     return ofTxid(points[Math.floor(part * points.length)]!.txid);
   }
   return by === "date" ? ofTime(timeAt(run, part)) : NEWEST;

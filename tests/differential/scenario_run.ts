@@ -62,6 +62,7 @@ async function happen(run: RunState, i: number, event: ScenarioEvent): Promise<v
 
 async function read(run: RunState, asked: AskedReading, kind: "query" | "restore" | "reach"): Promise<void> {
   const reading = run.reading(asked);
+  if (run.world.synced(reading.settings.primary) === 0n) return; // nothing is replicated yet, as in scenarios made smaller
   try {
     const opened = await run.readers.get(reading.reader);
     if (kind === "reach") {

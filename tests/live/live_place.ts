@@ -15,6 +15,7 @@ import { findShim } from "../../src/shim_path.ts";
 import { FolderStore } from "../../src/storage/folder.ts";
 import { type FolderLocation, parseReplicaUrl } from "../../src/storage/replica_url.ts";
 import { drivers } from "../replica/drivers.ts";
+import { until } from "../replica/following.ts";
 import type { ReplicaFolder } from "../support/replica_folder.ts";
 
 export interface LivePlace {
@@ -54,9 +55,21 @@ export async function withLive(
   const shared = { shimPath, replicaId: live.id, name: "live", writes: false };
   try {
     const replica = new Replica({ native, shared, core: undefined, Database: drivers[0]!.Database });
+    // what came with the opening is decoded behind it, and nobody serves a reader that comes before
+    await until("page 1 is in the pool", () => canConnect(replica));
     await use({ native, live, replica, store, events });
   } finally {
     await live.close();
     native.calls.ls_core_stop(coreId, cString("the test has ended"));
+  }
+}
+
+function canConnect(replica: Replica): boolean {
+  try {
+    replica.connect().close();
+    return true;
+  } catch (error) {
+    if (/the core's own thread/.test(String((error as Error).cause))) return false;
+    throw error;
   }
 }
