@@ -8,7 +8,9 @@ import { FAULT_KINDS, type FaultKind, type FaultRates } from "./fault_schedule.t
 const STORM = 0;
 const TICKS = 1;
 const REQUESTS = 2;
-const RATES = 3;
+/** Counts how often rates were set. */
+const VERSION = 3;
+const RATES = 4;
 const COUNTS = RATES + FAULT_KINDS.length;
 
 /** Rates are kept in millionths. */
@@ -21,6 +23,7 @@ const TICK_MS = 10;
 export class ChaosMemory {
   readonly buffer: SharedArrayBuffer;
   readonly #numbers: Int32Array;
+  #known: { readonly version: number; readonly rates: FaultRates } = { version: 0, rates: {} };
 
   /** Memory for so many lanes, or what another thread has made. */
   constructor(of: number | SharedArrayBuffer) {
@@ -28,12 +31,15 @@ export class ChaosMemory {
     this.#numbers = new Int32Array(this.buffer);
   }
 
-  /** The rates that hold now. */
+  /** The rates that hold while it storms. */
   get rates(): FaultRates {
-    if (Atomics.load(this.#numbers, STORM) === 0) return {};
-    return Object.fromEntries(
+    const version = Atomics.load(this.#numbers, VERSION);
+    if (version === this.#known.version) return this.#known.rates;
+    const rates = Object.fromEntries(
       FAULT_KINDS.map((kind, i) => [kind, Atomics.load(this.#numbers, RATES + i) / RATE_UNIT]),
     );
+    this.#known = { version, rates };
+    return rates;
   }
 
   /** Sets the rates, and lets them hold. */
@@ -41,12 +47,18 @@ export class ChaosMemory {
     FAULT_KINDS.forEach((kind, i) => {
       Atomics.store(this.#numbers, RATES + i, Math.round((rates[kind] ?? 0) * RATE_UNIT));
     });
+    Atomics.add(this.#numbers, VERSION, 1);
     Atomics.store(this.#numbers, STORM, 1);
   }
 
   /** No request that comes from now on meets a fault. */
   calm(): void {
     Atomics.store(this.#numbers, STORM, 0);
+  }
+
+  /** How many lanes it counts faults of. */
+  get lanes(): number {
+    return (this.#numbers.length - COUNTS) / FAULT_KINDS.length;
   }
 
   get isStorming(): boolean {
@@ -66,18 +78,19 @@ export class ChaosMemory {
     ) as Record<FaultKind, number>;
   }
 
-  /** Counts a request, whatever it meets. */
-  addRequest(): void {
-    Atomics.add(this.#numbers, REQUESTS, 1);
+  /** Counts a request, whatever it meets; gives its number, from 0. */
+  addRequest(): number {
+    return Atomics.add(this.#numbers, REQUESTS, 1);
   }
 
   get requests(): number {
     return Atomics.load(this.#numbers, REQUESTS);
   }
 
-  /** Counts ticks for as long as the thread is there. */
-  tick(): void {
-    setInterval(() => Atomics.add(this.#numbers, TICKS, 1), TICK_MS);
+  /** Counts ticks of this thread; gives a function that ends it. */
+  tick(): () => void {
+    const timer = setInterval(() => Atomics.add(this.#numbers, TICKS, 1), TICK_MS);
+    return () => clearInterval(timer);
   }
 
   /**

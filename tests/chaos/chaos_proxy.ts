@@ -57,6 +57,11 @@ export class ChaosProxy {
     return this.origins[0]!;
   }
 
+  /** Of its {@link ChaosMemory}, for what else storms when it does. */
+  get buffer(): SharedArrayBuffer {
+    return this.#memory.buffer;
+  }
+
   /** Faults so far by kind: of all lanes, or of one. */
   counts(lane?: number): Record<FaultKind, number> {
     if (lane !== undefined) return this.#memory.countsOf(lane);

@@ -7,19 +7,19 @@
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Lz4 } from "../../src/ltx/lz4.ts";
-import { nativeLz4 } from "../support/native_lz4.ts";
 import { Random } from "../support/random.ts";
+import { folderUrl, restore } from "../support/real.ts";
 import type { Bucket } from "./bucket.ts";
 import { ChaosProxy } from "./chaos_proxy.ts";
 import { CopyLane } from "./copy_lane.ts";
 import { canMeet, evenRates, FAULT_KINDS, type FaultKind, type FaultRates } from "./fault_schedule.ts";
 import { FollowLane } from "./follow_lane.ts";
-import type { Lane, LaneParts } from "./lane.ts";
-import { ModelPrimary } from "./model_primary.ts";
+import type { ChaosFolderOptions } from "./chaos_storage.ts";
+import type { Lane, LaneParts, LanePlace } from "./lane.ts";
+import { folderShelf, ModelPrimary } from "./model_primary.ts";
 import { OpenLane } from "./open_lane.ts";
-import { Outcomes } from "./promise_check.ts";
-import { type StoredFiles, StoreLane } from "./store_lane.ts";
+import { type FaultCounts, type FaultSource, Outcomes } from "./promise_check.ts";
+import { RudeFolder } from "./rude_folder.ts";
 import { WriteLane } from "./write_lane.ts";
 
 /** How many lanes of each kind there are. */
@@ -28,8 +28,10 @@ export interface LaneNumbers {
   readonly follow: number;
   readonly copy: number;
   readonly write: number;
-  /** Of the store alone. */
-  readonly store: number;
+  /** Over a place of a user's own; open, follow and write in turn. */
+  readonly own: number;
+  /** Over a folder whose files are taken away and damaged; open and follow in turn. */
+  readonly folder: number;
 }
 
 /** What is played. */
@@ -61,10 +63,11 @@ export function wantedRates(share: number, missing: (kind: FaultKind) => number)
 /** The world. */
 export class ChaosWorld {
   readonly outcomes = new Outcomes();
-  readonly proxy: ChaosProxy;
+  readonly #proxy: ChaosProxy;
   readonly #options: ChaosOptions;
   readonly #folder: string;
   readonly #primary: ModelPrimary;
+  readonly #rude: RudeFolder;
   readonly #lanes: Lane[] = [];
   #stepping: Promise<void> | undefined;
   #isOver = false;
@@ -73,12 +76,17 @@ export class ChaosWorld {
   static async make(options: ChaosOptions): Promise<ChaosWorld> {
     const { bucket, seed, lanes } = options;
     const folder = await mkdtemp(join(tmpdir(), "chaos-"));
-    const primary = await ModelPrimary.make({ seed, shelf: bucket.shelf("db") });
+    const shelves = [
+      bucket.shelf("db"),
+      folderShelf(join(folder, "own")),
+      folderShelf(join(folder, "plain")),
+    ];
+    const primary = await ModelPrimary.make({ seed, shelves });
     const proxy = await ChaosProxy.start({
       target: bucket.endpoint,
       seed,
       rates: evenRates(0.3),
-      lanes: lanes.open + lanes.follow + lanes.copy + lanes.store + lanes.write,
+      lanes: Object.values(lanes).reduce((sum, count) => sum + count),
     });
     proxy.calm();
     const world = new ChaosWorld({ options, folder, primary, proxy });
@@ -93,66 +101,95 @@ export class ChaosWorld {
     this.#options = parts.options;
     this.#folder = parts.folder;
     this.#primary = parts.primary;
-    this.proxy = parts.proxy;
+    this.#proxy = parts.proxy;
+    this.#rude = new RudeFolder(join(parts.folder, "plain"), parts.options.seed);
+  }
+
+  /** Faults so far by kind. */
+  counts(): Record<FaultKind, number> {
+    return this.#proxy.counts();
+  }
+
+  get requests(): number {
+    return this.#proxy.requests;
   }
 
   async #makeLanes(): Promise<void> {
-    const { lanes, bucket } = this.#options;
-    const stored = await this.#storeFiles();
-    const makers: ((parts: LaneParts, path: string) => Lane)[] = [
-      ...repeated(lanes.open, (parts) => new OpenLane(parts, this.#primary)),
+    const { lanes, bucket, hasThreads } = this.#options;
+    const read = (parts: LaneParts, index: number) =>
+      index % 2 === 0 ? new OpenLane(parts, this.#primary) : new FollowLane(parts, this.#primary);
+    const makers: ((number: number, parts: Omit<LaneParts, "place">) => Lane)[] = [
       ...repeated(
-        lanes.follow,
-        (parts, number) => new FollowLane(parts, this.#primary, number % 3 === 2 ? { hydrate: true } : {}),
+        lanes.open,
+        (number, parts) => new OpenLane({ ...parts, place: this.#ofBucket(number, "db") }, this.#primary),
       ),
-      ...repeated(lanes.copy, (parts) => new CopyLane(parts, this.#primary)),
-      ...repeated(lanes.store, (parts, number, path) => {
-        const trueUrl = bucket.url(path, bucket.endpoint);
-        return new StoreLane(parts, { ...stored, trueUrl, putPrefix: `put-${number}/` });
+      ...repeated(lanes.follow, (number, parts, index) => {
+        const more = index % 3 === 2 ? { hydrate: true } : {};
+        return new FollowLane({ ...parts, place: this.#ofBucket(number, "db") }, this.#primary, more);
       }),
       ...repeated(
-        lanes.write,
-        (parts, _, path) => new WriteLane(parts, (out) => bucket.restore(path, out, parts.folder)),
+        lanes.copy,
+        (number, parts) => new CopyLane({ ...parts, place: this.#ofBucket(number, "db") }, this.#primary),
       ),
+      ...repeated(lanes.write, (number, parts) => {
+        const path = `written-${number}`;
+        const place = this.#ofBucket(number, path);
+        return new WriteLane({ ...parts, place }, (out) => bucket.restore(path, out, parts.folder));
+      }),
+      ...repeated(lanes.own, (number, parts, index) => {
+        if (index % 3 < 2) {
+          return read({ ...parts, place: this.#ofUser(number, join(this.#folder, "own")) }, index % 3);
+        }
+        const path = join(parts.folder, "written");
+        return new WriteLane(
+          { ...parts, place: this.#ofUser(number, path) },
+          (out) => restore(folderUrl(path), out),
+        );
+      }),
+      ...repeated(lanes.folder, (_, parts, index) => read({ ...parts, place: this.#ofFolder() }, index)),
     ];
     for (const [number, make] of makers.entries()) {
-      const path = pathOf(number, makers.length, lanes);
       const folder = join(this.#folder, String(number));
       await mkdir(folder);
-      this.#lanes.push(make(this.#parts(number, path, folder), path));
+      const { seed } = this.#options;
+      this.#lanes.push(make(number, {
+        random: new Random(seed * 1000 + number),
+        outcomes: this.outcomes,
+        label: `seed ${seed}, lane ${number}`,
+        folder,
+        hasThread: hasThreads,
+      }));
     }
   }
 
-  /** Files for lanes of the store: several sizes, and all they may be damaged in. */
-  async #storeFiles(): Promise<{ files: StoredFiles; lz4: Lz4 }> {
-    const { bucket } = this.#options;
-    const files = new Map<string, Uint8Array>();
-    for (let txid = 1; txid <= this.#primary.folder.txid; txid++) {
-      files.set(`ltx/${txid}`, this.#primary.folder.encode(1, txid));
-      files.set(`ltx/only-${txid}`, this.#primary.folder.encode(txid, txid));
-    }
-    const shelf = bucket.shelf("stored");
-    for (const [key, bytes] of files) await shelf.put(key, bytes);
-    return { files, lz4: await nativeLz4() };
-  }
-
-  #parts(number: number, path: string, folder: string): LaneParts {
-    const { seed, bucket } = this.#options;
-    const { proxy } = this;
-    const faults = {
-      counts: () => proxy.counts(number),
+  /** What happens to a lane's requests, where the proxy's memory knows of it. */
+  #faultsOf(counts: () => FaultCounts): FaultSource {
+    const proxy = this.#proxy;
+    return {
+      counts,
       get givenMs() {
         return proxy.givenMs;
       },
     };
-    return {
-      place: { url: bucket.url(path, proxy.origins[number]!), access: bucket.access, faults },
-      random: new Random(seed * 1000 + number),
-      outcomes: this.outcomes,
-      label: `seed ${seed}, lane ${number}`,
-      folder,
-      hasThread: this.#options.hasThreads,
-    };
+  }
+
+  #ofBucket(number: number, path: string): LanePlace {
+    const { bucket } = this.#options;
+    const faults = this.#faultsOf(() => this.#proxy.counts(number));
+    return { url: bucket.url(path, this.#proxy.origins[number]!), access: bucket.access, faults };
+  }
+
+  #ofUser(lane: number, folder: string): LanePlace {
+    const { seed } = this.#options;
+    const options: ChaosFolderOptions = { folder, seed, lane, buffer: this.#proxy.buffer };
+    const module = new URL("./chaos_storage.ts", import.meta.url);
+    const faults = this.#faultsOf(() => this.#proxy.counts(lane));
+    return { url: undefined, access: { storage: { module, options, name: `chaos-${lane}` } }, faults };
+  }
+
+  #ofFolder(): LanePlace {
+    const faults = this.#faultsOf(() => this.#rude.counts());
+    return { url: folderUrl(join(this.#folder, "plain")), access: {}, faults };
   }
 
   /** The primary goes on, whatever happens. */
@@ -167,8 +204,9 @@ export class ChaosWorld {
   /** Has all lanes work under faults for a while; `rates` are asked for again and again. */
   async storm(forMs: number, rates: () => FaultRates): Promise<void> {
     const endMs = performance.now() + forMs;
-    this.proxy.storm(rates());
-    const steering = setInterval(() => this.proxy.storm(rates()), 500);
+    this.#proxy.storm(rates());
+    if (this.#options.lanes.folder > 0) this.#rude.storm();
+    const steering = setInterval(() => this.#proxy.storm(rates()), 500);
     try {
       await Promise.all(this.#lanes.map(async (lane) => {
         while (performance.now() < endMs) await lane.round();
@@ -180,18 +218,19 @@ export class ChaosWorld {
 
   /** Nothing goes wrong any more: everyone recovers. */
   async calm(): Promise<void> {
-    this.proxy.calm();
+    this.#proxy.calm();
+    await this.#rude.calm();
     await Promise.all(this.#lanes.map((lane) => lane.recover()));
   }
 
   /** Ends all of it. */
   async close(): Promise<void> {
-    this.proxy.calm();
+    this.#proxy.calm();
     await Promise.all(this.#lanes.map((lane) => lane.close()));
     this.#isOver = true;
     await this.#stepping;
     this.#primary.close();
-    await this.proxy.close();
+    await this.#proxy.close();
     await rm(this.#folder, { recursive: true, force: true });
   }
 
@@ -200,15 +239,11 @@ export class ChaosWorld {
   }
 }
 
-/** Where a lane's replica lies: all readers have the same one. */
-function pathOf(number: number, count: number, { write, store }: LaneNumbers): string {
-  if (number >= count - write) return `written-${number}`;
-  return number >= count - write - store ? "stored" : "db";
-}
+type Maker = (number: number, parts: Omit<LaneParts, "place">, index: number) => Lane;
 
 function repeated(
   count: number,
-  make: (parts: LaneParts, number: number, path: string) => Lane,
-): ((parts: LaneParts, path: string) => Lane)[] {
-  return Array.from({ length: count }, (_, number) => (parts, path) => make(parts, number, path));
+  make: Maker,
+): ((number: number, parts: Omit<LaneParts, "place">) => Lane)[] {
+  return Array.from({ length: count }, (_, index) => (number, parts) => make(number, parts, index));
 }

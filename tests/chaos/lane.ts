@@ -33,6 +33,8 @@ export interface LaneParts {
 
 /** Something that is done again and again. */
 export interface Lane {
+  /** What comes before all faults. */
+  begin?(): Promise<void>;
   /** What it does under faults, once. */
   round(): Promise<void>;
   /** What must hold once nothing goes wrong any more. */

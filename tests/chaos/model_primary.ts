@@ -4,6 +4,8 @@
  *
  * @module
  */
+import { mkdir, rename, rm, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { formatLtxFileName } from "../../src/ltx/txid.ts";
 import { ltxKey } from "../../src/storage/layout.ts";
 import type { LayoutName } from "../../src/storage/object_store.ts";
@@ -35,7 +37,8 @@ interface Kept {
 /** How a primary is made. */
 export interface ModelPrimaryOptions {
   readonly seed: number;
-  readonly shelf: Shelf;
+  /** Places that get the same files. */
+  readonly shelves: readonly Shelf[];
   /** Bytes of noise a row; 20 unless given. */
   readonly noiseSize?: number;
 }
@@ -43,7 +46,7 @@ export interface ModelPrimaryOptions {
 /** Writes a replica; every change to its files is made past any fault. */
 export class ModelPrimary {
   readonly folder: ReplicaFolder;
-  readonly #shelf: Shelf;
+  readonly #shelves: readonly Shelf[];
   readonly #random: Random;
   readonly #noiseSize: number;
   /** By TXID from 1: what {@link STATE_SQL} gives there. */
@@ -67,7 +70,7 @@ export class ModelPrimary {
   private constructor(folder: ReplicaFolder, timesMs: number[], options: ModelPrimaryOptions) {
     this.folder = folder;
     this.#timesMs = timesMs;
-    this.#shelf = options.shelf;
+    this.#shelves = options.shelves;
     this.#random = new Random(options.seed);
     this.#noiseSize = options.noiseSize ?? 20;
   }
@@ -174,22 +177,38 @@ export class ModelPrimary {
   }
 
   async #write(level: number, minTxid: number, maxTxid: number): Promise<void> {
-    await this.#shelf.put(this.#keyOf({ level, minTxid, maxTxid }), this.folder.encode(minTxid, maxTxid));
-    this.#files.push({ level, minTxid, maxTxid });
+    const file = { level, minTxid, maxTxid };
+    const bytes = this.folder.encode(minTxid, maxTxid);
+    for (const shelf of this.#shelves) await shelf.put(keyOf(shelf, file), bytes);
+    this.#files.push(file);
   }
 
   async #delete(file: Kept): Promise<void> {
     this.#files = this.#files.filter((each) => each !== file);
-    await this.#shelf.remove(this.#keyOf(file));
-  }
-
-  #keyOf({ level, minTxid, maxTxid }: Kept): string {
-    const name = formatLtxFileName({ minTxid: BigInt(minTxid), maxTxid: BigInt(maxTxid) });
-    return ltxKey(this.#shelf.layout, level, name);
+    for (const shelf of this.#shelves) await shelf.remove(keyOf(shelf, file));
   }
 
   /** Deletes the database; the replica stays. */
   close(): void {
     this.folder.close();
   }
+}
+
+function keyOf({ layout }: Shelf, { level, minTxid, maxTxid }: Kept): string {
+  const name = formatLtxFileName({ minTxid: BigInt(minTxid), maxTxid: BigInt(maxTxid) });
+  return ltxKey(layout, level, name);
+}
+
+/** A replica's folder. */
+export function folderShelf(path: string): Shelf {
+  return {
+    layout: "folder",
+    put: async (key, bytes) => {
+      const file = join(path, key);
+      await mkdir(dirname(file), { recursive: true });
+      await writeFile(`${file}.tmp`, bytes);
+      await rename(`${file}.tmp`, file);
+    },
+    remove: (key) => rm(join(path, key), { force: true }),
+  };
 }

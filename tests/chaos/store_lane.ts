@@ -7,19 +7,22 @@ import { Buffer } from "node:buffer";
 import { LtxFormatError } from "../../src/errors.ts";
 import { decodeFile } from "../../src/ltx/file.ts";
 import type { Lz4 } from "../../src/ltx/lz4.ts";
-import { openStore } from "../../src/storage/open_store.ts";
 import type { ListedObject, WritableStore } from "../../src/storage/object_store.ts";
-import { parseReplicaUrl } from "../../src/storage/replica_url.ts";
-import type { StaticCredentials } from "../../mod.ts";
 import { GRACE_MS, type Lane, type LaneParts } from "./lane.ts";
 import { BrokenPromise, PromiseCheck } from "./promise_check.ts";
 
 /** Files that are there all the time, by key. */
 export type StoredFiles = ReadonlyMap<string, Uint8Array>;
 
-const TIMES = { attemptTimeoutMs: 700, totalTimeoutMs: 2_500, baseDelayMs: 5, maxDelayMs: 50 } as const;
+/** How long a lane of the store waits. */
+export const STORE_TIMES = {
+  attemptTimeoutMs: 700,
+  totalTimeoutMs: 2_500,
+  baseDelayMs: 5,
+  maxDelayMs: 50,
+} as const;
 /** Of all attempts, where the sizes are small. */
-const REQUEST_MS = TIMES.totalTimeoutMs + 1_000;
+const REQUEST_MS = STORE_TIMES.totalTimeoutMs + 1_000;
 const PUT_SIZE_MAX = 3_000;
 /** An object that was put, or may have been. */
 interface Put {
@@ -35,42 +38,37 @@ interface Put {
 export interface StoreLaneOptions {
   readonly files: StoredFiles;
   readonly lz4: Lz4;
+  /** The place as the lane reaches it, with {@link STORE_TIMES}. */
+  readonly store: WritableStore;
   /** The same place past any fault. */
-  readonly trueUrl: string;
+  readonly trueStore: WritableStore;
   /** Where what it puts lies, and nobody else puts anything. */
   readonly putPrefix: string;
 }
 
 /** Reads, lists, puts and removes objects. */
 export class StoreLane implements Lane {
-  readonly #parts: LaneParts;
-  readonly #files: StoredFiles;
-  readonly #lz4: Lz4;
-  readonly #putPrefix: string;
+  readonly #parts: Omit<LaneParts, "folder" | "hasThread">;
+  readonly #what: StoreLaneOptions;
   readonly #check: PromiseCheck;
-  /** The same place past any fault. */
-  readonly #true: Promise<WritableStore>;
-  readonly #store: Promise<WritableStore>;
   #listed: ListedObject[] = [];
   #puts: Put[] = [];
   #putCount = 0;
   /** Faults up to the last calm after which something that was removed may be there. */
   #returningCount = 0;
 
-  constructor(parts: LaneParts, what: StoreLaneOptions) {
+  constructor(parts: Omit<LaneParts, "folder" | "hasThread">, what: StoreLaneOptions) {
     this.#parts = parts;
-    this.#files = what.files;
-    this.#lz4 = what.lz4;
-    this.#putPrefix = what.putPrefix;
+    this.#what = what;
     this.#check = new PromiseCheck(parts.place.faults, parts.outcomes, parts.label);
-    const credentials = parts.place.access.credentials as StaticCredentials;
-    const { sessionToken: _, expiration: __, ...keys } = credentials;
-    this.#store = openStore(parseReplicaUrl(parts.place.url!), { ...TIMES, credentials: keys });
-    this.#true = openStore(parseReplicaUrl(what.trueUrl), { credentials: keys });
+  }
+
+  /** Learns what is there: before anything goes wrong. */
+  async begin(): Promise<void> {
+    for await (const page of this.#what.trueStore.list("ltx/")) this.#listed.push(...page);
   }
 
   async round(): Promise<void> {
-    if (this.#listed.length === 0) await this.#lookAround();
     const { random } = this.#parts;
     const turn = random.next(10);
     if (turn < 3) await this.#list();
@@ -79,18 +77,14 @@ export class StoreLane implements Lane {
     else await this.#remove();
   }
 
-  async #lookAround(): Promise<void> {
-    for await (const page of (await this.#true).list("ltx/")) this.#listed.push(...page);
-  }
-
   async #list(): Promise<void> {
     await this.#check.run({
       name: "store: list",
       deadlineMs: REQUEST_MS + GRACE_MS,
       act: async () => {
-        for await (const page of (await this.#store).list(this.#putPrefix)) {
+        for await (const page of this.#what.store.list(this.#what.putPrefix)) {
           for (const { key } of page) {
-            if (!key.startsWith(this.#putPrefix)) throw new BrokenPromise(`"${key}" is listed`);
+            if (!key.startsWith(this.#what.putPrefix)) throw new BrokenPromise(`"${key}" is listed`);
           }
         }
       },
@@ -100,7 +94,7 @@ export class StoreLane implements Lane {
   async #read(): Promise<void> {
     const { random } = this.#parts;
     const object = this.#listed[random.next(this.#listed.length)]!;
-    const bytes = this.#files.get(object.key)!;
+    const bytes = this.#what.files.get(object.key)!;
     const isWhole = random.next(2) === 0;
     const offset = isWhole ? 0 : 1 + random.next(bytes.length - 2);
     const size = isWhole ? bytes.length : 1 + random.next(bytes.length - offset);
@@ -108,34 +102,39 @@ export class StoreLane implements Lane {
       name: isWhole ? "store: read a file" : "store: read a range",
       deadlineMs: REQUEST_MS + GRACE_MS,
       act: async () => {
-        const found = await (await this.#store).read(object, { offset, size });
+        const found = await this.#what.store.read(object, { offset, size });
         if (Buffer.compare(found.bytes, bytes.subarray(offset, offset + size)) === 0) return;
-        if (isWhole) this.#refuse(object.key, found.bytes);
+        if (isWhole) return this.#refuse(object.key, found.bytes);
         throw new BrokenPromise(`bytes ${offset}-${offset + size - 1} of "${object.key}" are others`);
       },
     });
   }
 
-  /** Of a whole file other bytes are known by its checksum. */
+  /** Of a whole file other bytes are known by its checksum, unless they are the same pages, packed otherwise. */
   #refuse(key: string, bytes: Uint8Array): void {
+    const wanted = decodeFile(this.#what.files.get(key)!, this.#what.lz4);
+    let found: typeof wanted;
     try {
-      decodeFile(bytes, this.#lz4, { key });
+      found = decodeFile(bytes, this.#what.lz4, { key });
     } catch (error) {
       if (error instanceof LtxFormatError) throw error;
       throw new BrokenPromise(`a damaged file is refused by ${error}`);
     }
+    const isSame = found.frames.length === wanted.frames.length &&
+      found.frames.every(({ page }, i) => Buffer.compare(page, wanted.frames[i]!.page) === 0);
+    if (!isSame) throw new BrokenPromise(`"${key}" is taken for whole, with other pages`);
   }
 
   async #put(): Promise<void> {
     const { random } = this.#parts;
-    const key = `${this.#putPrefix}${++this.#putCount}`;
+    const key = `${this.#what.putPrefix}${++this.#putCount}`;
     const put: Put = { key, bytes: random.bytes(1 + random.next(PUT_SIZE_MAX)) };
     this.#puts.push(put);
     const stored = await this.#check.run({
       name: "store: put",
       deadlineMs: REQUEST_MS + GRACE_MS,
       also: ["ObjectExistsError"],
-      act: async () => await (await this.#store).put(key, put.bytes),
+      act: async () => await this.#what.store.put(key, put.bytes),
     });
     if (stored) put.stored = stored;
   }
@@ -148,7 +147,7 @@ export class StoreLane implements Lane {
       name: "store: remove",
       deadlineMs: REQUEST_MS + GRACE_MS,
       act: async () => {
-        await (await this.#store).remove(there.map(({ key }) => key));
+        await this.#what.store.remove(there.map(({ key }) => key));
         for (const put of there) put.removed = true;
       },
     });
@@ -157,9 +156,9 @@ export class StoreLane implements Lane {
   /** What the store has said is so. */
   async recover(): Promise<void> {
     await new Promise((resolve) => setTimeout(resolve, 500)); // late writes are over
-    const store = await this.#true;
+    const store = this.#what.trueStore;
     const found = new Map<string, ListedObject>();
-    for await (const page of store.list(this.#putPrefix)) {
+    for await (const page of store.list(this.#what.putPrefix)) {
       for (const object of page) found.set(object.key, object);
     }
     for (const put of this.#puts) this.#settle(put, found.get(put.key));
@@ -187,6 +186,6 @@ export class StoreLane implements Lane {
   }
 
   async close(): Promise<void> {
-    for (const store of [await this.#store, await this.#true]) await store.close();
+    for (const store of [this.#what.store, this.#what.trueStore]) await store.close();
   }
 }
