@@ -20,7 +20,9 @@ export interface Held {
   readonly coreHeapBytes: number;
   /** Decoded pages in memory, in bytes. */
   readonly poolBytes: number;
+  /** Threads, less those that Deno keeps for work that blocks: there are as many as were ever busy at once. */
   readonly threads: number;
+  readonly poolThreads: number;
   /** Descriptors: of sockets, and of all else. */
   readonly sockets: number;
   readonly files: number;
@@ -69,6 +71,7 @@ export class ProcessWatch {
   look(): Held {
     const { heapUsed, external } = process.memoryUsage();
     const { threads, descriptors, sockets } = processCensus();
+    const poolThreads = countPoolThreads();
     const status = readFileSync("/proc/self/status", "utf8");
     const ofStatus = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+)`, "m").exec(status)?.[1] ?? 0);
     return {
@@ -77,7 +80,8 @@ export class ProcessWatch {
       heapBytes: heapUsed + external,
       coreHeapBytes: numberIn(join(this.#folder, "core-heap")),
       poolBytes: this.#poolBytes(),
-      threads,
+      threads: threads - poolThreads,
+      poolThreads,
       sockets,
       files: descriptors - sockets,
       ...this.census(),
@@ -100,6 +104,16 @@ export class ProcessWatch {
     this.#native.calls.ls_pool_bytes(new Uint8Array(words.buffer));
     return Number(words[0]);
   }
+}
+
+function countPoolThreads(): number {
+  return readdirSync("/proc/self/task").filter((id) => {
+    try {
+      return readFileSync(`/proc/self/task/${id}/comm`, "utf8").startsWith("tokio-runtime-w");
+    } catch {
+      return false; // it has just ended
+    }
+  }).length;
 }
 
 function numberIn(path: string): number {
