@@ -124,16 +124,14 @@ function numberIn(path: string): number {
   }
 }
 
-function bytesUnder(folder: string): number {
-  return readdirSync(folder, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile())
-    .reduce((sum, { parentPath, name }) => sum + sizeOf(join(parentPath, name)), 0);
-}
-
-function sizeOf(path: string): number {
+/** Folders and files may be deleted while this looks. */
+function bytesUnder(path: string): number {
   try {
-    return statSync(path).size;
-  } catch {
-    return 0; // deleted meanwhile
+    const found = statSync(path);
+    if (!found.isDirectory()) return found.size;
+    return readdirSync(path).reduce((sum, name) => sum + bytesUnder(join(path, name)), 0);
+  } catch (error) {
+    if ((error as { code?: string }).code === "ENOENT") return 0;
+    throw error;
   }
 }
