@@ -7,8 +7,9 @@
  * @module
  */
 import { Worker } from "node:worker_threads";
-import type { Native, NativeCalls } from "./native.ts";
-import { type AbiType, symbols } from "./symbols.ts";
+import { lateCalls } from "./late_calls.ts";
+import type { Native } from "./native.ts";
+import { type AbiSymbol, type AbiType, symbols } from "./symbols.ts";
 
 interface BunFfi {
   dlopen(path: string, table: unknown): { symbols: Record<string, (...args: unknown[]) => unknown> };
@@ -39,15 +40,13 @@ for (let seen = 0; seen >= 0;) {
 export async function openNative(path: string): Promise<Native> {
   const name = "bun:ffi"; // not a literal: Deno must not try to resolve it
   const { dlopen } = await import(name) as BunFfi;
-  const table = Object.fromEntries(
-    Object.entries(symbols).map((
-      [key, symbol],
-    ) => [key, { args: symbol.parameters.map((type) => types[type]), returns: "i32" }]),
-  );
-  const calls = dlopen(path, table).symbols;
+  const bind = (name: string, { parameters }: AbiSymbol) => {
+    const args = parameters.map((type) => types[type]);
+    return dlopen(path, { [name]: { args, returns: "i32" } }).symbols[name]!;
+  };
   return {
     path,
-    calls: calls as unknown as NativeCalls,
+    calls: lateCalls(bind),
     fetchSkipsVerify: true,
     listen(core, onRing) {
       const bell = new Int32Array(new SharedArrayBuffer(4));

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { dirname } from "node:path";
 import { type DatabaseClass, type Driver, hasMembers } from "./driver.ts";
 import { mayWrite } from "./permissions.ts";
 
@@ -24,8 +25,9 @@ export const nodeSqlite: Driver = {
     }
   },
   open(Database, path, options, writes) {
-    // Deno asks for the permission to write wherever a database is not opened for reading only
-    const readOnly = writes || mayWrite(path) ? {} : { readOnly: true };
+    // Deno asks for the permission to write wherever a database is not opened for reading only. The folder has it for all:
+    // Deno 2.9 remembers each path that it was asked about for ever, and no two connections have the same.
+    const readOnly = writes || mayWrite(dirname(path)) ? {} : { readOnly: true };
     return new Database(path, { ...readOnly, ...options });
   },
 };

@@ -132,7 +132,15 @@ export function reportText(result: EnduranceResult): string {
   const held = subjects.flatMap((subject) => {
     const rests = subject.samples.filter(({ kind }) => kind === "rest");
     const of = (kind: string) => subject.samples.filter((sample) => sample.kind === kind);
-    return ([...Object.keys(LEVELS), "sockets", "objects", "runs", "chunks", "diskBytes"] as Measure[]).map((
+    return ([
+      ...Object.keys(LEVELS),
+      "poolThreads",
+      "sockets",
+      "objects",
+      "runs",
+      "chunks",
+      "diskBytes",
+    ] as Measure[]).map((
       measure,
     ) => [
       subject.name,

@@ -20,7 +20,9 @@ export interface Held {
   readonly coreHeapBytes: number;
   /** Decoded pages in memory, in bytes. */
   readonly poolBytes: number;
+  /** Threads, less those that Deno keeps for work that blocks: there are as many as were ever busy at once. */
   readonly threads: number;
+  readonly poolThreads: number;
   /** Descriptors: of sockets, and of all else. */
   readonly sockets: number;
   readonly files: number;
@@ -69,6 +71,7 @@ export class ProcessWatch {
   look(): Held {
     const { heapUsed, external } = process.memoryUsage();
     const { threads, descriptors, sockets } = processCensus();
+    const poolThreads = countPoolThreads();
     const status = readFileSync("/proc/self/status", "utf8");
     const ofStatus = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+)`, "m").exec(status)?.[1] ?? 0);
     return {
@@ -77,7 +80,8 @@ export class ProcessWatch {
       heapBytes: heapUsed + external,
       coreHeapBytes: numberIn(join(this.#folder, "core-heap")),
       poolBytes: this.#poolBytes(),
-      threads,
+      threads: threads - poolThreads,
+      poolThreads,
       sockets,
       files: descriptors - sockets,
       ...this.census(),
@@ -102,6 +106,16 @@ export class ProcessWatch {
   }
 }
 
+function countPoolThreads(): number {
+  return readdirSync("/proc/self/task").filter((id) => {
+    try {
+      return readFileSync(`/proc/self/task/${id}/comm`, "utf8").startsWith("tokio-runtime-w");
+    } catch {
+      return false; // it has just ended
+    }
+  }).length;
+}
+
 function numberIn(path: string): number {
   try {
     return Number(readFileSync(path, "utf8"));
@@ -110,16 +124,14 @@ function numberIn(path: string): number {
   }
 }
 
-function bytesUnder(folder: string): number {
-  return readdirSync(folder, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile())
-    .reduce((sum, { parentPath, name }) => sum + sizeOf(join(parentPath, name)), 0);
-}
-
-function sizeOf(path: string): number {
+/** Folders and files may be deleted while this looks. */
+function bytesUnder(path: string): number {
   try {
-    return statSync(path).size;
-  } catch {
-    return 0; // deleted meanwhile
+    const found = statSync(path);
+    if (!found.isDirectory()) return found.size;
+    return readdirSync(path).reduce((sum, name) => sum + bytesUnder(join(path, name)), 0);
+  } catch (error) {
+    if ((error as { code?: string }).code === "ENOENT") return 0;
+    throw error;
   }
 }

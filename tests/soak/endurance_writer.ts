@@ -79,8 +79,11 @@ export class WritingSubject implements SubjectWork {
   #write(): void {
     this.#booked("write", () => {
       const { writer } = this.#open;
-      writer.step();
-      this.#generation = Math.max(this.#generation, writer.generation);
+      try {
+        writer.step();
+      } finally {
+        this.#generation = Math.max(this.#generation, writer.generation); // VACUUM can fail after it was committed
+      }
     });
   }
 
