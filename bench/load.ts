@@ -1,7 +1,7 @@
 /**
  * What becomes of time, memory and fairness where there is much of something?
  *
- * `npm run bench -- load [connections,replicas,huge,files] [runs] [--pages 2621440] [--files 10000] [--count 200]`
+ * `npm run bench -- load [connections,replicas,huge,files] [runs] [--pages 2621440] [--files 10000] [--count 200] [--without-go]`
  *
  * - `connections`: 200 connections in 16 threads of one process look rows up on one replica, with all pages in memory, with
  *   few, and beside threads that scan; the same on a local file and by the Go VFS.
@@ -45,6 +45,7 @@ const { values, positionals } = parseArgs({
     files: { type: "string", default: "10000" },
     count: { type: "string", default: "200" },
     seconds: { type: "string", default: "8" },
+    "without-go": { type: "boolean", default: false },
   },
 });
 const [pages, fileCount, count, seconds] = [values.pages, values.files, values.count, values.seconds].map(
@@ -80,7 +81,7 @@ async function taken(
 /** The Go VFS's figures; undefined, and why on stderr, where it has none. */
 async function takenByGo(script: string, argument: object, url: string): Promise<Figures | undefined> {
   const library = goVfsLibrary();
-  if (library === undefined) return undefined;
+  if (library === undefined || values["without-go"]) return undefined;
   const env = {
     LITESTREAM_REPLICA_URL: url,
     AWS_ACCESS_KEY_ID: "AKIDEXAMPLE",

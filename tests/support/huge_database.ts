@@ -26,6 +26,8 @@ const SCHEMA = [
   { type: "index", name: "item_code", sql: "CREATE UNIQUE INDEX item_code ON item(code)" },
 ] as const;
 
+const ENCODER = new TextEncoder();
+
 /** Bytes of the b-tree page header, of a leaf and of an interior page. */
 const LEAF_HEADER = 8;
 const INTERIOR_HEADER = 12;
@@ -181,7 +183,7 @@ export class HugeDatabase {
   /** The row with an id. */
   row(id: number): HugeRow {
     if (!Number.isInteger(id) || id < 1 || id > this.rows) throw new RangeError(`row ${id} of ${this.rows}`);
-    const words = `item ${id} `;
+    const words = wordsOf(id);
     const body = words.repeat(Math.ceil(BODY_SIZE / words.length)).slice(0, BODY_SIZE);
     return { id, code: id * CODE_STEP % this.rows, body };
   }
@@ -221,7 +223,7 @@ export class HugeDatabase {
     if (node.height === 0) {
       const first = node.index * this.#rowsALeaf + 1;
       const end = Math.min(first + this.#rowsALeaf, this.rows + 1);
-      for (let id = first; id < end; id++) page.add(rowCell(this.row(id)));
+      for (let id = first; id < end; id++) page.add(rowCell(id, id * CODE_STEP % this.rows));
       return page.bytes;
     }
     const children = this.#table.children(node);
@@ -293,10 +295,20 @@ export class HugeDatabase {
   }
 }
 
-function rowCell({ id, code, body }: HugeRow): number[] {
-  const record = [5, 0, 4, ...varint(BODY_SIZE * 2 + 13), ...word(code)];
-  const text = Array.from(body, (character) => character.charCodeAt(0));
-  return [...varint(record.length + text.length), ...varint(id), ...record, ...text];
+/** What a row's body says again and again. */
+function wordsOf(id: number): string {
+  return `item ${id} `;
+}
+
+/** A row as the table's leaf has it: made often, so without strings. */
+function rowCell(id: number, code: number): Uint8Array {
+  const head = [5, 0, 4, ...varint(BODY_SIZE * 2 + 13), ...word(code)];
+  const before = [...varint(head.length + BODY_SIZE), ...varint(id), ...head];
+  const cell = new Uint8Array(before.length + BODY_SIZE);
+  cell.set(before);
+  const { written } = ENCODER.encodeInto(wordsOf(id), cell.subarray(before.length));
+  for (let at = before.length + written; at < cell.length; at++) cell[at] = cell[at - written]!;
+  return cell;
 }
 
 function word(value: number): number[] {
