@@ -11,16 +11,14 @@
  * @module
  */
 import { spawnSync } from "node:child_process";
-import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync, readFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { BUN, DENO, ROOT } from "./project.mjs";
+import { withCopy } from "./source_copy.mjs";
 
 const FOLDER = join(ROOT, "tests", "mutants");
 /** A mutant that makes tests hang is found too. */
 const TIMEOUT_MS = 90_000;
-const COPIED = ["src", "ffi", "tests", "scripts", "mod.ts", "deno.json", "bunfig.toml", "package.json"];
-const LINKED = ["node_modules", ".tools"];
 
 /** What a patch file says of itself. */
 function readMutant(path) {
@@ -28,22 +26,6 @@ function readMutant(path) {
   const tests = /^Tests: (.+)$/m.exec(text)?.[1]?.split(/\s+/);
   if (!tests) throw new Error(`Cannot run mutant "${path}": no line "Tests: FILE…" before the patch`);
   return { name: basename(path, ".patch"), path, tests, isC: /^\+\+\+ \S*\.[ch]\b/m.test(text) };
-}
-
-/** A copy of the sources, deleted after `use`. */
-function withCopy(use) {
-  const copy = mkdtempSync(join(tmpdir(), "mutant-"));
-  try {
-    for (const name of COPIED.filter((name) => existsSync(join(ROOT, name)))) {
-      cpSync(join(ROOT, name), join(copy, name), { recursive: true, preserveTimestamps: true });
-    }
-    for (const name of LINKED.filter((name) => existsSync(join(ROOT, name)))) {
-      symlinkSync(join(ROOT, name), join(copy, name));
-    }
-    return use(copy);
-  } finally {
-    rmSync(copy, { recursive: true, force: true });
-  }
 }
 
 /** Runs a command in a copy; throws with its output unless it succeeds. */
@@ -86,7 +68,7 @@ const mutants = readdirSync(FOLDER)
 const tests = [...new Set(mutants.flatMap((mutant) => mutant.tests))];
 let survivors = 0;
 
-const before = withCopy((copy) => {
+const before = await withCopy((copy) => {
   must(copy, process.execPath, ["scripts/build_shim.mjs"]);
   return runTests(copy, tests, isDeno);
 });
@@ -95,7 +77,7 @@ if (!before.passed) {
   process.exit(2);
 }
 for (const { name, path, tests, isC } of mutants) {
-  const { passed, output } = withCopy((copy) => {
+  const { passed, output } = await withCopy((copy) => {
     must(copy, "patch", ["-p1", "-s", "--no-backup-if-mismatch", "-i", path]);
     if (isC) must(copy, process.execPath, ["scripts/build_shim.mjs"]);
     return runTests(copy, tests, isDeno);

@@ -1,0 +1,250 @@
+/**
+ * Mutation testing: changes the sources in small ways, one at a time, and expects some test to fail each time.
+ *
+ *   node scripts/mutate.mjs                   src/ltx, src/view and the write log, in Bun: hours
+ *   node scripts/mutate.mjs ltx               one of them: ltx, view, log; ffi/writer.c: scripts/mutate_c.mjs
+ *   node scripts/mutate.mjs ltx --survivors   those that no test noticed the last time, and what is new
+ *   node scripts/mutate.mjs ltx txid          only in sources whose path has this word
+ *   --deno                                    in Deno
+ *   --jobs 1                                  test processes at once; 2 unless given
+ *
+ * All mutants are in one copy of the sources, and the environment names the one that is active. Each test file is run once
+ * without any, which tells what it comes by and how long it takes; a mutant then meets the files that come by it, the
+ * quickest first, until one fails. A loop that never ends is known by how often it comes by the mutant; a failure of a file
+ * that takes long must repeat itself, for it may have had other causes. Those that no test notices are listed, but for those
+ * that make no difference by tests/mutants/equivalent.json, which says why. Results are kept in build/mutation/.
+ *
+ * @module
+ */
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join, relative } from "node:path";
+import { readArgued } from "./instrument/argued.mjs";
+import { mutantsOf } from "./instrument/mutants_of.mjs";
+import { rewritten } from "./instrument/rewritten.mjs";
+import { BUN, DENO, filesUnder, ROOT, run } from "./project.mjs";
+import { installParser } from "./setup.mjs";
+import { withCopy } from "./source_copy.mjs";
+
+/** What is mutated, and the tests that may notice it. */
+const TARGETS = {
+  ltx: {
+    sources: ["src/ltx"],
+    tests: ["tests/ltx", "tests/write/write_log_test.ts", "tests/write/logged_file_test.ts"],
+  },
+  view: {
+    sources: ["src/view"],
+    tests: ["tests/view", "tests/live/live_replica_test.ts", "tests/live/states_test.ts", "tests/follow"],
+  },
+  log: {
+    sources: ["write_log", "log_base", "logged_file", "recovery"].map((name) => `src/write/${name}.ts`),
+    tests: ["write_log", "log_base", "recovery", "log_damage", "w_bugs", "conflict", "several_files", "disk"]
+      .map((name) => `tests/write/${name}_test.ts`),
+  },
+};
+
+const SWITCH = "scripts/instrument/active_mutant.ts";
+const IMPORTED = "active as __active, pass as __pass, turn as __turn";
+/** Where results are kept. */
+const KEPT = join(ROOT, "build", "mutation");
+
+/** A test file that takes longer than this must fail twice, for it may depend on other things than the mutant. */
+const QUICK_MS = 2000;
+/** Comes by a mutant in an endless loop, as a multiple of those without it. */
+const TURNS_FACTOR = 100;
+const TURNS_MIN = 1_000_000;
+
+/** Less than this share of a target's mutants killed is a failure. */
+const SCORE_MIN = 0.8;
+
+/** All mutants of the sources, numbered, in order: `{ id, path, key, line, from, … }`. */
+function findMutants(ts, paths) {
+  const mutants = [];
+  for (const path of paths) {
+    const source = readFileSync(join(ROOT, path), "utf8");
+    for (const mutant of mutantsOf(ts, path, source)) {
+      const from = source.slice(mutant.start, mutant.end);
+      const within = source.split("\n")[mutant.line - 1].trim();
+      mutants.push({
+        ...mutant,
+        id: mutants.length,
+        path,
+        from,
+        within,
+        key: `${path} ${within} ${from} ${mutant.text}`,
+      });
+    }
+  }
+  // the same change on equal lines of one file
+  const times = new Map();
+  for (const mutant of mutants) {
+    const count = (times.get(mutant.key) ?? 0) + 1;
+    times.set(mutant.key, count);
+    if (count > 1) mutant.key += ` #${count}`;
+  }
+  return mutants;
+}
+
+function byPath(mutants) {
+  const paths = [...new Set(mutants.map(({ path }) => path))];
+  return paths.map((path) => [path, mutants.filter((mutant) => mutant.path === path)]);
+}
+
+/** Puts all mutants into a copy; `isRecording`: none is ever active, and what is come by is written down. */
+function putMutants(copy, mutants, isRecording) {
+  for (const [path, own] of byPath(mutants)) {
+    const chosen = (id) => isRecording ? `__pass(${id})` : `__active===${id}&&__turn()`;
+    const edits = own.map(({ id, start, end, kind, text }) => ({
+      start,
+      end,
+      wrap: (inner) =>
+        kind === "statement" ? `{if(!(${chosen(id)})){${inner}}}` : `(${chosen(id)}?(${text}):${inner})`,
+    }));
+    const from = relative(dirname(path), "src/active_mutant.ts").replace(/^(?!\.)/, "./");
+    const text = rewritten(readFileSync(join(ROOT, path), "utf8"), edits);
+    writeFileSync(join(copy, path), `import { ${IMPORTED} } from "${from}"; ${text}`);
+  }
+  writeFileSync(join(copy, "src", "active_mutant.ts"), readFileSync(join(ROOT, SWITCH)));
+}
+
+/** Runs a test file in a copy: `{ passed, ms, output }`. */
+async function runTest(copy, test, { isDeno, env = {}, minutesMax = 10 }) {
+  const [command, args] = isDeno
+    ? [DENO, ["test", "-A", "--no-check", "--fail-fast", test]]
+    : [BUN, ["test", "--bail", "--timeout", "300000", `./${test}`]];
+  const started = performance.now();
+  const { code, output } = await run(command, args, {
+    cwd: copy,
+    env: { NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1", ...env },
+    minutesMax,
+  });
+  return { passed: code === 0, ms: performance.now() - started, output };
+}
+
+/** Which mutants each test file comes by, how often, and how long it takes; those that fail by themselves are told. */
+async function recordTests(copy, tests, isDeno) {
+  const recorded = [];
+  for (const test of tests) {
+    const record = join(copy, "record");
+    const { passed, output } = await runTest(copy, test, { isDeno, env: { MUTANT_RECORD: record } });
+    const counts = new Map();
+    const lines = existsSync(record) ? readFileSync(record, "utf8").split("\n") : [];
+    for (const line of lines.filter(Boolean)) {
+      const [id, count] = line.split(" ").map(Number);
+      counts.set(id, Math.max(counts.get(id) ?? 0, count));
+    }
+    rmSync(record, { force: true });
+    if (!passed) console.error(`left out: ${test} fails by itself\n${output.slice(-2000)}`);
+    else recorded.push({ test, counts });
+  }
+  return recorded;
+}
+
+/** How long each test file takes with mutants that are not active. */
+async function timeTests(copy, recorded, isDeno) {
+  for (const each of recorded) each.ms = (await runTest(copy, each.test, { isDeno })).ms;
+  recorded.sort((a, b) => a.ms - b.ms);
+}
+
+/** Has a mutant meet the tests: `{ state: "killed" | "survived" | "unreached", by? }`. */
+async function tryMutant(copy, mutant, recorded, isDeno) {
+  const meeting = recorded.filter(({ counts }) => counts.has(mutant.id));
+  if (meeting.length === 0) return { state: "unreached" };
+  for (const { test, counts, ms } of meeting) {
+    const turns = Math.max(TURNS_MIN, counts.get(mutant.id) * 10 * TURNS_FACTOR);
+    const env = { ACTIVE_MUTANT: String(mutant.id), ACTIVE_MUTANT_TURNS: String(turns) };
+    const minutesMax = 1 + ms * 20 / 60_000;
+    const fails = async () => !(await runTest(copy, test, { isDeno, env, minutesMax })).passed;
+    if (await fails() && (ms < QUICK_MS || await fails())) return { state: "killed", by: test };
+  }
+  return { state: "survived" };
+}
+
+/** Tests a target; returns how many mutants it has, `{ killed, argued, total }`. */
+async function mutate(ts, target, { isDeno, onlySurvivors, words, jobs }) {
+  const { sources, tests } = TARGETS[target];
+  const paths = sources.flatMap((source) => source.endsWith(".ts") ? [source] : filesUnder(source, /\.ts$/));
+  const all = findMutants(ts, paths);
+  const mutants = all.filter(({ path }) => words.length === 0 || words.some((word) => path.includes(word)));
+  const kept = join(KEPT, `${target}${isDeno ? "-deno" : ""}.json`);
+  const results = existsSync(kept) ? JSON.parse(readFileSync(kept, "utf8")) : {};
+  const left = mutants.filter(({ key }) => !onlySurvivors || results[key]?.state !== "killed");
+  await withCopy(async (copy) => {
+    putMutants(copy, all, true);
+    const files = tests.flatMap((test) => test.endsWith(".ts") ? [test] : filesUnder(test, /_test\.ts$/));
+    const recorded = await recordTests(copy, files.filter((test) => existsSync(join(ROOT, test))), isDeno);
+    putMutants(copy, all, false);
+    await timeTests(copy, recorded, isDeno);
+    for (const { test, counts, ms } of recorded) {
+      console.error(
+        `${(ms / 1000).toFixed(1).padStart(6)} s  ${test}: comes by ${counts.size} of ${all.length} mutants`,
+      );
+    }
+    const save = () => {
+      mkdirSync(KEPT, { recursive: true });
+      writeFileSync(kept, JSON.stringify(results, null, 1));
+    };
+    let done = 0;
+    const queue = left.values();
+    await Promise.all(Array.from({ length: jobs }, async () => {
+      for (const mutant of queue) {
+        results[mutant.key] = await tryMutant(copy, mutant, recorded, isDeno);
+        if (++done % 50 === 0) {
+          save();
+          console.error(`${target}: ${done} of ${left.length}`);
+        }
+      }
+    }));
+    save();
+  });
+  return report(target, mutants, results);
+}
+
+/** Prints what survived, and a table by file. */
+function report(target, mutants, results) {
+  const isArgued = readArgued();
+  const total = { killed: 0, argued: 0, total: 0 };
+  const rows = [];
+  for (const [path, own] of byPath(mutants)) {
+    const row = { killed: 0, argued: 0, total: own.length };
+    for (const mutant of own) {
+      const { state } = results[mutant.key] ?? { state: "unreached" };
+      if (state === "killed") row.killed++;
+      else if (isArgued(mutant)) row.argued++;
+      else console.log(`${state.padEnd(9)} ${path}:${mutant.line}  ${describe(mutant)}`);
+    }
+    rows.push([path, row]);
+    for (const name of Object.keys(total)) total[name] += row[name];
+  }
+  console.log(`\n${"mutants".padStart(48)} killed   argued   score`);
+  for (const [path, row] of [...rows, [target, total]]) {
+    const score = `${(row.killed / row.total * 100).toFixed(1)} %`;
+    const numbers = [row.total, row.killed, row.argued].map((number) => String(number).padStart(7)).join(
+      "  ",
+    );
+    console.log(`${path.padEnd(40)} ${numbers}  ${score.padStart(7)}`);
+  }
+  return total;
+}
+
+function describe({ kind, from, text }) {
+  const short = (piece) => piece.replace(/\s+/g, " ").slice(0, 100);
+  return kind === "statement" ? `without \`${short(from)}\`` : `\`${short(from)}\` is \`${short(text)}\``;
+}
+
+const given = process.argv.slice(2);
+const jobsAt = given.indexOf("--jobs");
+const jobs = jobsAt < 0 ? 2 : Number(given.splice(jobsAt, 2)[1]);
+const names = given.filter((word) => Object.hasOwn(TARGETS, word));
+const words = given.filter((word) => !word.startsWith("--") && !Object.hasOwn(TARGETS, word));
+const options = {
+  isDeno: given.includes("--deno"),
+  onlySurvivors: given.includes("--survivors"),
+  words,
+  jobs,
+};
+const ts = createRequire(import.meta.url)(await installParser());
+for (const target of names.length > 0 ? names : Object.keys(TARGETS)) {
+  const { killed, total } = await mutate(ts, target, options);
+  if (killed < total * SCORE_MIN) process.exitCode = 1;
+}
