@@ -50,6 +50,8 @@ const KEPT = join(ROOT, "build", "mutation");
 
 /** A test file that takes longer than this must fail twice, for it may depend on other things than the mutant. */
 const QUICK_MS = 2000;
+/** What chance finds it finds soon, or another test does. */
+const FEW_ROUNDS = { FUZZ_ROUNDS: "1000" };
 /** Comes by a mutant in an endless loop, as a multiple of those without it. */
 const TURNS_FACTOR = 100;
 const TURNS_MIN = 1_000_000;
@@ -115,7 +117,7 @@ async function runTest(copy, test, { isDeno, env = {}, minutesMax = 10 }) {
   const started = performance.now();
   const { code, output } = await run(command, args, {
     cwd: copy,
-    env: { NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1", ...env },
+    env: { NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1", ...FEW_ROUNDS, ...env },
     minutesMax,
   });
   return { passed: code === 0, ms: performance.now() - started, output };
