@@ -5,18 +5,22 @@
  *   node scripts/mutate.mjs ltx               one of them: ltx, view, log; ffi/writer.c: scripts/mutate_c.mjs
  *   node scripts/mutate.mjs ltx --survivors   those that no test noticed the last time, and what is new
  *   node scripts/mutate.mjs ltx txid          only in sources whose path has this word
+ *   --short                                   only with tests that need no thread or process of their own: minutes
  *   --deno                                    in Deno
  *   --jobs 1                                  test processes at once; 2 unless given
  *
- * All mutants are in one copy of the sources, and the environment names the one that is active. Each test file is run once
- * without any, which tells what it comes by and how long it takes; a mutant then meets the files that come by it, the
- * quickest first, until one fails. A loop that never ends is known by how often it comes by the mutant; a failure of a file
- * that takes long must repeat itself, for it may have had other causes. Those that no test notices are listed, but for those
- * that make no difference by tests/mutants/equivalent.json, which says why. Results are kept in build/mutation/.
+ * All mutants are in one copy of the sources, which asks which of them is active. Tests that need neither threads nor
+ * processes are collected in one process, run once to tell what each comes by and how long it takes, and then called for one
+ * mutant after the other, the quickest first, until one fails. What they do not notice, and what matters when a module is
+ * loaded, is tried with a process for each mutant and test file. A loop that never ends is known by how often it comes by the
+ * mutant; a failure of a file that takes long must repeat itself, for it may have had other causes. What no test notices is
+ * listed, but for what makes no difference by tests/mutants/equivalent.json, which says why. Results are kept in
+ * build/mutation/.
  *
  * @module
  */
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join, relative } from "node:path";
 import { readArgued } from "./instrument/argued.mjs";
@@ -26,28 +30,39 @@ import { BUN, DENO, filesUnder, ROOT, run } from "./project.mjs";
 import { installParser } from "./setup.mjs";
 import { withCopy } from "./source_copy.mjs";
 
-/** What is mutated, and the tests that may notice it. */
+/**
+ * What is mutated, and the tests that may notice it: `tests` need no thread and no process, so that one process can try many
+ * mutants; those that they do not notice meet `others`, a process each.
+ */
 const TARGETS = {
   ltx: {
     sources: ["src/ltx"],
-    tests: ["tests/ltx", "tests/write/write_log_test.ts", "tests/write/logged_file_test.ts"],
+    tests: ["tests/ltx", "tests/write/logged_file_test.ts"],
+    others: ["page_index", "frame", "file", "encoder", "fuzz"].map((name) => `tests/ltx/${name}_test.ts`),
   },
   view: {
     sources: ["src/view"],
-    tests: ["tests/view", "tests/live/live_replica_test.ts", "tests/live/states_test.ts", "tests/follow"],
+    tests: ["tests/view", "tests/follow"],
+    others: ["view/restore_plan", "live/live_replica", "live/states"].map((name) => `tests/${name}_test.ts`),
   },
   log: {
     sources: ["write_log", "log_base", "logged_file", "recovery"].map((name) => `src/write/${name}.ts`),
-    tests: ["write_log", "log_base", "recovery", "log_damage", "w_bugs", "conflict", "several_files", "disk"]
-      .map((name) => `tests/write/${name}_test.ts`),
+    tests: ["log_frames", "log_base", "logged_file", "recover_log"].map((name) =>
+      `tests/write/${name}_test.ts`
+    ),
+    others: ["write_log", "recovery", "log_damage", "w_bugs", "several_files", "disk"].map((name) =>
+      `tests/write/${name}_test.ts`
+    ),
   },
 };
 
-const SWITCH = "scripts/instrument/active_mutant.ts";
+const INSTRUMENTS = ["active_mutant", "collected", "mutant_loop"];
 const IMPORTED = "active as __active, pass as __pass, turn as __turn";
 /** Where results are kept. */
 const KEPT = join(ROOT, "build", "mutation");
 
+/** A mutant that has not ended after this never does: the process that tries it is ended. */
+const STUCK_MS = 180_000;
 /** A test file that takes longer than this must fail twice, for it may depend on other things than the mutant. */
 const QUICK_MS = 2000;
 /** What chance finds it finds soon, or another test does. */
@@ -106,7 +121,100 @@ function putMutants(copy, mutants, isRecording) {
     const text = rewritten(readFileSync(join(ROOT, path), "utf8"), edits);
     writeFileSync(join(copy, path), `import { ${IMPORTED} } from "${from}"; ${text}`);
   }
-  writeFileSync(join(copy, "src", "active_mutant.ts"), readFileSync(join(ROOT, SWITCH)));
+  for (const name of INSTRUMENTS) {
+    writeFileSync(
+      join(copy, "src", `${name}.ts`),
+      readFileSync(join(ROOT, "scripts", "instrument", `${name}.ts`)),
+    );
+  }
+}
+
+/** Has test files in a copy collect their tests. */
+function putCollector(copy, files) {
+  for (const path of files) {
+    const from = relative(dirname(path), "src/collected.ts");
+    writeFileSync(
+      join(copy, path),
+      readFileSync(join(ROOT, path), "utf8").replace('"node:test"', JSON.stringify(from)),
+    );
+  }
+}
+
+/** Runs the loop in a copy, which is ended when nothing has come for long; returns all lines that it told. */
+async function runLoop(copy, isDeno, args, env = {}) {
+  const out = join(copy, "told");
+  rmSync(out, { force: true });
+  const [how, ...rest] = args;
+  const command = isDeno ? [DENO, ["run", "-A", "--no-check"]] : [BUN, ["run"]];
+  const child = spawn(command[0], [...command[1], "src/mutant_loop.ts", how, out, ...rest], {
+    cwd: copy,
+    stdio: ["ignore", "ignore", "pipe"],
+    env: { ...process.env, NO_COLOR: "1", ...FEW_ROUNDS, ...env },
+  });
+  let said = "";
+  child.stderr.on("data", (chunk) => said = (said + chunk).slice(-2000));
+  let size = 0;
+  let heardMs = Date.now();
+  const timer = setInterval(() => {
+    const now = existsSync(out) ? statSync(out).size : 0;
+    if (now !== size) [size, heardMs] = [now, Date.now()];
+    else if (Date.now() - heardMs > STUCK_MS) child.kill("SIGKILL");
+  }, 1000);
+  const code = await new Promise((resolve) => child.on("close", resolve));
+  clearInterval(timer);
+  const lines = existsSync(out)
+    ? readFileSync(out, "utf8").split("\n").filter(Boolean).map((line) => JSON.parse(line))
+    : [];
+  return { code, lines, said };
+}
+
+/** What each collected test comes by, and how long it takes, and what modules come by when they are loaded. */
+async function recordCollected(copy, files, isDeno) {
+  const { code, lines, said } = await runLoop(copy, isDeno, ["record", ...files]);
+  if (code !== 0) throw new Error(`Cannot record the tests: ended with ${code}\n${said}`);
+  const [{ atOnce }, ...tests] = lines;
+  for (const { file, name, failure } of tests.filter(({ failure }) => failure !== undefined)) {
+    console.error(`left out: ${file}: ${name} fails by itself: ${failure}`);
+  }
+  return { atOnce: new Set(atOnce), tests: tests.filter(({ failure }) => failure === undefined) };
+}
+
+/** Has mutants meet the collected tests, one after the other; those that never end have their process ended. */
+async function tryMany(copy, files, mutants, { atOnce, tests, isDeno, onResult }) {
+  const quickest = tests.toSorted((a, b) => a.ms - b.ms).map(({ test, counts }) => ({
+    test,
+    counts: new Map(counts),
+  }));
+  const meetsOf = (id) =>
+    quickest.filter(({ counts }) => counts.has(id)).map(({ test, counts }) => [test, counts.get(id)]);
+  const jobs = join(copy, "jobs");
+  let left = mutants.map(({ id }) => ({ id, meets: meetsOf(id) }));
+  const survivors = [];
+  const take = (id, result) => {
+    if (result.state === "survived" && atOnce.has(id)) survivors.push(id);
+    else onResult(id, result);
+  };
+  while (left.length > 0) {
+    writeFileSync(jobs, JSON.stringify(left));
+    const { lines, said } = await runLoop(copy, isDeno, ["try", jobs, ...files]);
+    const last = lines.at(-1);
+    if (last === undefined) throw new Error(`Cannot try mutants: the process told nothing\n${said}`);
+    for (const { id, state, by } of lines) if (state !== "begun") onResult(id, { state, by });
+    if (last.state === "begun") {
+      onResult(last.id, { state: "killed", by: "it never ends, or ends the process" });
+    }
+    left = left.slice(left.findIndex(({ id }) => id === last.id) + 1);
+  }
+  // what modules come by when they are loaded: any test may come by what it leads to
+  const all = quickest.map(({ test }) => [test, TURNS_MIN]);
+  for (const id of survivors) {
+    writeFileSync(jobs, JSON.stringify([{ id, meets: all }]));
+    const env = { ACTIVE_MUTANT: String(id), ACTIVE_MUTANT_TURNS: String(TURNS_MIN) };
+    const { lines } = await runLoop(copy, isDeno, ["one", jobs, ...files], env);
+    const { state, by } = lines.find(({ state }) => state !== "begun") ??
+      { state: "killed", by: "nothing works" };
+    onResult(id, { state, by });
+  }
 }
 
 /** Runs a test file in a copy: `{ passed, ms, output }`. */
@@ -163,43 +271,64 @@ async function tryMutant(copy, mutant, recorded, isDeno) {
 }
 
 /** Tests a target; returns how many mutants it has, `{ killed, argued, total }`. */
-async function mutate(ts, target, { isDeno, onlySurvivors, words, jobs }) {
-  const { sources, tests } = TARGETS[target];
+async function mutate(ts, target, { isDeno, onlySurvivors, isShort, words, jobs }) {
+  const { sources, tests, others } = TARGETS[target];
   const paths = sources.flatMap((source) => source.endsWith(".ts") ? [source] : filesUnder(source, /\.ts$/));
   const all = findMutants(ts, paths);
   const mutants = all.filter(({ path }) => words.length === 0 || words.some((word) => path.includes(word)));
   const kept = join(KEPT, `${target}${isDeno ? "-deno" : ""}.json`);
   const results = existsSync(kept) ? JSON.parse(readFileSync(kept, "utf8")) : {};
   const left = mutants.filter(({ key }) => !onlySurvivors || results[key]?.state !== "killed");
+  const save = () => {
+    mkdirSync(KEPT, { recursive: true });
+    writeFileSync(kept, JSON.stringify(results, null, 1));
+  };
+  const filesOf = (starts) =>
+    starts.flatMap((start) => start.endsWith(".ts") ? [start] : filesUnder(start, /_test\.ts$/));
   await withCopy(async (copy) => {
+    const files = filesOf(tests);
     putMutants(copy, all, true);
-    const files = tests.flatMap((test) => test.endsWith(".ts") ? [test] : filesUnder(test, /_test\.ts$/));
-    const recorded = await recordTests(copy, files.filter((test) => existsSync(join(ROOT, test))), isDeno);
+    putCollector(copy, files);
+    const recorded = await recordCollected(copy, files, isDeno);
     putMutants(copy, all, false);
-    await timeTests(copy, recorded, isDeno);
-    for (const { test, counts, ms } of recorded) {
-      console.error(
-        `${(ms / 1000).toFixed(1).padStart(6)} s  ${test}: comes by ${counts.size} of ${all.length} mutants`,
-      );
-    }
-    const save = () => {
-      mkdirSync(KEPT, { recursive: true });
-      writeFileSync(kept, JSON.stringify(results, null, 1));
-    };
+    console.error(`${target}: ${left.length} mutants, ${recorded.tests.length} tests in one process`);
+    const byId = new Map(mutants.map((mutant) => [mutant.id, mutant]));
     let done = 0;
-    const queue = left.values();
-    await Promise.all(Array.from({ length: jobs }, async () => {
-      for (const mutant of queue) {
-        results[mutant.key] = await tryMutant(copy, mutant, recorded, isDeno);
-        if (++done % 50 === 0) {
-          save();
-          console.error(`${target}: ${done} of ${left.length}`);
-        }
-      }
-    }));
+    const onResult = (id, result) => {
+      results[byId.get(id).key] = result;
+      if (++done % 100 === 0) save();
+    };
+    await tryMany(copy, files, left, { ...recorded, isDeno, onResult });
     save();
   });
+  if (!isShort) {
+    const alone = left.filter(({ key }) => results[key].state !== "killed");
+    await withCopy((copy) =>
+      tryAlone(copy, all, alone, { files: filesOf(others), results, isDeno, jobs, save })
+    );
+  }
   return report(target, mutants, results);
+}
+
+/** Has mutants meet test files, a process for each of both. */
+async function tryAlone(copy, all, mutants, { files, results, isDeno, jobs, save }) {
+  console.error(`${mutants.length} mutants meet ${files.length} files, a process each`);
+  putMutants(copy, all, true);
+  const recorded = await recordTests(copy, files, isDeno);
+  putMutants(copy, all, false);
+  await timeTests(copy, recorded, isDeno);
+  let done = 0;
+  const queue = mutants.values();
+  await Promise.all(Array.from({ length: jobs }, async () => {
+    for (const mutant of queue) {
+      results[mutant.key] = await tryMutant(copy, mutant, recorded, isDeno);
+      if (++done % 20 === 0) {
+        save();
+        console.error(`${done} of ${mutants.length}`);
+      }
+    }
+  }));
+  save();
 }
 
 /** Prints what survived, and a table by file. */

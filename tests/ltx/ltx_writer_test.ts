@@ -85,8 +85,9 @@ test("LtxWriter gives index and terminator in chunks too", () => {
 
 test("LtxWriter writes an index of more entries than it encodes at once", () => {
   const page = new Uint8Array(512);
+  const noise = samplePage(512, 3);
   for (const count of [4096, 4097]) {
-    const pages = Array.from({ length: count }, (_, i) => ({ pgno: i + 1, page }));
+    const pages = Array.from({ length: count }, (_, i) => ({ pgno: i + 1, page: i < 9 ? noise : page }));
     const fields = snapshotFields(512, count);
     const { chunks, written } = write(fields, pages);
     assert.deepEqual(
