@@ -153,7 +153,6 @@ test("decodeFrame() takes frames of the least and of the greatest size", () => {
 });
 
 test("decodeFrame() names the place of a fault in the file, where that is known", () => {
-  const { offset: _, ...unplaced } = { offset: 0, ...CONTEXT };
   const flagged = BLOCK_FRAME.slice();
   flagged[5] = 3;
   const resized = BLOCK_FRAME.slice();
@@ -167,7 +166,7 @@ test("decodeFrame() names the place of a fault in the file, where that is known"
   ];
   for (const [at, frame, given] of cases) {
     const act = (place: { offset?: number }) => () =>
-      decodeFrame(frame, { ...unplaced, lz4: given, ...place });
+      decodeFrame(frame, { ...CONTEXT, lz4: given, ...place });
     assert.equal(assertFault(act({ offset: 700 }), /^Cannot decode page 1: /).offset, 700 + at);
     assert.equal(assertFault(act({}), /^Cannot decode page 1: /).offset, -1);
   }

@@ -75,7 +75,7 @@ test("LtxWriter gives a chunk as soon as one is full, and 256 KiB make one", () 
 });
 
 test("LtxWriter gives index and terminator in chunks too", () => {
-  const { chunks } = write({ ...changes, commit: 9 }, samplePages(512, [1, 5]), { chunkSize: 1 });
+  const { chunks } = write({ ...changes, commit: 9 }, samplePages(512, [1, 5]), { chunkSize: 6 });
   // header and first frame, second frame, terminator, entries, end of the index, trailer
   assert.equal(chunks.length, 6);
   assert.deepEqual(chunks[2], new Uint8Array(6));

@@ -87,7 +87,9 @@ test("readLog() takes page sizes that SQLite has, and no others", () =>
     for (const pageSize of [0, 1, 256, 511, 513, 768, 65_535, 65_537, 131_072]) {
       await assert.rejects(written(folder, logBytes([], { pageSize })), {
         name: "WriteLogError",
-        message: new RegExp(`its page size is ${pageSize}, expected a power of two from 512 to 65536$`),
+        message: new RegExp(
+          `^Cannot read write log "[^"]*": its page size is ${pageSize}, expected a power of two from 512 to 65536$`,
+        ),
       });
     }
   }));
@@ -214,6 +216,7 @@ test("listLogs() gives the files of one log by their numbers, and no others", ()
       "log.",
       "log",
       "xlog.4",
+      "lag.6",
       "logs.5",
     ];
     for (const name of names) await writeFile(join(folder, name), "");
