@@ -214,9 +214,9 @@ async function tryMany(copy, files, mutants, { atOnce, tests, isDeno, onResult }
     const { lines, said } = await runLoop(copy, isDeno, ["try", jobs, ...files]);
     const last = lines.at(-1);
     if (last === undefined) throw new Error(`Cannot try mutants: the process told nothing\n${said}`);
-    for (const { id, state, by } of lines) if (state !== "begun") onResult(id, { state, by });
+    for (const { id, state, by } of lines) if (state !== "begun") take(id, { state, by });
     if (last.state === "begun") {
-      onResult(last.id, { state: "killed", by: "it never ends, or ends the process" });
+      take(last.id, { state: "killed", by: "it never ends, or ends the process" });
     }
     left = left.slice(left.findIndex(({ id }) => id === last.id) + 1);
   }

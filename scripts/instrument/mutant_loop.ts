@@ -40,9 +40,13 @@ process.on("unhandledRejection", () => {});
 process.on("uncaughtException", () => {});
 console.log = console.error = console.warn = () => {};
 
-for (const file of files) {
-  beginFile(file);
-  await import(pathToFileURL(file).href);
+try {
+  for (const file of files) {
+    beginFile(file);
+    await import(pathToFileURL(file).href);
+  }
+} catch {
+  process.exit(1); // a mutant that keeps modules from being loaded
 }
 if (how === "record") await record();
 else {
