@@ -6,21 +6,21 @@
  *   node scripts/mutants.mjs --deno        in Deno
  *
  * A mutant is a patch; the lines before it say what it brings back, and `Tests: FILE…` names the tests. The tests must
- * pass without it: they run once on an unchanged copy first.
+ * pass without it: each file runs once on an unchanged copy first, which also tells how long it takes.
  *
  * @module
  */
 import { spawnSync } from "node:child_process";
-import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync, readFileSync } from "node:fs";
 import { basename, join } from "node:path";
-import { BUN, DENO, ROOT } from "./project.mjs";
+import { BUN, DENO, ROOT, run } from "./project.mjs";
+import { withCopy } from "./source_copy.mjs";
 
 const FOLDER = join(ROOT, "tests", "mutants");
-/** A mutant that makes tests hang is found too. */
-const TIMEOUT_MS = 90_000;
-const COPIED = ["src", "ffi", "tests", "scripts", "mod.ts", "deno.json", "bunfig.toml", "package.json"];
-const LINKED = ["node_modules", ".tools"];
+/** A mutant that makes tests hang is found too: after so many times as long as they take without it, and two minutes. */
+const PATIENCE = 10;
+const MINUTES_MIN = 2;
+const MINUTES_MAX = 30;
 
 /** What a patch file says of itself. */
 function readMutant(path) {
@@ -28,22 +28,6 @@ function readMutant(path) {
   const tests = /^Tests: (.+)$/m.exec(text)?.[1]?.split(/\s+/);
   if (!tests) throw new Error(`Cannot run mutant "${path}": no line "Tests: FILE…" before the patch`);
   return { name: basename(path, ".patch"), path, tests, isC: /^\+\+\+ \S*\.[ch]\b/m.test(text) };
-}
-
-/** A copy of the sources, deleted after `use`. */
-function withCopy(use) {
-  const copy = mkdtempSync(join(tmpdir(), "mutant-"));
-  try {
-    for (const name of COPIED.filter((name) => existsSync(join(ROOT, name)))) {
-      cpSync(join(ROOT, name), join(copy, name), { recursive: true, preserveTimestamps: true });
-    }
-    for (const name of LINKED.filter((name) => existsSync(join(ROOT, name)))) {
-      symlinkSync(join(ROOT, name), join(copy, name));
-    }
-    return use(copy);
-  } finally {
-    rmSync(copy, { recursive: true, force: true });
-  }
 }
 
 /** Runs a command in a copy; throws with its output unless it succeeds. */
@@ -54,19 +38,15 @@ function must(copy, command, args) {
   }
 }
 
-/** Whether the tests pass in a copy, and what they printed. */
-function runTests(copy, tests, isDeno) {
+/** Whether the tests pass in a copy, what they printed, and how many minutes they took. */
+async function runTests(copy, tests, { isDeno, minutesMax }) {
+  const timeout = String(Math.round(minutesMax * 60_000));
   const [command, args] = isDeno
     ? [DENO, ["test", "-A", "--no-check", ...tests]]
-    : [BUN, ["test", "--timeout", "60000", ...tests.map((test) => `./${test}`)]];
-  const { status, stdout, stderr, signal } = spawnSync(command, args, {
-    cwd: copy,
-    encoding: "utf8",
-    timeout: TIMEOUT_MS,
-    killSignal: "SIGKILL",
-    env: { ...process.env, NO_COLOR: "1" },
-  });
-  return { passed: status === 0, output: `${stdout}${stderr}${signal ? `ended by ${signal}\n` : ""}` };
+    : [BUN, ["test", "--timeout", timeout, ...tests.map((test) => `./${test}`)]];
+  const started = performance.now();
+  const { code, output } = await run(command, args, { cwd: copy, minutesMax, env: { NO_COLOR: "1" } });
+  return { passed: code === 0, output, minutes: (performance.now() - started) / 60_000 };
 }
 
 /** Names of the tests that failed, as either runner prints them. */
@@ -86,19 +66,22 @@ const mutants = readdirSync(FOLDER)
 const tests = [...new Set(mutants.flatMap((mutant) => mutant.tests))];
 let survivors = 0;
 
-const before = withCopy((copy) => {
+/** Minutes that each file takes without any mutant. */
+const minutesOf = new Map();
+await withCopy(async (copy) => {
   must(copy, process.execPath, ["scripts/build_shim.mjs"]);
-  return runTests(copy, tests, isDeno);
+  for (const test of tests) {
+    const { passed, output, minutes } = await runTests(copy, [test], { isDeno, minutesMax: MINUTES_MAX });
+    if (!passed) throw new Error(`Cannot try mutants: ${test} fails without any\n${output}`);
+    minutesOf.set(test, minutes);
+  }
 });
-if (!before.passed) {
-  console.error(`The tests fail without any mutant:\n${before.output}`);
-  process.exit(2);
-}
 for (const { name, path, tests, isC } of mutants) {
-  const { passed, output } = withCopy((copy) => {
+  const { passed, output } = await withCopy(async (copy) => {
     must(copy, "patch", ["-p1", "-s", "--no-backup-if-mismatch", "-i", path]);
     if (isC) must(copy, process.execPath, ["scripts/build_shim.mjs"]);
-    return runTests(copy, tests, isDeno);
+    const usual = tests.reduce((sum, test) => sum + minutesOf.get(test), 0);
+    return await runTests(copy, tests, { isDeno, minutesMax: MINUTES_MIN + PATIENCE * usual });
   });
   if (passed) survivors++;
   const found = failures(output);

@@ -41,6 +41,8 @@ export const ZIG_VERSION = "0.11.0";
 export const LZ4_PACKAGE_VERSION = "3.6.1";
 /** It carries SQLite 3.54.1's source. */
 export const SQLITE_PACKAGE_VERSION = "13.2.0";
+/** Parses the sources for scripts/mutate.mjs and scripts/coverage.mjs. */
+export const TYPESCRIPT_VERSION = "5.9.3";
 
 /**
  * Runs a command and returns `{ code, output }`, both streams in one string.

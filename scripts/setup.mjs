@@ -45,6 +45,7 @@ import {
   S3_SERVER_VERSION,
   SQLITE_PACKAGE_VERSION,
   TOOLS,
+  TYPESCRIPT_VERSION,
   works,
   ZIG_VERSION,
 } from "./project.mjs";
@@ -200,6 +201,18 @@ const COMPILERS = [
   },
 ];
 
+/** One file, used as a parser; 9 MB. */
+const PARSER = {
+  kind: "files",
+  name: "typescript",
+  version: TYPESCRIPT_VERSION,
+  from: "typescript",
+  integrity:
+    "sha512-jl1vZzPDinLr9eUt3J/t7V6FgNEw9QjvBPdysz9KfQDD41fQrC2Y4vKQdiaUpFT4bXlb1RHhLpp8wtm6M5TgSw==",
+  members: ["lib/typescript.js", "package.json", "LICENSE.txt"],
+  override: "TYPESCRIPT_FOLDER",
+};
+
 /** Runtimes of platforms that this machine may be able to imitate; of the release that package.json pins. */
 const FOREIGN = [
   {
@@ -228,6 +241,14 @@ const FOREIGN = [
 export async function installForeign(say = console.error) {
   mkdirSync(TOOLS, { recursive: true });
   for (const part of FOREIGN) await installPart(part, say);
+}
+
+/** Installs what reads TypeScript, and returns its path; only scripts/mutate.mjs and scripts/coverage.mjs want it. */
+export async function installParser(say = console.error) {
+  mkdirSync(TOOLS, { recursive: true });
+  await installPart(PARSER, say);
+  const folder = process.env[PARSER.override] || join(TOOLS, `${PARSER.name}-${PARSER.version}`);
+  return join(folder, "lib", "typescript.js");
 }
 
 async function installCompilers(say) {

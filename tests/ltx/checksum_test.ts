@@ -55,6 +55,19 @@ test("Crc64 does not depend on where its bytes are cut", () => {
   }
 });
 
+test("Crc64.from() goes on from a digest, wherever the bytes are cut", () => {
+  const bytes = new Random(4).bytes(100);
+  for (let cut = 0; cut <= bytes.length; cut++) {
+    const digest = new Crc64().update(bytes.subarray(0, cut)).digest();
+    const crc = Crc64.from(digest);
+    assert.equal(crc.digest(), digest);
+    assert.equal(crc.update(bytes.subarray(cut)).digest(), slowCrc64(bytes));
+  }
+  for (const digest of [1n, 1n << 31n, 1n << 32n, 1n << 63n, 2n ** 64n - 1n]) {
+    assert.equal(Crc64.from(digest).digest(), digest);
+  }
+});
+
 test("pageChecksum() gives the page checksum of the worked example", () => {
   const page = decodeFile(EXAMPLE_A, lz4).frames[0]!.page;
   assert.equal(pageChecksum(1, page), CHECKSUM_FLAG | EXAMPLE_PAGE_CRC);

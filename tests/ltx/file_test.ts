@@ -102,10 +102,11 @@ test("decodeFile() rejects a wrong file checksum", () => {
 
 test("decodeFile() rejects a wrong database checksum in a snapshot that tracks it", () => {
   const bytes = resealFile(patched(EXAMPLE_D, 202, 0xde));
-  assertFault(
+  const fault = assertFault(
     () => decodeFile(bytes, lz4),
     /database checksum is d5ec6ff23dd7d1df, expected d5ec6ff23dd7d1de as its trailer says/,
   );
+  assert.equal(fault.offset, bytes.length - 16);
 });
 
 test("decodeFile() takes the database checksum of other files on trust", () => {

@@ -140,6 +140,38 @@ test("decodeFrame() rejects frames too small or too large for a page", () => {
   assertFault(() => decodeFrame(new Uint8Array(541), CONTEXT), /has 541 bytes, expected 11 to 540/);
 });
 
+test("decodeFrame() takes frames of the least and of the greatest size", () => {
+  const page = new Uint8Array(512);
+  for (const size of [11, 540]) {
+    const frame = new Uint8Array(size);
+    new DataView(frame.buffer).setUint32(0, 1);
+    frame[5] = 1;
+    new DataView(frame.buffer).setUint32(6, size - 10);
+    const given: Lz4 = { ...lz4, decompressBlock: ({ length }) => length === size - 10 ? page : null };
+    assert.equal(decodeFrame(frame, { ...CONTEXT, lz4: given }).page, page);
+  }
+});
+
+test("decodeFrame() names the place of a fault in the file, where that is known", () => {
+  const flagged = BLOCK_FRAME.slice();
+  flagged[5] = 3;
+  const resized = BLOCK_FRAME.slice();
+  resized[9]!++;
+  const wrong: Lz4 = { ...lz4, decompressBlock: () => null };
+  const cases: [number, Uint8Array, Lz4][] = [
+    [0, BLOCK_FRAME.subarray(0, 5), lz4],
+    [4, flagged, lz4],
+    [6, resized, lz4],
+    [10, BLOCK_FRAME, wrong],
+  ];
+  for (const [at, frame, given] of cases) {
+    const act = (place: { offset?: number }) => () =>
+      decodeFrame(frame, { ...CONTEXT, lz4: given, ...place });
+    assert.equal(assertFault(act({ offset: 700 }), /^Cannot decode page 1: /).offset, 700 + at);
+    assert.equal(assertFault(act({}), /^Cannot decode page 1: /).offset, -1);
+  }
+});
+
 test("decodeFrame() rejects a page of another size in both encodings", () => {
   for (const frame of [BLOCK_FRAME, LZ4_FRAME]) {
     assertFault(

@@ -159,7 +159,18 @@ const RULES: [string, Record<number, number[]>, Partial<LtxHeader>, RegExp][] = 
     { preApplyChecksum: NO_ROLLING },
     /expected 0 under the NoChecksum flag/,
   ],
-  ["no pre-apply checksum where it is tracked", { 7: [0] }, { flags: 0 }, /preApplyChecksum is 0{16}/],
+  [
+    "no pre-apply checksum where it is tracked",
+    { 7: [0] },
+    { flags: 0 },
+    /preApplyChecksum is 0{16}, expected a checksum$/,
+  ],
+  [
+    "a pre-apply checksum of 1",
+    { 7: [0], 40: u64(1n) },
+    { flags: 0, preApplyChecksum: 1n },
+    /preApplyChecksum is 0{15}1, expected bit 63 set$/,
+  ],
   [
     "a pre-apply checksum without bit 63",
     { 7: [0], 40: u64(NO_ROLLING - 1n) },
@@ -168,15 +179,34 @@ const RULES: [string, Record<number, number[]>, Partial<LtxHeader>, RegExp][] = 
   ],
 ];
 
+/** Where the fields stand that a rule is about, by the format's description. */
+const PLACES: Record<string, number> = {
+  flags: 4,
+  pageSize: 8,
+  minTxid: 16,
+  maxTxid: 24,
+  timestampMs: 32,
+  preApplyChecksum: 40,
+  walOffset: 48,
+  walSize: 56,
+};
+
 test("decodeHeader() rejects a wrong magic", () => {
   for (let at = 0; at < 4; at++) {
     assertFault(() => decodeHeader(patched({ [at]: [0x58 + at] })), /magic is 0x/);
   }
+  const fault = assertFault(
+    () => decodeHeader(patched({ 0: [0, 0x0a, 0xbc, 0xde] })),
+    /^Cannot decode LTX header: magic is 0x000abcde, expected 0x4c545831$/,
+  );
+  assert.equal(fault.offset, 0);
 });
 
 for (const [what, patches, fields, message] of RULES) {
   test(`decodeHeader() rejects ${what}`, () => {
-    assertFault(() => decodeHeader(patched(patches)), message);
+    const fault = assertFault(() => decodeHeader(patched(patches)), message);
+    const [, field] = /: (\w+) is /.exec(fault.message)!;
+    assert.equal(fault.offset, PLACES[field!]);
   });
   test(`encodeHeader() rejects ${what}`, () => {
     assertFault(() => encodeHeader({ ...BASE, ...fields }), message);

@@ -243,6 +243,34 @@ test("decodePageIndex() rejects frames that are too small or too large for a pag
   assertFault(() => decodeRaw([1, 100, 0, 0], 0), /frame of page 1 has 0 bytes/);
 });
 
+test("decodePageIndex() names the place of a fault: the entry, the byte, or the index", () => {
+  const cases: [
+    entries: number[],
+    framesSize: number,
+    at: number,
+    fields?: { commit?: number; minTxid?: bigint },
+  ][] = [
+    [[2, 100, 20, 2, 120, 20, 0], 40, 3],
+    [[1, 100, 20, 3, 120, 20, 0], 40, 3, { commit: 2 }],
+    [[1, 100, 20, 2, 121, 20, 0], 41, 3],
+    [[1, 100, 20, 2, 120, 10, 0], 30, 3],
+    [[1, 100, 20, 0], 21, 0],
+    [[1, 100, 20, 0], 20, 0, { commit: 3, minTxid: 1n }],
+    [[0x80], 20, 0],
+    [[1, 100, 20, 0x81, 0x00, 0], 20, 4],
+    [[1, 100, 0xe4], 20, 2],
+    [[1, ...new Array<number>(7).fill(0xff), 0x10, 20, 0], 20, 8],
+    [[1, ...new Array<number>(12).fill(0x80)], 20, 8],
+  ];
+  for (const [entries, framesSize, at, fields] of cases) {
+    const fault = assertFault(
+      () => decodeRaw(entries, framesSize, fields ?? {}),
+      /^Cannot decode page index: /,
+    );
+    assert.equal(fault.offset, 100 + framesSize + 6 + at, fault.message);
+  }
+});
+
 test("decodePageIndex() rejects a snapshot that lacks its first, a middle or its last page", () => {
   const decode = (pgnos: number[], minTxid: bigint): unknown => {
     const entries = pgnos.flatMap((pgno, i) => [pgno, 100 + 11 * i, 11]);
@@ -251,7 +279,7 @@ test("decodePageIndex() rejects a snapshot that lacks its first, a middle or its
   for (const pgnos of [[2, 3], [1, 3], [1, 2], []]) {
     assertFault(
       () => decode(pgnos, 1n),
-      new RegExp(`snapshot of 3 pages .* holds ${pgnos.length}, expected 3`),
+      new RegExp(`snapshot of 3 pages \\(TXIDs from 0{15}1\\) holds ${pgnos.length}, expected 3$`),
     );
     assert.ok(decode(pgnos, 2n));
   }

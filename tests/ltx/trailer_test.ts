@@ -52,6 +52,11 @@ test("decodeTrailer() names the file and the place", () => {
     /postApplyChecksum is/,
   );
   assert.equal(post.offset, 195);
+  const unplaced = assertFault(
+    () => decodeTrailer(trailerBytes(1n, CHECKSUM_FLAG), { noChecksum: true }),
+    /postApplyChecksum is/,
+  );
+  assert.equal(unplaced.offset, -1);
 });
 
 const RULES: [string, bigint, bigint, boolean, RegExp][] = [

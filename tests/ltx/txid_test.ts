@@ -39,12 +39,18 @@ test("parseTxid() rejects other lengths and characters", () => {
   ) {
     assertFault(() => parseTxid(text), /^Cannot parse TXID: /);
   }
+  const message = `Cannot parse TXID: "${"x".repeat(39)}y", expected 16 hex digits`;
+  assertFault(() => parseTxid(`${"x".repeat(39)}yz`), new RegExp(`^${message}$`));
 });
 
 test("formatLtxFileName() and parseLtxFileName() give back each other's answer", () => {
   const range = { minTxid: 2n, maxTxid: 0x1fn };
   assert.equal(formatLtxFileName(range), "0000000000000002-000000000000001f.ltx");
   assert.deepEqual(parseLtxFileName("0000000000000002-000000000000001f.ltx"), range);
+  assert.deepEqual(parseLtxFileName(formatLtxFileName({ minTxid: 7n, maxTxid: 7n })), {
+    minTxid: 7n,
+    maxTxid: 7n,
+  });
   const widest = { minTxid: 1n, maxTxid: MAX_TXID };
   assert.deepEqual(parseLtxFileName(formatLtxFileName(widest)), widest);
 });

@@ -5,7 +5,7 @@ import { formatLtxFileName } from "../../src/ltx/txid.ts";
 import { compareKeys } from "../../src/storage/key_order.ts";
 import { ltxKey } from "../../src/storage/layout.ts";
 import type { LayoutName, ListedObject, ListOptions, ObjectStore } from "../../src/storage/object_store.ts";
-import { LEVELS, listLevel, listReplica } from "../../src/view/listing.ts";
+import { explainEmpty, LEVELS, listLevel, listReplica } from "../../src/view/listing.ts";
 import { Random } from "../support/random.ts";
 
 /** A store of names only, which answers with `pageSize` of them at a time. */
@@ -112,4 +112,36 @@ test("listReplica() gives what the levels give one by one, whatever there is", a
     const levels = await Promise.all(LEVELS.map((level) => listLevel(store, layout, level)));
     assert.deepEqual(namesOf(files), namesOf(levels.flatMap((level) => level.files)), `round ${round}`);
   }
+});
+
+test("explainEmpty() tells a replica of Litestream 0.3.x from nothing at all", async () => {
+  const old = await explainEmpty(
+    new NameStore(["generations/0a/snapshots/0", "generations/0a/wal/1", "ltx/0/x"]),
+  );
+  assert.equal(old.fault, "v0.3");
+  assert.match(
+    old.message,
+    /^Cannot open replica names: it was written by Litestream 0\.3\.x \("generations\/0a\/snapshots\/0"\), expected /,
+  );
+  for (const keys of [[], ["ltx/0/x", "generation", "generationsx"]]) {
+    const empty = await explainEmpty(new NameStore(keys));
+    assert.equal(empty.fault, "empty");
+    assert.match(empty.message, /^Cannot open replica names: no LTX files there, expected what /);
+  }
+  const slow = new NameStore(["generations/x"]);
+  const list = slow.list.bind(slow);
+  slow.list = async function* (prefix, options) {
+    yield []; // an answer without any key, and more behind it
+    yield* list(prefix, options);
+  };
+  assert.equal((await explainEmpty(slow)).fault, "v0.3");
+});
+
+test("listLevel() lists what comes after a key, and counts requests", async () => {
+  const keys = keysOf([0, 5]);
+  const after = ltxKey("s3", 1, formatLtxFileName({ minTxid: 3n, maxTxid: 3n }));
+  const { files, depth } = await listLevel(new NameStore(keys, 1), "s3", 1, { after });
+  assert.deepEqual(files.map(({ minTxid }) => minTxid), [4n, 5n]);
+  assert.equal(depth, 2);
+  assert.deepEqual(await listLevel(new NameStore(keys), "s3", 2), { files: [], depth: 1 });
 });
