@@ -61,6 +61,9 @@ if (!process.env.HOME) ENV.DENO_DIR = join(ROOT, ".tools", "deno");
 /** Processes that run tests at once: one more than there are cores, for tests wait a lot. */
 const SHARES = Math.min(3, availableParallelism() + 1);
 
+/** Tests in C that run at once, beside the other steps. */
+const C_SHARES = Math.min(2, availableParallelism());
+
 /** Test files that are named with the time they took. */
 const SLOWEST = 12;
 
@@ -73,8 +76,8 @@ const STEPS = [
   { name: "shim", run: shim },
   { name: "prebuilt", run: prebuilt },
   { name: "doc-examples", run: docExamples },
-  { name: "c-address", run: () => cTests("address,undefined") },
-  { name: "c-thread", run: () => cTests("thread") },
+  { name: "c-address", run: () => cTests("address,undefined"), isBeside: true },
+  { name: "c-thread", run: () => cTests("thread"), isBeside: true },
   { name: "deno", run: denoTests },
   { name: "bun", run: bunTests },
   ...(long ? [{ name: "mutants", run: mutants }] : []),
@@ -89,34 +92,46 @@ async function main() {
   }
   const total = { passed: 0, failed: 0, skipped: 0 };
   const broken = [];
-  for (const step of STEPS) {
-    if (chosen.length > 0 && !chosen.includes(step.name)) continue;
+  const runStep = async (step) => {
     const started = performance.now();
     const result = await step.run().catch((error) => ({ ok: false, output: `${error.stack ?? error}\n` }));
-    const seconds = ((performance.now() - started) / 1000).toFixed(1);
-    if (verbose || !result.ok) {
-      process.stdout.write(withLineEnd(verbose ? result.output : withoutPassed(result.output)));
-    }
+    tell(step, result, performance.now() - started);
     const { passed = 0, failed = 0, skipped = 0 } = result.counts ?? {};
     total.passed += passed;
     // a check, or a runner that broke down, is one thing that failed
     total.failed += result.ok ? failed : Math.max(failed, 1);
     total.skipped += skipped;
-    const counts = result.counts
-      ? `${passed} passed, ${failed} failed, ${skipped} skipped`
-      : result.note ?? "";
-    console.log(
-      `${result.ok ? "ok    " : "FAILED"} ${step.name.padEnd(13)} ${seconds.padStart(6)} s  ${counts}`
-        .trimEnd(),
-    );
-    for (const line of result.slowest ?? []) console.log(`         ${line}`);
     if (!result.ok) broken.push(step.name);
-    if (!result.ok && step.name === "setup") break;
+    return result.ok;
+  };
+  const inTurn = async (steps) => {
+    for (const step of steps) await runStep(step);
+  };
+  const wanted = STEPS.filter(({ name }) => chosen.length === 0 || chosen.includes(name));
+  const first = wanted[0]?.name === "setup" ? wanted.shift() : undefined;
+  if (first === undefined || await runStep(first)) {
+    // those beside take one core for minutes, which the others do not use all the time
+    await Promise.all([
+      inTurn(wanted.filter(({ isBeside }) => isBeside)),
+      inTurn(wanted.filter(({ isBeside }) => !isBeside)),
+    ]);
   }
   if (broken.length > 0) console.log(`\nfailed: ${broken.join(", ")}`);
   const skipped = total.skipped > 0 ? `, ${total.skipped} skipped` : "";
   console.log(`${total.passed} passed, ${total.failed} failed${skipped}`);
   return broken.length > 0 || total.failed > 0 ? 1 : 0;
+}
+
+/** Prints what came of a step, and what it said where that matters. */
+function tell({ name }, result, ms) {
+  if (verbose || !result.ok) {
+    process.stdout.write(withLineEnd(verbose ? result.output : withoutPassed(result.output)));
+  }
+  const { passed, failed, skipped } = result.counts ?? {};
+  const counts = result.counts ? `${passed} passed, ${failed} failed, ${skipped} skipped` : result.note ?? "";
+  const seconds = (ms / 1000).toFixed(1).padStart(6);
+  console.log(`${result.ok ? "ok    " : "FAILED"} ${name.padEnd(13)} ${seconds} s  ${counts}`.trimEnd());
+  for (const line of result.slowest ?? []) console.log(`         ${line}`);
 }
 
 async function setUp() {
@@ -228,7 +243,7 @@ async function cTests(sanitizer) {
 async function atOnce(items, act) {
   const results = [];
   const left = items.entries();
-  await Promise.all(Array.from({ length: SHARES }, async () => {
+  await Promise.all(Array.from({ length: C_SHARES }, async () => {
     for (const [i, item] of left) results[i] = await act(item);
   }));
   return results;
