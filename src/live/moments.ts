@@ -12,7 +12,7 @@ import type { RestoreRequest } from "../restore/restore.ts";
 import { PurposeStore, readsFor } from "../storage/purpose_store.ts";
 import type { Point, PointsOptions } from "../time/points.ts";
 import type { LevelSummary } from "../view/level_summary.ts";
-import type { ReplicaFile } from "../view/restore_plan.ts";
+import { makeRestorePlan, type ReplicaFile } from "../view/restore_plan.ts";
 import { type ViewInfo, viewInfo } from "../view/view_info.ts";
 import { type LiveParts, openApart, planning, requestOf } from "./live_parts.ts";
 import type { PastStates } from "./past_states.ts";
@@ -33,6 +33,19 @@ export interface MomentSource {
 
 /** How many states in a row may vanish while they are restored. */
 const NEWEST_LOST_MAX = 5;
+
+/** How often a replica is listed whose files do not lead to what was seen. */
+const LISTINGS_MAX = 3;
+
+/** Whether files make up a state, and one that is no older than a transaction. */
+function leadsTo(files: readonly ReplicaFile[], txid: bigint): boolean {
+  try {
+    return makeRestorePlan(files).at(-1)!.maxTxid >= txid;
+  } catch (error) {
+    if (error instanceof RestorePlanError) return false;
+    throw error;
+  }
+}
 
 /** Reaches the states of a replica by their moments. */
 export class Moments {
@@ -94,13 +107,25 @@ export class Moments {
     const [past, { points }] = await Promise.all([this.#pastStates(), import("../time/points.ts")]);
     try {
       return await planning(async () => {
-        past.forget();
         const { onNotice } = this.#parts.source;
-        const listed = await past.list(requestOf(this.#parts, "past"));
+        const listed = await this.#listAnew(past);
         return await points(listed, past.times.createdAt, { onNotice, ...options });
       });
     } finally {
       this.#parts.meter.carry(this.#parts.id);
+    }
+  }
+
+  /**
+   * Lists the replica, a few times where what is listed does not lead to what was seen: what was moved between two listings,
+   * or replaced while a folder was read, stands in neither. What is really missing is missing in the last one, too.
+   */
+  async #listAnew(past: PastStates): Promise<readonly ReplicaFile[]> {
+    const seen = this.#parts.states.newest?.txid ?? 0n;
+    for (let listing = 1;; listing++) {
+      past.forget();
+      const listed = await past.list(requestOf(this.#parts, "past"));
+      if (listing === LISTINGS_MAX || leadsTo(listed, seen)) return listed;
     }
   }
 
@@ -115,8 +140,7 @@ export class Moments {
       import("../view/level_summary.ts"),
     ]);
     try {
-      past.forget();
-      return summarizeLevels(await past.list(requestOf(this.#parts, "past")));
+      return summarizeLevels(await this.#listAnew(past));
     } finally {
       this.#parts.meter.carry(this.#parts.id);
     }

@@ -51,3 +51,17 @@ test("openReplica() tells a gap that is there at the second look too", async () 
   const opening = openReplica("s3://bucket/db", { endpoint, credentials: { accessKeyId, secretAccessKey } });
   await assert.rejects(opening, { name: "RestorePlanError", fault: "gap" });
 });
+
+test("points() and levels() list once more where a snapshot was replaced while it was listed", async () => {
+  const faults = new FaultSchedule([]);
+  await using server = await FakeS3.start({ faults });
+  for (const [key, bytes] of await chain()) server.put(key, bytes);
+  const { endpoint, options: { accessKeyId, secretAccessKey } } = server;
+  const options = { endpoint, credentials: { accessKeyId, secretAccessKey }, pollIntervalMs: 0 };
+  await using replica = await openReplica("s3://bucket/db", options);
+  const fault = { kind: "staleListing", hide: /0000000000000001-0000000000000001/ } as const;
+  server.options.faults = new FaultSchedule([{ fault, on: "list", key: "000", times: 1 }]);
+  assert.deepEqual((await replica.points()).map(({ txid }) => txid), [1n, 2n, 3n]);
+  server.options.faults = new FaultSchedule([{ fault, on: "list", key: "000", times: 1 }]);
+  assert.deepEqual((await replica.levels()).map(({ level, files }) => [level, files]), [[0, 2], [9, 1]]);
+});
