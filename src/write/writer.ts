@@ -17,7 +17,7 @@ import { compareFiles } from "../follow/continuity.ts";
 import type { Lz4 } from "../ltx/lz4.ts";
 import { formatLtxFileName, formatTxid } from "../ltx/txid.ts";
 import { ltxKey } from "../storage/layout.ts";
-import type { ConditionProbe } from "../storage/condition_probe.ts";
+import { type ConditionProbe, probeConditions } from "../storage/condition_probe.ts";
 import type { LayoutName, PutOptions, WritableStore } from "../storage/object_store.ts";
 import { PurposeStore } from "../storage/purpose_store.ts";
 import type { ReplicaFile } from "../view/restore_plan.ts";
@@ -231,11 +231,9 @@ export class Writer {
 
   /** Without conditions nothing keeps two writers from overwriting each other's transactions. */
   async #probe(): Promise<void> {
-    const { onNotice, probing } = this.#options;
+    const { probing } = this.#options;
     if (probing === undefined) return;
-    const { found, foundOfParts, leftover } = await probing;
-    this.#partsProbe = foundOfParts;
-    this.#cleaning = leftover.then((error) => error && onNotice(error.message));
+    const found = this.#noteProbe(await probing);
     if (found === "") return;
     await this.#cleaning;
     throw this.#unconditional(found);
@@ -248,9 +246,23 @@ export class Writer {
     );
   }
 
+  /** Gives what it found of whole objects; what of parts is awaited later. */
+  #noteProbe({ found, foundOfParts, leftover }: ConditionProbe): string {
+    this.#partsProbe = foundOfParts;
+    this.#cleaning = leftover.then((error) => error && this.#options.onNotice(error.message));
+    return found;
+  }
+
+  /** The same once more: storage was not well when the replica was opened. */
+  async #probeAgain(): Promise<string> {
+    const { store, signal } = this.#options;
+    const found = this.#noteProbe(await probeConditions(store, { signal, purpose: "write" }));
+    return found || await this.#partsProbe;
+  }
+
   /** What was found out since the opening, before anything is stored. */
   async #checkParts(): Promise<void> {
-    const found = await this.#partsProbe;
+    const found = await this.#partsProbe.catch(() => this.#probeAgain());
     if (found === "") return;
     const error = this.#unconditional(found);
     this.#end(error);

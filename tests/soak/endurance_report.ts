@@ -28,7 +28,7 @@ const LEVELS: Partial<Record<Measure, number>> = {
   replicas: 0,
   connections: 0,
   hiddenNames: 0,
-  slots: 8,
+  slots: 64,
 };
 
 /** Connections that one core, or one runtime, keeps open at most. */

@@ -129,6 +129,27 @@ test("a server that ignores it for objects in parts is refused before anything i
     assert.ok(!server.log.some(({ key }) => LTX.test(key)));
   }));
 
+test("what could not be found out of objects in parts at the opening is found out before something is stored", () =>
+  inBucket(
+    [{
+      fault: { kind: "status", status: 403, code: "AccessDenied" },
+      method: "POST",
+      key: "condition-probe",
+      target: "uploads",
+    }],
+    async (open, server, { faults }) => {
+      const replica = await open();
+      insert(replica, 1, 3);
+      await assert.rejects(replica.sync(), /condition-probe-.*403/);
+      faults.isOn = false;
+      assert.ok(await replica.sync() > 0n);
+      await replica.close();
+      assert.deepEqual(server.keys().filter((key) => key.includes("condition-probe")), []);
+      await using again = await open();
+      assert.equal(count(again), 3);
+    },
+  ));
+
 test("nothing is stored while nothing is committed, and one file an interval at most", () =>
   inBucket([], async (open, server) => {
     await using replica = await open({ syncIntervalMs: 50 });
