@@ -113,7 +113,12 @@ export class Shell {
     }
     const { whole, rest } = splitStatements(`${this.#pending}${line}\n`);
     this.#pending = rest;
-    for (const sql of whole) if (!await this.#guarded(() => this.runStatement(sql))) break;
+    await this.#guarded(async (signal) => {
+      for (const sql of whole) {
+        signal.throwIfAborted(); // it may have come when the one before had just ended
+        await this.runStatement(sql);
+      }
+    });
   }
 
   /** Runs what has no semicolon at the end of a script; drops it where a person has thought better of it. */

@@ -326,8 +326,8 @@ export class Hydration {
     this.#wholeTxid = txid;
     this.#tell(PHASE.whole);
     if (isFirst) {
-      this.#file!.keepWarm(this.#source.replica.leaveHalf());
       this.#report();
+      this.#file!.keepWarm(this.#source.replica.leaveHalf());
     }
     const ageMs = performance.now() - this.#recordedMs;
     if (ageMs >= (this.#isRecordOpen ? RECORD_MS : SEEN_MS)) await this.#keepRecord();

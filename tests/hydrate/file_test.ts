@@ -342,7 +342,8 @@ test(
         assert.equal(valueOf(db, "PRAGMA litestream_hydration_progress"), "100.0");
         assert.equal(valueOf(db, "PRAGMA litestream_hydration_file"), place.path);
       });
-      await until("it is told", () => events.length > 0);
+      const isWhole = (event: ReplicaEvent) => event.type === "hydration" && event.isWhole;
+      await until("it is told", () => events.some(isWhole));
       const last = events.at(-1) as Extract<ReplicaEvent, { type: "hydration" }>;
       assert.deepEqual(last, { type: "hydration", pages: pagesTotal, pagesTotal, isWhole: true });
       await replica.close();
