@@ -147,9 +147,7 @@ export class LiveReplica implements Followed {
       exclusively: (act) => this.#exclusively(act),
       publishInPlaceOf: async (viewId, state) => {
         if (this.#states.isBesideLocal(viewId)) return this.#states.lead(viewId, state);
-        const placed = await this.#overLocal(state, viewId);
-        this.#publish(placed);
-        this.#states.leadAlso(viewId, placed);
+        this.#publish(await this.#overLocal(state, viewId));
       },
       closedError: () => this.#closedError(),
     });

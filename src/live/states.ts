@@ -213,16 +213,8 @@ export class States {
   }
 
   /**
-   * The same, after that state was published, for a view of it that was not the newest one: a moment's, named before the
-   * follower had come there. Nothing where its readers have been led there as the newest one's.
-   */
-  leadAlso(viewId: number, to: State): void {
-    this.#native.calls.ls_view_relocate(viewId, to.viewId);
-  }
-
-  /**
-   * Whether a view of the newest state was made for a moment because the newest one lies in the local copy: it must not be
-   * led there, for whoever names a moment sees it for long.
+   * Whether a view of the newest state lies beside the local copy in which the newest one lies: what it has lost the copy has
+   * not, and need not be given up for it.
    */
   isBesideLocal(viewId: number): boolean {
     const newest = this.#newest;
