@@ -54,6 +54,7 @@ export class LocalFile {
   readonly path: string;
   readonly #native: Native;
   readonly #id: number;
+  #isWarm = false;
   readonly #pageSize: number;
 
   /**
@@ -202,8 +203,10 @@ export class LocalFile {
     }
   }
 
-  /** From now on keeps pages that are read again and again in memory, in `bytes` of it at most, if there is as much. Once. */
+  /** From now on keeps pages that are read again and again in memory, in `bytes` of it at most, if there is as much. */
   keepWarm(bytes: number): void {
+    if (this.#isWarm) return; // the copy was lost in between, and is whole once more before it is made anew
+    this.#isWarm = true;
     const result = this.#native.calls.ls_local_warm(this.#id, Math.floor(bytes / this.#pageSize));
     if (result !== LS.NOMEM) this.#check(result, "keep pages of");
   }
