@@ -67,6 +67,10 @@ const C_SHARES = Math.min(2, availableParallelism());
 /** Test files that are named with the time they took. */
 const SLOWEST = 12;
 
+/** Lines that tell of one failure at the end, and of all of a step's. */
+const FAILURE_LINES = 18;
+const FAILURES_LINES_MAX = 80;
+
 const STEPS = [
   { name: "setup", run: setUp },
   { name: "fmt", run: () => deno(["fmt", "--check", ...formatted()]) },
@@ -101,7 +105,7 @@ async function main() {
     // a check, or a runner that broke down, is one thing that failed
     total.failed += result.ok ? failed : Math.max(failed, 1);
     total.skipped += skipped;
-    if (!result.ok) broken.push(step.name);
+    if (!result.ok) broken.push({ name: step.name, why: failures(result.output) });
     return result.ok;
   };
   const inTurn = async (steps) => {
@@ -116,7 +120,8 @@ async function main() {
       inTurn(wanted.filter(({ isBeside }) => !isBeside)),
     ]);
   }
-  if (broken.length > 0) console.log(`\nfailed: ${broken.join(", ")}`);
+  for (const { name, why } of broken) console.log(`\nfailed in ${name}:\n${withLineEnd(why)}`);
+  if (broken.length > 0) console.log(`failed: ${broken.map(({ name }) => name).join(", ")}`);
   const skipped = total.skipped > 0 ? `, ${total.skipped} skipped` : "";
   console.log(`${total.passed} passed, ${total.failed} failed${skipped}`);
   return broken.length > 0 || total.failed > 0 ? 1 : 0;
@@ -375,6 +380,21 @@ function bunCounts(output) {
 /** A failing runner's output without a line for each test that passed. */
 function withoutPassed(output) {
   return output.replace(/^(?:\(pass\) .*|.* \.\.\. ok \(.*\)|Check .*|running \d+ tests? from .*)\n/gm, "");
+}
+
+/** What failed, in short, for a reader who is shown only the end of all that was printed. */
+function failures(output) {
+  const lines = output.split("\n");
+  const told = new Set();
+  const tell = (from, count) => {
+    for (let i = Math.max(0, from); i < Math.min(lines.length, from + count); i++) told.add(i);
+  };
+  lines.forEach((line, i) => {
+    if (/^\(fail\) /.test(line)) tell(i - FAILURE_LINES, FAILURE_LINES + 1); // Bun tells why before it tells what
+    if (/^.* => \S+:\d+:\d+$/.test(line)) tell(i, FAILURE_LINES); // Deno after it
+  });
+  const short = told.size > 0 ? [...told].sort((a, b) => a - b).map((i) => lines[i]) : lines;
+  return short.slice(-FAILURES_LINES_MAX).join("\n");
 }
 
 function withLineEnd(text) {
