@@ -126,6 +126,8 @@ export class Hydration {
   /** Another database has taken the replica's place, or the file is of no use any more. */
   #isStale = false;
   #losses = 0;
+  /** How often what came was damaged since the copy was whole. */
+  #damages = 0;
 
   /** Begins; with what a process before has left, where the newest state is made of it. */
   constructor(source: HydrationSource, { path }: HydrationOptions, left?: LeftCopy) {
@@ -258,15 +260,26 @@ export class Hydration {
       await this.#prepare(state);
       return await this.#bring(state);
     } catch (error) {
-      const isCut = error instanceof LocalFileError && error.isCut;
-      if (!isCut && !(error instanceof ObjectGoneError)) throw error;
-      if (isCut) this.lost();
-      await (isCut ? this.#leave(error) : replica.replan(state.viewId, error as ObjectGoneError));
+      await this.#mend(error as Error, state);
       this.#isChanged = true;
       return { blocked: false };
     } finally {
       native.calls.ls_view_release(state.viewId);
     }
+  }
+
+  /** Does what has the next step succeed; throws what nothing can be done about. */
+  async #mend(error: Error, { viewId }: State): Promise<void> {
+    if (error instanceof ObjectGoneError) return await this.#source.replica.replan(viewId, error);
+    if (error instanceof LocalFileError && error.isCut) {
+      this.lost();
+      return await this.#leave(error);
+    }
+    // bytes may be damaged on their way; those of the file are no others when they come again
+    const isFirst = error instanceof LtxFormatError && this.#damages++ === 0;
+    if (!isFirst) throw error;
+    this.#source.onNotice(`The local copy is made anew: ${error.message}`);
+    await this.#drop(error);
   }
 
   async #bring(state: State): Promise<{ blocked: boolean }> {
@@ -324,6 +337,7 @@ export class Hydration {
   async #whole({ txid }: State): Promise<void> {
     const isFirst = this.#wholeTxid === 0n;
     this.#wholeTxid = txid;
+    this.#damages = 0;
     this.#tell(PHASE.whole);
     if (isFirst) {
       this.#report();
@@ -474,14 +488,14 @@ export class Hydration {
 
   async #fail(error: Error): Promise<void> {
     if (this.#isClosed) return;
-    if (error instanceof LtxFormatError) await this.#giveUp(error).catch(() => {});
+    if (error instanceof LtxFormatError) await this.#drop(error).catch(() => {});
     this.#source.onNotice(`The local copy is given up, reading goes on from storage: ${error.message}`);
     this.#tell(PHASE.failed);
     this.#report(error);
   }
 
-  /** What came of a damaged file has been read from the copy already. */
-  async #giveUp(error: LtxFormatError): Promise<void> {
+  /** What came of a damaged file has been read from the copy already: nothing of it stays. */
+  async #drop(error: LtxFormatError): Promise<void> {
     this.#isStale = true;
     if (this.#path !== undefined) await removeRecord(this.#path);
     await this.#leave(error);

@@ -26,7 +26,7 @@ import { openPlain, type Row } from "../support/sqlite.ts";
 const SECRETS = { accessKeyId: "key", secretAccessKey: "secret" } as const;
 
 /** Less than a piece of the copy, more than readers ask for. */
-const HELD_BYTES = 300_000;
+export const HELD_BYTES = 300_000;
 
 /** A replica and the place of its local copy. */
 export class Place {
