@@ -49,7 +49,8 @@ export async function findOwn(sought: Sought, read: RangeReader): Promise<Listed
 }
 
 /**
- * Whether an object has exactly these bytes: the object, which is there now, or what is there instead.
+ * Whether an object has exactly these bytes: the object, which is there now, or what is there instead. That it has others
+ * takes two readings: whoever is told of a rival stops writing.
  *
  * Its time is this machine's, since an answer to a read does not tell it.
  */
@@ -61,8 +62,12 @@ async function findEqual(
   let offset = 0;
   for await (const { bytes } of pieces) {
     try {
-      const found = await read(of, { offset, size: bytes.length });
-      if (found.objectSize !== size || Buffer.compare(found.bytes, bytes) !== 0) return "other";
+      const range = { offset, size: bytes.length };
+      const isEqual = (found: ReadResult) =>
+        found.objectSize === size && Buffer.compare(found.bytes, bytes) === 0;
+      let found = await read(of, range);
+      if (!isEqual(found)) found = await read(of, range); // it may have been damaged on its way
+      if (!isEqual(found)) return "other";
       of = { key, etag: found.etag, size };
     } catch (error) {
       if (error instanceof ObjectGoneError && offset === 0) return "none";

@@ -720,7 +720,7 @@ export class FakeS3 {
       entry: LoggedRequest;
     },
   ): Promise<void> {
-    const body = fault?.kind === "gzip" || fault?.kind === "lyingLength" || fault?.kind === "chunked"
+    const body = fault !== undefined && DISGUISES.includes(fault.kind)
       ? disguised(await wholeBody(answer.body), fault, answer.headers)
       : answer.body;
     const size = Buffer.isBuffer(body) ? body.length : body.size;
@@ -832,11 +832,19 @@ function wholeBody(body: HttpAnswer["body"]): Promise<Buffer> {
   return bodySlice(body, 0, Buffer.isBuffer(body) ? body.length : body.size);
 }
 
+/** Faults that are of the body. */
+const DISGUISES: readonly Fault["kind"][] = ["gzip", "lyingLength", "chunked", "flipped"];
+
 /** The body as the fault wants it; headers are changed to fit. */
 function disguised(body: Buffer, fault: Fault, headers: Record<string, string>): Buffer {
   if (fault.kind === "gzip") {
     headers["content-encoding"] = "gzip";
     return gzipSync(body);
+  }
+  if (fault.kind === "flipped") {
+    const flipped = Buffer.from(body);
+    if (flipped.length > 0) flipped[flipped.length >> 1]! ^= 1;
+    return flipped;
   }
   const by = fault.kind === "lyingLength" || fault.kind === "chunked" ? fault.by : 0;
   return by > 0 ? Buffer.concat([body, Buffer.alloc(by, 0x58)]) : body.subarray(0, body.length + by);
