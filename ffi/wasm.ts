@@ -61,6 +61,9 @@ const CLOCK = 128;
 /** How long a thread may take its stack, in ms: one that is terminated meanwhile takes it for ever. */
 const STACK_LOCK_MS = 5_000;
 
+/** How often a process that waits for its compiler looks up, in ms. */
+const AWAKE_MS = 1_000;
+
 /** Makes a shim in WASM, with a memory of its own. */
 export async function makeShim(): Promise<WasmShim> {
   const { base64 } = await import("./prebuilt/wasm.ts");
@@ -70,10 +73,20 @@ export async function makeShim(): Promise<WasmShim> {
       (error, bytes) => error ? reject(error) : resolve(new Uint8Array(bytes)),
     );
   });
-  const module = await WebAssembly.compile(bytes);
+  const module = await awake(WebAssembly.compile(bytes));
   const memory = new WebAssembly.Memory({ initial: PAGES, maximum: PAGES, shared: true });
   SharedClock.begin(clockWords(memory));
   return { path: `wasm:${crypto.randomUUID()}`, module, memory };
+}
+
+/** Has a process wait for what is compiled beside it: where nothing else is under way, a runtime may end it meanwhile. */
+async function awake<T>(compiling: Promise<T>): Promise<T> {
+  const timer = setInterval(() => {}, AWAKE_MS);
+  try {
+    return await compiling;
+  } finally {
+    clearInterval(timer);
+  }
 }
 
 type Exports = HeapCalls & Record<string, (...args: (number | bigint)[]) => number> & {
@@ -84,7 +97,7 @@ type Exports = HeapCalls & Record<string, (...args: (number | bigint)[]) => numb
 /** Makes this thread one of those that share a shim. */
 export async function openNative(shim: WasmShim): Promise<Native> {
   const { module, memory } = shim;
-  const instance = await WebAssembly.instantiate(module, imports(memory, () => heap));
+  const instance = await awake(WebAssembly.instantiate(module, imports(memory, () => heap)));
   const exports = instance.exports as unknown as Exports;
   const heap = new WasmHeap(memory, exports);
   const scratch = { address: takeStack(exports, heap), size: SCRATCH };
