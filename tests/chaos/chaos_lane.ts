@@ -66,6 +66,8 @@ export class ChaosLane {
   #requests = 0;
   /** Keys that are gone, and the number of the request that finds each again. */
   readonly #gone = new Map<string, number>();
+  /** The newest request that was answered. */
+  #answered = -1;
   /** Answers that wait until another one has overtaken them. */
   readonly #held = new Set<() => void>();
 
@@ -87,9 +89,11 @@ export class ChaosLane {
     memory.addRequest();
     const delivery = (drawn && await this.#faulty(drawn, asked, number)) ??
       plainDelivery(await this.#true(asked, number));
-    if (drawn?.kind === "reordered") await this.#overtaken();
+    if (drawn?.kind === "reordered") await this.#overtaken(number);
     await send(delivery);
-    if (drawn?.kind !== "reordered") { for (const release of this.#held) release(); }
+    if (drawn?.kind === "reordered") return;
+    this.#answered = Math.max(this.#answered, number);
+    for (const release of this.#held) release();
   }
 
   /** What the server answers, less what is gone. */
@@ -200,7 +204,8 @@ export class ChaosLane {
   }
 
   /** Waits until a request that came later is answered; where none is, nothing was reordered. */
-  async #overtaken(): Promise<void> {
+  async #overtaken(number: number): Promise<void> {
+    if (this.#answered > number) return this.#count("reordered");
     await new Promise<void>((resolve) => {
       const release = (isOvertaken: boolean) => {
         clearTimeout(timer);

@@ -214,8 +214,8 @@ test("keys are renewed while an opening waits for the replica's first files", as
   const opening = openReplica("s3://bucket/db", {
     endpoint: server.endpoint,
     credentials,
-    requestTimeoutMs: 500,
-    waitForReplicaMs: 20_000,
+    requestTimeoutMs: 5_000,
+    waitForReplicaMs: 60_000,
   });
   await Promise.race([pause(2_500), opening]);
   server.put(KEY, await smallFile(20));

@@ -15,7 +15,7 @@ import { Worker } from "node:worker_threads";
 import { AwsClient } from "aws4fetch";
 import type { OpenOptions } from "../../mod.ts";
 import type { ProxyFault, ProxyStart, ProxyState } from "../support/flaky_proxy.ts";
-import { type Daemon, type S3Server, startDaemon, startS3Server } from "../support/real.ts";
+import { type Daemon, type S3Server, startDaemon, startS3Server, until } from "../support/real.ts";
 import { openPrimary, type PlainDatabase } from "../support/sqlite.ts";
 import { IS_BUN, noiseSql } from "./drivers.ts";
 
@@ -268,9 +268,13 @@ export class World {
     return txid;
   }
 
-  /** Deletes the files of level 0 but the last, as retention does once level 1 has them. */
+  /** Deletes the files of level 0 but the last once level 1 has them, as retention does. */
   async retain(): Promise<void> {
     const names = await this.files(0);
+    const last = names.at(-2)?.slice(17, 33) ?? "";
+    await until("level 1 to have them", async () => {
+      return (await this.files(1)).some((name) => name.slice(17, 33) >= last);
+    });
     const { accessKey, secretKey, region, endpoint, bucket } = this.server;
     const client = new AwsClient({
       accessKeyId: accessKey,
