@@ -7,12 +7,12 @@
  * @module
  */
 import { Worker } from "node:worker_threads";
-import { lateCalls } from "./late_calls.ts";
+import { type BoundLibrary, lateCalls } from "./late_calls.ts";
 import type { Native } from "./native.ts";
 import { type AbiSymbol, type AbiType, symbols } from "./symbols.ts";
 
 interface BunFfi {
-  dlopen(path: string, table: unknown): { symbols: Record<string, (...args: unknown[]) => unknown> };
+  dlopen(path: string, table: unknown): BoundLibrary;
 }
 
 const types: Record<AbiType, string> = { i32: "i32", u32: "u32", u64: "u64", buffer: "ptr", bytes: "ptr" };
@@ -27,14 +27,16 @@ const BELL_WORKER = `
 import { workerData } from "node:worker_threads";
 import { dlopen } from "bun:ffi";
 const { path, core, bell, parameters } = workerData;
-const { ls_core_wait } = dlopen(path, { ls_core_wait: { args: parameters, returns: "i32" } }).symbols;
+const library = dlopen(path, { ls_core_wait: { args: parameters, returns: "i32" } });
+const { ls_core_wait } = library.symbols;
 for (let seen = 0; seen >= 0;) {
   const count = ls_core_wait(core, seen, 1_000);
   if (count === seen) continue;
   seen = count;
   Atomics.store(bell, 0, seen);
   Atomics.notify(bell, 0);
-}`;
+}
+library.close();`;
 
 /** Opens the shim at an absolute path. */
 export async function openNative(path: string): Promise<Native> {
@@ -42,11 +44,11 @@ export async function openNative(path: string): Promise<Native> {
   const { dlopen } = await import(name) as BunFfi;
   const bind = (name: string, { parameters }: AbiSymbol) => {
     const args = parameters.map((type) => types[type]);
-    return dlopen(path, { [name]: { args, returns: "i32" } }).symbols[name]!;
+    return dlopen(path, { [name]: { args, returns: "i32" } });
   };
   return {
     path,
-    calls: lateCalls(bind),
+    ...lateCalls(bind),
     fetchSkipsVerify: true,
     listen(core, onRing) {
       const bell = new Int32Array(new SharedArrayBuffer(4));

@@ -1,34 +1,51 @@
 /**
- * The shim's functions, each bound when it is first wanted: there are a hundred, no thread needs all, and an opening waits
- * for none. What a runtime makes for a function that it binds, it also keeps when the thread ends: 0.2 KB in Bun 1.4.5.
+ * The shim's functions, each bound when it is called: there are a hundred, no thread needs all, and an opening waits for none.
  *
  * @module
  */
 import type { NativeCalls } from "./native.ts";
 import { type AbiSymbol, symbols } from "./symbols.ts";
 
-/** Binds one function of a library. */
-export type Bind = (name: string, symbol: AbiSymbol) => unknown;
+/** A library of which one function is bound. */
+export interface BoundLibrary {
+  readonly symbols: Record<string, (...args: unknown[]) => unknown>;
+  /** Gives back what was made for it; it cannot be called any more. */
+  close(): void;
+}
+
+/** Functions, and a way to give back what a runtime has made for them. */
+export interface LateCalls {
+  readonly calls: NativeCalls;
+  /** Whatever is called afterwards is bound anew. */
+  release(): void;
+}
 
 /**
  * The functions of a library.
  *
- * @throws what `bind` throws, for the first of them at once: the file is none of ours
+ * @throws what `open` throws, for the first of them at once: the file is none of ours
  */
-export function lateCalls(bind: Bind): NativeCalls {
-  const calls = { ls_abi: bind("ls_abi", symbols.ls_abi) };
+export function lateCalls(open: (name: string, symbol: AbiSymbol) => BoundLibrary): LateCalls {
+  const bound = new Map<string, BoundLibrary>();
+  const calls: Record<string, (...args: unknown[]) => unknown> = {};
   for (const [name, symbol] of Object.entries(symbols)) {
-    if (name !== "ls_abi") defineLate(calls, name, () => bind(name, symbol));
+    let call: ((...args: unknown[]) => unknown) | undefined;
+    const bind = () => {
+      const library = open(name, symbol);
+      call = library.symbols[name]!;
+      const close = () => {
+        call = undefined;
+        library.close();
+      };
+      bound.set(name, { symbols: library.symbols, close });
+      return call;
+    };
+    calls[name] = (...args) => (call ?? bind())(...args);
   }
-  return calls as unknown as NativeCalls;
-}
-
-/** Gives an object a property whose value is made when it is first read. */
-function defineLate(object: object, name: string, make: () => unknown): void {
-  const get = () => {
-    const value = make();
-    Object.defineProperty(object, name, { value });
-    return value;
+  calls.ls_abi!();
+  const release = () => {
+    for (const library of bound.values()) library.close();
+    bound.clear();
   };
-  Object.defineProperty(object, name, { get, configurable: true, enumerable: true });
+  return { calls: calls as unknown as NativeCalls, release };
 }

@@ -456,7 +456,7 @@ export class Replica implements AsyncDisposable {
 
   async #close({ force = false }: CloseOptions): Promise<void> {
     this.#onClose?.();
-    if (this.#core === undefined) return;
+    if (this.#core === undefined) return this.#native.release?.();
     const { replicaId } = this.#shared;
     const closed = this.#core.call({ kind: "close", replicaId }).finally(() => {
       this.#onClosed?.();

@@ -166,6 +166,7 @@ export class Core {
       await replica?.close();
     } finally {
       this.#unobserve(replicaId);
+      if (this.#replicas.size === 0) this.#native.release?.(); // this thread may be terminated any time now
     }
   }
 
@@ -195,6 +196,7 @@ export class Core {
     this.#native.calls.ls_core_stop(this.id, reason);
     const closings = [...this.#replicas.keys()].map((id) => this.close(id));
     const closed = await Promise.allSettled([...closings, ...this.#closings.values()]);
+    this.#native.release?.();
     const failed = closed.find((result) => result.status === "rejected");
     if (failed) throw failed.reason;
   }

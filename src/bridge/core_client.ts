@@ -224,6 +224,7 @@ export class CoreClient {
   /** Gives a use up; without any the core ends after a while. */
   release(): void {
     if (--this.#uses > 0) return;
+    this.#native?.release?.(); // the thread may be terminated any time now
     this.#linger = setTimeout(() => void this.stop(), LINGER_MS);
     (this.#linger as unknown as { unref?(): void }).unref?.();
   }

@@ -1,13 +1,16 @@
 /** What is done again and again leaves nothing that a runtime keeps for ever. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { openReplica } from "../../mod.ts";
+import { joinReplica, loadablePath, openReplica } from "../../mod.ts";
 import { lateCalls } from "../../ffi/late_calls.ts";
+import { loadNative } from "../../ffi/mod.ts";
 import { withReplicaFolder } from "../support/replica_folder.ts";
 import { IS_BUN, IS_WASM, tableSql, valueOf } from "./drivers.ts";
 
 const skip = IS_BUN || IS_WASM ? "Deno's permissions, asked by its own SQLite's driver" : false;
 if (skip) console.error(`skipped: ${skip}`);
+const BOUND_SKIP = IS_BUN ? false : "Bun alone keeps what a thread has bound";
+if (BOUND_SKIP) console.error(`skipped: ${BOUND_SKIP}`);
 
 test(
   "connect() asks Deno about the same paths each time: it remembers each for ever",
@@ -40,14 +43,63 @@ test(
     }),
 );
 
-test("lateCalls() binds a function when it is first wanted, and once", () => {
-  const bound: string[] = [];
-  const calls = lateCalls((name) => {
-    bound.push(name);
-    return () => bound.length;
-  });
-  assert.deepEqual(bound, ["ls_abi"]);
-  calls.ls_stamp();
-  calls.ls_stamp();
-  assert.deepEqual(bound, ["ls_abi", "ls_stamp"]);
+/** Libraries that tell what is bound and closed; each function gives how many were bound before it. */
+function toldLibraries(told: string[]) {
+  let count = 0;
+  return (name: string) => {
+    const number = count++;
+    told.push(`open ${name}`);
+    return { symbols: { [name]: () => number }, close: () => void told.push(`close ${name}`) };
+  };
+}
+
+test("lateCalls() binds a function when it is first called, and once", () => {
+  const told: string[] = [];
+  const { calls } = lateCalls(toldLibraries(told));
+  assert.deepEqual(told, ["open ls_abi"]);
+  assert.equal(calls.ls_stamp(), 1);
+  assert.equal(calls.ls_stamp(), 1);
+  assert.deepEqual(told, ["open ls_abi", "open ls_stamp"]);
 });
+
+test("lateCalls() gives back what was bound, and binds anew what is called again", () => {
+  const told: string[] = [];
+  const { calls, release } = lateCalls(toldLibraries(told));
+  const { ls_stamp } = calls;
+  ls_stamp();
+  release();
+  release();
+  assert.deepEqual(told.slice(2), ["close ls_abi", "close ls_stamp"]);
+  assert.equal(ls_stamp(), 2, "also where somebody has kept the function");
+  release();
+  assert.deepEqual(told.slice(4), ["open ls_stamp", "close ls_stamp"]);
+});
+
+test(
+  "A thread that has closed its replicas has given back all that was bound",
+  { skip: BOUND_SKIP },
+  () =>
+    withReplicaFolder({}, async (folder) => {
+      folder.record(tableSql(10));
+      folder.snapshot();
+      const native = await loadNative(await loadablePath());
+      const real = native.release!;
+      let count = 0;
+      Object.assign(native, { release: () => (count++, real()) });
+      try {
+        const [first, second] = [await openReplica(folder.url), await openReplica(folder.url)];
+        const joined = await joinReplica(second.share());
+        const db = joined.connect();
+        assert.equal(valueOf(db, "SELECT count(*) FROM t"), 10);
+        await joined.close();
+        assert.equal(count, 1);
+        await first.close();
+        assert.equal(count, 1, "there is another one");
+        await second.close();
+        assert.equal(count, 2);
+        db.close();
+      } finally {
+        Object.assign(native, { release: real });
+      }
+    }),
+);
