@@ -11,7 +11,15 @@ import { Random } from "../support/random.ts";
 import type { PlainDatabase } from "../support/sqlite.ts";
 import { checkOnce, digestOnce } from "./endurance_check.ts";
 import { type Counts, type Ledger, nameOf, textOf } from "./endurance_ledger.ts";
-import { bookError, openRound, pastRound, QUIET, type RoundContext, threadRound } from "./endurance_round.ts";
+import {
+  bookError,
+  isThreadRound,
+  openRound,
+  pastRound,
+  QUIET,
+  type RoundContext,
+  threadRound,
+} from "./endurance_round.ts";
 import { Rounds } from "./endurance_rounds.ts";
 import type { Stored, SubjectStart, SubjectWork } from "./endurance_subject.ts";
 import { FollowReader } from "./follow_reader.ts";
@@ -125,19 +133,20 @@ export class ReadingSubject implements SubjectWork {
   async #round(round: number): Promise<void> {
     const { folder, role, url } = this.#start;
     const options = openOptions(round);
-    const copy = role === "hydrating" ? [() => this.#again("copy", { ...options, hydrate: true })] : [];
+    if (isThreadRound(round)) {
+      if (round % 2 !== 0) return await threadRound("own core", { url, options }, this.#ledger);
+      return await threadRound("joined thread", { shared: this.#replica.share() }, this.#ledger);
+    }
     const kinds = [
       () => this.#again("open", options),
       () => this.#connections(),
-      () => threadRound("joined thread", { shared: this.#replica.share() }, this.#ledger),
       () =>
         this.#again("disk cache", {
           ...options,
           cacheDir: join(folder, "cache"),
           cacheDirBytesMax: DISK_CACHE_BYTES,
         }),
-      ...copy,
-      () => threadRound("own core", { url, options }, this.#ledger),
+      ...(role === "hydrating" ? [() => this.#again("copy", { ...options, hydrate: true })] : []),
     ];
     await kinds[round % kinds.length]!();
   }

@@ -26,6 +26,15 @@ const PAST = ["RestorePlanError", "StateGoneError"];
 /** Bad weather is told by errors. */
 export const QUIET: OpenOptions = { log: () => {} };
 
+/** Of so many rounds, two start a thread, one of them early: runtimes keep some KB of each thread that has ended. */
+const THREAD_EVERY = 50;
+const FIRST_THREADS = [3, 8];
+
+/** Whether a round is for a thread of its own. */
+export function isThreadRound(round: number): boolean {
+  return FIRST_THREADS.includes(round % THREAD_EVERY);
+}
+
 /** What surrounds a round. */
 export interface RoundContext {
   readonly ledger: Ledger;

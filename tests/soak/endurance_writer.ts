@@ -13,7 +13,7 @@ import type { PlainDatabase } from "../support/sqlite.ts";
 import { checkOnce, digestOnce } from "./endurance_check.ts";
 import { type Counts, type Ledger, nameOf, textOf } from "./endurance_ledger.ts";
 import { heapTold, openOptions } from "./endurance_reader.ts";
-import { bookError, QUIET, threadRound } from "./endurance_round.ts";
+import { bookError, isThreadRound, QUIET, threadRound } from "./endurance_round.ts";
 import { Rounds } from "./endurance_rounds.ts";
 import type { Stored, SubjectStart, SubjectWork } from "./endurance_subject.ts";
 import { sleep } from "./follow_reader.ts";
@@ -89,6 +89,9 @@ export class WritingSubject implements SubjectWork {
 
   async #round(round: number): Promise<void> {
     if (round % REOPEN_EVERY === REOPEN_EVERY - 1) return await this.#reopen();
+    if (isThreadRound(round)) {
+      return await threadRound("joined thread", { shared: this.#open.replica.share() }, this.#ledger);
+    }
     const kinds = [
       () =>
         this.#booked(
@@ -96,7 +99,6 @@ export class WritingSubject implements SubjectWork {
           () => void checkOnce(this.#open.reading, round % 9 === 0 ? "integrity" : "rows"),
         ),
       () => this.#booked("connection", () => this.#connection()),
-      () => threadRound("joined thread", { shared: this.#open.replica.share() }, this.#ledger),
     ];
     await kinds[round % kinds.length]!();
   }
