@@ -34,7 +34,12 @@ export class CheckedMark {
   static async begin(path: string): Promise<CheckedMark> {
     await removeFile(markPath(path)); // a link that somebody has put there is not followed
     const mark = new CheckedMark(await open(markPath(path), "wx", 0o600), undefined);
-    await mark.#write();
+    try {
+      await mark.#write();
+    } catch (error) {
+      await mark.close();
+      throw error;
+    }
     return mark;
   }
 

@@ -7,7 +7,7 @@
 import { type FileHandle, mkdtemp, open, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { temporaryFolder } from "../drivers/permissions.ts";
-import { StorageError } from "../errors.ts";
+import { ReplicaClosedError, StorageError } from "../errors.ts";
 import type { Part, PartUpload, PartUploads, PutOptions, RequestOptions } from "./object_store.ts";
 
 const MiB = 1024 * 1024;
@@ -45,16 +45,26 @@ export class SpooledParts implements PartUploads {
   readonly isSentAtEnd = true;
   readonly #put: PutSpooled;
   readonly #uploads = new Map<string, Upload>();
+  #isClosed = false;
 
   /** `put` makes an object of what was gathered. */
   constructor(put: PutSpooled) {
     this.#put = put;
   }
 
-  async begin(key: string): Promise<PartUpload> {
+  async begin(key: string, { signal }: RequestOptions = {}): Promise<PartUpload> {
     const folder = await mkdtemp(join(temporaryFolder(), "litestream-vfs-put-"));
-    const file = await open(join(folder, "object"), "wx+", 0o600);
-    this.#uploads.set(folder, { file, folder, size: 0 });
+    try {
+      const file = await open(join(folder, "object"), "wx+", 0o600);
+      this.#uploads.set(folder, { file, folder, size: 0 });
+      signal?.throwIfAborted();
+      if (this.#isClosed) throw new ReplicaClosedError(`Cannot begin to put "${key}": the store was closed`);
+    } catch (error) {
+      // nobody waits for it any more, and a file that is collected open ends the whole thread in Bun
+      await this.abort({ key, id: folder });
+      await rm(folder, { recursive: true, force: true });
+      throw error;
+    }
     return { key, id: folder };
   }
 
@@ -86,6 +96,7 @@ export class SpooledParts implements PartUploads {
 
   /** Removes what was begun and not completed. */
   async close(): Promise<void> {
+    this.#isClosed = true;
     for (const id of [...this.#uploads.keys()]) await this.abort({ key: "", id });
   }
 
