@@ -257,6 +257,17 @@ int ls_local_close(int iLocal){
   return 0;
 }
 
+void lsLocalsLeave(int iReplica){
+  int i;
+  for(i=1; i<LOCAL_MAX; i++){
+    int bIts;
+    lsMutexLock(&tableLock);
+    bIts = apLocal[i] && apLocal[i]->iReplica==iReplica;
+    lsMutexUnlock(&tableLock);
+    if( bIts ) ls_local_close(i);
+  }
+}
+
 /* ------------------------------------------------------------------------------------------------ putting */
 
 /* Room for page iPgno. */

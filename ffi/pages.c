@@ -32,6 +32,7 @@
 /* A page map under construction. Touched by its core only. A chunk without a page may be NULL, in views none is. */
 typedef struct LsMap {
   int bUsed;
+  LsThread thread;            /* that builds it */
   uint32_t szPage;
   uint32_t nChunk;
   LsChunk **apChunk;
@@ -214,6 +215,7 @@ int ls_object_new(int iReplica, int szPage, uint32_t iCommit, int bSnapshot, uin
   p->szFile = szFile;
   p->iEnd = 100;
   atomic_init(&p->nRef, 1);
+  atomic_init(&p->bCore, 1);
   lsMutexLock(&ioLock);
   rc = tablePlace((void***)&apObject, &nObjectAlloc, &iObjectFree, &iPlace);
   if( rc==0 ){
@@ -480,6 +482,7 @@ LsObject *lsSpanNew(LsLocal *pLocal, int iReplica, uint32_t szPage, uint32_t iPa
     lsObjectUnref(p);
     return NULL;
   }
+  atomic_store(&p->bCore, 0);    /* it is the file's */
   p->bComplete = 1;
   return p;
 }
@@ -493,7 +496,7 @@ int ls_object_local(int iObject){
 /* Gives up the core's reference. Views that still name the object keep it; the core must not use it again. */
 int ls_object_free(int iObject){
   LsObject *p = lsObjectById(iObject);
-  if( p==NULL ) return LS_MISUSE;
+  if( p==NULL || !atomic_exchange(&p->bCore, 0) ) return LS_MISUSE;
   lsObjectUnref(p);
   return 0;
 }
@@ -670,7 +673,10 @@ int ls_view_local(int iView){
 
 /* Takes a reference for the core, which ls_view_release() gives up. */
 int ls_view_hold(int iView){
-  return lsViewById((uint32_t)iView) ? 0 : LS_MISUSE;
+  LsView *p = lsViewById((uint32_t)iView);
+  if( p==NULL ) return LS_MISUSE;
+  atomic_fetch_add(&p->nCore, 1);
+  return 0;
 }
 
 /* TXID, commit, page size, time in ms, stamp, handle. */
@@ -793,10 +799,45 @@ int ls_replica_pins(int iReplica, uint64_t *aOut, int nOut){
 
 int ls_view_release(int iView){
   LsView *p = lsViewById((uint32_t)iView);
-  if( p==NULL ) return LS_MISUSE;
-  lsViewUnref(p);             /* the one just taken */
+  int n = p ? atomic_load(&p->nCore) : 0;
+  while( n>0 && !atomic_compare_exchange_weak(&p->nCore, &n, n-1) ){}
+  if( p ) lsViewUnref(p);     /* the one just taken */
+  if( n<=0 ) return LS_MISUSE;
   lsViewUnref(p);             /* the core's */
   return 0;
+}
+
+/* A view of a replica to which its core has references; those are the caller's from here on. NULL: none. */
+static LsView *viewLeft(int iReplica, int *pn){
+  LsView *p = NULL;
+  uint32_t i;
+  lsMutexLock(&ioLock);
+  for(i=1; i<nViewAlloc && p==NULL; i++){
+    if( apView[i]==NULL || apView[i]->iReplica!=iReplica ) continue;
+    *pn = atomic_exchange(&apView[i]->nCore, 0);
+    if( *pn>0 ) p = apView[i];
+  }
+  lsMutexUnlock(&ioLock);
+  return p;
+}
+
+static LsObject *objectLeft(int iReplica){
+  LsObject *p = NULL;
+  uint32_t i;
+  lsMutexLock(&ioLock);
+  for(i=1; i<nObjectAlloc && p==NULL; i++){
+    if( apObject[i] && apObject[i]->iReplica==iReplica && atomic_exchange(&apObject[i]->bCore, 0) ) p = apObject[i];
+  }
+  lsMutexUnlock(&ioLock);
+  return p;
+}
+
+void lsCoreLeaves(int iReplica){
+  LsView *pView;
+  LsObject *pObject;
+  int n = 0;
+  while( (pView = viewLeft(iReplica, &n))!=NULL ) while( n-->0 ) lsViewUnref(pView);
+  while( (pObject = objectLeft(iReplica))!=NULL ) lsObjectUnref(pObject);
 }
 
 /*
@@ -877,6 +918,7 @@ static int mapTake(LsMap **pp){
     if( k==MAP_BLOCK ) continue;
     memset(&aBlock[k], 0, sizeof(*aBlock));
     aBlock[k].bUsed = 1;
+    aBlock[k].thread = lsThreadSelf();
     *pp = &aBlock[k];
     iMap = i*MAP_BLOCK+k;
   }
@@ -971,6 +1013,24 @@ int ls_map_free(int iMap){
   free(p->aPlace);
   mapClear(p);
   return 0;
+}
+
+/* The first map, from iMap on, that the calling thread builds; 0 for none. */
+static int mapOwn(int iMap){
+  int iFound = 0;
+  lsMutexLock(&ioLock);
+  for(; iMap<MAP_BLOCK*MAP_BLOCKS && iFound==0; iMap++){
+    LsMap *aBlock = atomic_load_explicit(&apMapBlock[iMap/MAP_BLOCK], memory_order_relaxed);
+    if( aBlock==NULL ) break;          /* blocks are made one after the other */
+    if( aBlock[iMap%MAP_BLOCK].bUsed && lsThreadEqual(aBlock[iMap%MAP_BLOCK].thread, lsThreadSelf()) ) iFound = iMap;
+  }
+  lsMutexUnlock(&ioLock);
+  return iFound;
+}
+
+void lsThreadLeaves(void){
+  int iMap = 0;
+  while( (iMap = mapOwn(iMap+1))!=0 ) ls_map_free(iMap);
 }
 
 /* Index of an object in the map's list; nObject when it is not there. */
@@ -1167,6 +1227,7 @@ int ls_map_view(int iMap, int iReplica, uint64_t iTxid, uint32_t iCommit, uint32
   if( pView==NULL ) return LS_NOMEM;
   mapPrune(p);
   atomic_init(&pView->nRef, 1);
+  atomic_init(&pView->nCore, 1);
   pView->iReplica = iReplica;
   pView->iTxid = iTxid;
   pView->msTime = msTime;

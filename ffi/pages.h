@@ -29,6 +29,7 @@ typedef struct LsLocal LsLocal;                /* local.c */
 */
 typedef struct LsObject {
   atomic_int nRef;           /* the core's one, and one a view or map that names it */
+  atomic_int bCore;          /* the core has not given up its one */
   uint32_t iId;
   int iReplica;
   uint32_t szPage;
@@ -68,6 +69,7 @@ typedef struct LsRun {
 /* One immutable state of the database. */
 typedef struct LsView {
   atomic_int nRef;
+  atomic_int nCore;          /* references of these that the core has */
   atomic_int nPin;           /* transactions that see it right now */
   atomic_int bPublished;     /* it was a replica's newest */
   uint32_t iId;
@@ -114,6 +116,8 @@ uint64_t lsObjectOffset(const LsObject *p, uint32_t k);
 LsObject *lsObjectById(int iObject);       /* (core) */
 LsObject *lsSpanNew(LsLocal *pLocal, int iReplica, uint32_t szPage, uint32_t iPage0, uint32_t nPage);
 void lsObjectUnref(LsObject *p);
+void lsCoreLeaves(int iReplica);           /* gives up all references of a core that has ended to objects and views */
+void lsThreadLeaves(void);                 /* the same of the maps that the calling thread builds, which ends */
 int lsViewsOf(int iReplica, LsView ***pap);/* all live views of a replica, each with a reference; -1: no memory */
 LsView *lsViewFollow(int iView);           /* a view, or where its content lies now, with a reference; NULL: none */
 uint32_t lsMapFrame(int iMap, uint32_t iPgno);
@@ -121,6 +125,8 @@ int lsMapIs(int iMap);                     /* whether there is such a map */
 int lsMapSet(int iMap, uint32_t iPgno, LsObject *pObject, uint32_t k);
 void lsFaultSet(const char *zFormat, ...) __attribute__((format(printf,1,2)));
 void lsPagesCensus(uint32_t *aOut);
+
+void lsLocalsLeave(int iReplica);          /* local.c: gives up the files of a replica whose core has ended */
 
 /* local.c: bytes of a page as they stand in the file; 0, or LS_GONE when they cannot be had. */
 int lsLocalRead(const LsObject *p, uint32_t k, int iFrom, int n, uint8_t *aOut);

@@ -143,6 +143,11 @@ void lsReplicaDone(LsReplica *p){
   }
 }
 
+/* Gives up the core's reference, once. */
+static void replicaLeave(LsReplica *p){
+  if( !atomic_exchange(&p->bLeft, 1) ) lsReplicaDone(p);
+}
+
 LsView *lsReplicaSeen(LsReplica *p){
   LsView *pView;
   lsMutexLock(&p->mu);
@@ -620,9 +625,38 @@ static LsThreadKey coreKey;
 static LsOnce coreOnce = LS_ONCE_INIT;
 static int rcCoreKey;
 
-/* A core's thread has ended, perhaps in the middle of its work: a worker that is terminated says nothing. */
+/* A replica of a core whose reference nobody has given up, for a file; NULL when there is none. */
+static LsReplica *replicaLeft(int iCore){
+  LsReplica *p = NULL;
+  int i, n;
+  lsMutexLock(&tableLock);
+  for(i=1, n=nReplicaLive; i<REPLICA_MAX && n>0 && p==NULL; i++){
+    if( apReplica[i]==NULL ) continue;
+    n--;
+    if( apReplica[i]->iCore==iCore && !atomic_load(&apReplica[i]->bLeft) ) p = apReplica[i];
+  }
+  if( p ) p->nFile++;
+  lsMutexUnlock(&tableLock);
+  return p;
+}
+
+/*
+** A core's thread has ended, perhaps in the middle of its work: a worker that is terminated says nothing. What the core held
+** is given up, and goes with the last connection that reads it: pages in memory, indexes, files.
+*/
 static void coreThreadEnded(void *pCore){
-  ls_core_stop((int)(intptr_t)pCore, "ReplicaClosedError: Cannot read page: the thread of the replica's core has ended");
+  int iCore = (int)(intptr_t)pCore;
+  LsReplica *p;
+  ls_core_stop(iCore, "ReplicaClosedError: Cannot read page: the thread of the replica's core has ended");
+  lsThreadLeaves();
+  while( (p = replicaLeft(iCore))!=NULL ){
+    ls_writer_close(p->iId);
+    lsLocalsLeave(p->iId);
+    lsCoreLeaves(p->iId);
+    ticketsDrop(p->iId);
+    replicaLeave(p);
+    lsReplicaDone(p);
+  }
 }
 
 static void coreKeyMake(void){ rcCoreKey = lsThreadKeyMake(&coreKey, coreThreadEnded); }
@@ -916,8 +950,8 @@ int ls_replica_close(int iReplica){
   lsMutexUnlock(&p->mu);
   if( pView ) lsViewUnref(pView);
   ticketsDrop(iReplica);
+  replicaLeave(p);
   lsReplicaDone(p);
-  lsReplicaDone(p);                    /* the core's */
   return 0;
 }
 

@@ -20,6 +20,7 @@ typedef struct LsReplica {
   int iCore;
   int msTimeout;                    /* longest wait of a read unless the connection says otherwise */
   atomic_int bClosed;
+  atomic_int bLeft;                 /* the core's reference was given up */
   atomic_uint iLineage;             /* counts the databases that have had its place */
   int nFile;                        /* guarded by the table's lock */
   LsBounds bounds;                  /* of connections to come */

@@ -9,16 +9,16 @@ export interface Prebuilt {
 }
 
 /** A checksum of what they were made of. */
-export const sources: string = "c04e5594704f4410029447e42ef4c843b69dd8d2114e0f531010b675835565a9";
+export const sources: string = "911d7f7b544fac799f64e584eeabafe4b76bb10e2273233e4fcc60c82a1ac417";
 
 /** What there is a library for. */
 export type Target = "linux_x64" | "linux_arm64" | "macos_x64" | "macos_arm64" | "windows_x64";
 
 /** The libraries, by target. */
 export const prebuilt: Readonly<Record<Target, Prebuilt>> = {
-  linux_x64: { file: "litestream_vfs.so", size: 163784, sha256: "1876e6cbb68581a50ad35dff1919c58e8bbaacf45f102a29785ef0fa5ef03d6a" },
-  linux_arm64: { file: "litestream_vfs.so", size: 151160, sha256: "a312846e79e3b2ac596ebac6602177601a43ff9d8be3110666b87659ba86dc6e" },
-  macos_x64: { file: "litestream_vfs.dylib", size: 307568, sha256: "7cf5d10627b239ae1c95c41911407009c045a9c19c94c8007a9bc99f9191cc43" },
-  macos_arm64: { file: "litestream_vfs.dylib", size: 328792, sha256: "03628377534d2415ea4e3149b0f28041d0709fc5f1d5f2a77380b5af6e751905" },
-  windows_x64: { file: "litestream_vfs.dll", size: 188416, sha256: "5ce0dae3a1dd2fb4cb9e00b5da788a31cb08ed8860827c5ea425ac5228d74387" },
+  linux_x64: { file: "litestream_vfs.so", size: 165336, sha256: "0ad7e40bedd24f718a32df958ff85e8e79d00465d1e30c3e90c25dacf24060fb" },
+  linux_arm64: { file: "litestream_vfs.so", size: 152792, sha256: "4114210eba218b15f4adf8fc17d82284d2242b5669fa45d61ce4a368041aabdd" },
+  macos_x64: { file: "litestream_vfs.dylib", size: 311864, sha256: "31e70f918777f1a78792592c75bba0ed527439eefaef2323c9a11ac4d1b8d45f" },
+  macos_arm64: { file: "litestream_vfs.dylib", size: 328984, sha256: "857750a4bdee9fe93fe9cd7c3e513820dcc5184b938b7b1c98f724a0fa553644" },
+  windows_x64: { file: "litestream_vfs.dll", size: 189440, sha256: "f8d1304700606ec63aac2fe9bfc6a31208bcd84657ad34e7481516fd0ad3bff5" },
 };

@@ -308,7 +308,7 @@ static void freedMeanwhile(void){
     }else{
       LsView *pView = lsViewById((uint32_t)iView);
       iRun = (int)atomic_load(&lsFrameObject(lsViewFrame(pView, (uint32_t)k+1))->aRun[k]);
-      ls_view_release(iView);              /* what lsViewById() added */
+      lsViewUnref(pView);
     }
     CHECK_INT(ls_object_flag(iObject, k, LS_FLAG_MARK|LS_FLAG_AHEAD), 1);
     CHECK_INT(ls_run_flag(iRun, k, 1, LS_FLAG_MARK), 0);

@@ -18,25 +18,32 @@ static void fillPage(void *pArg, uint32_t iPgno, uint8_t *aPage, uint32_t szPage
   memset(aPage, (int)iPgno, szPage);
 }
 
-static pthread_t coreThread;
+/* Threads of this test's cores: of those that were stopped, too, since all that a core holds goes with its thread. */
+static pthread_t aCoreThread[8];
+static int nCoreThread;
+static atomic_int bCoresEnd;
 
 /* The core's thread must be another than the readers', and live: threads are told apart by ids that are used again. */
 static void *coreMainIdle(void *pArg){
   int rc, iSeen = 0;
   atomic_store((atomic_int*)pArg, ls_core_start());
   while( (rc = ls_core_wait(atomic_load((atomic_int*)pArg), iSeen, 10000))>=0 ) iSeen = rc;
+  while( !atomic_load(&bCoresEnd) ) sleepMs(1);
   return NULL;
 }
 static int startCore(void){
   static atomic_int iStarted;
   atomic_store(&iStarted, 0);
-  NEED(pthread_create(&coreThread, NULL, coreMainIdle, &iStarted)==0);
+  atomic_store(&bCoresEnd, 0);
+  NEED(nCoreThread<8 && pthread_create(&aCoreThread[nCoreThread++], NULL, coreMainIdle, &iStarted)==0);
   while( atomic_load(&iStarted)==0 ) sleepMs(1);
   return atomic_load(&iStarted);
 }
-static void stopCore(const char *zWhy){
-  CHECK_INT(ls_core_stop(iCore, zWhy), 0);
-  pthread_join(coreThread, NULL);
+static void stopCore(const char *zWhy){ CHECK_INT(ls_core_stop(iCore, zWhy), 0); }
+
+static void joinCores(void){
+  atomic_store(&bCoresEnd, 1);
+  while( nCoreThread>0 ) pthread_join(aCoreThread[--nCoreThread], NULL);
 }
 
 static void begin(void){
@@ -59,6 +66,7 @@ static void end(void){
   ls_view_release(iView);
   ls_replica_close(iReplica);
   stopCore("");
+  joinCores();
   ltxFree(pLtx);
   CHECK_EMPTY();
 }
@@ -680,8 +688,80 @@ static void coreEnded(void){
   ls_object_free(iObject);
   ls_view_release(iView);
   ls_replica_close(iReplica);
+  joinCores();
   ltxFree(pLtx);
   CHECK_EMPTY();
+}
+
+typedef struct Leaving {
+  atomic_int iReplica, bMayEnd;
+  char zPath[64];
+} Leaving;
+
+/* A core that is ended in the middle of its work: it holds views, objects, a map that is not done, a file, and a log. */
+static void *leaveAll(void *pArg){
+  Leaving *p = pArg;
+  int iOwn = ls_core_start(), i = ls_replica_new(iOwn, 5000), iOf, iShown, iMap, iLocal;
+  char zLog[80];
+  NEED(i>0);
+  iOf = ltxObject(pLtx, i, 1000);
+  iMap = ls_map_new(0, 512);
+  NEED(iOf>0 && ls_map_apply(iMap, iOf, 0, PAGES)==0);
+  iShown = ls_map_view(iMap, i, 1, PAGES, (uint32_t)ls_stamp(), 0);
+  NEED(iShown>0 && ls_view_publish(iShown)==0 && ls_view_hold(iShown)==0);
+  NEED(ltxLoad(pLtx, iOf, 0, PAGES)>0);
+  iMap = ls_map_new(iShown, 512);
+  NEED(iMap>0 && ltxObject(pLtx, i, 1000)>0);
+  iLocal = ls_local_open(i, p->zPath, 512, 0);
+  NEED(iLocal>0);
+  snprintf(zLog, sizeof(zLog), "%s-log", p->zPath);
+  NEED(ls_writer_open(i, zLog, 2, (const uint8_t[52]){0}, 1<<20)>=0);
+  atomic_store(&p->iReplica, i);
+  while( !atomic_load(&p->bMayEnd) ) sleepMs(1);
+  return NULL;
+}
+
+/* With its thread goes what a core held, but for what is read right now; that goes with its reader. */
+static void threadEnded(void){
+  Leaving leaving;
+  pthread_t thread;
+  char zWhy[LS_ERROR_SIZE], zSums[80];
+  uint32_t aPgno[PAGES], aNow[8], i;
+  LsReplica *p;
+  LsView *pView;
+  LsRun *pRun;
+  memset(&leaving, 0, sizeof(leaving));
+  snprintf(leaving.zPath, sizeof(leaving.zPath), "/tmp/leaving-%d.db", (int)getpid());
+  for(i=0; i<PAGES; i++) aPgno[i] = i+1;
+  pLtx = ltxBuild(512, PAGES, 1, aPgno, PAGES, fillPage, NULL, ENCODE_BLOCK);
+  NEED(pthread_create(&thread, NULL, leaveAll, &leaving)==0);
+  while( (iReplica = atomic_load(&leaving.iReplica))==0 ) sleepMs(1);
+  p = lsReplicaUse(iReplica);
+  pView = lsReplicaBegin(p, zWhy);
+  NEED(pView!=NULL);
+  atomic_store(&leaving.bMayEnd, 1);
+  pthread_join(thread, NULL);
+  ls_census(aNow, 8);
+  CHECK_INT(aNow[0], 1);                       /* views */
+  CHECK_INT(aNow[1], 1);                       /* objects */
+  CHECK_INT(aNow[4], 1);                       /* replicas */
+  pRun = lsPin(lsFrameObject(lsViewFrame(pView, 1)), 0);
+  CHECK(pRun!=NULL);                           /* what is in memory can be read on */
+  if( pRun ) lsUnpin(pRun);
+  CHECK(lsReplicaBegin(p, zWhy)==NULL);
+  CHECK_TEXT(zWhy, "the thread of the replica's core has ended");
+  CHECK_INT(ls_replica_close(iReplica), 0);    /* the opener's, who knows nothing of it */
+  CHECK_INT(ls_replica_close(iReplica), 0);
+  lsViewUnpin(pView);
+  lsReplicaDone(p);
+  CHECK_INT(ls_replica_close(iReplica), LS_MISUSE);
+  ltxFree(pLtx);
+  CHECK_EMPTY();
+  unlink(leaving.zPath);
+  snprintf(zSums, sizeof(zSums), "%s-sums", leaving.zPath);
+  unlink(zSums);
+  snprintf(zSums, sizeof(zSums), "%s-log.lock", leaving.zPath);
+  unlink(zSums);
 }
 
 static atomic_int bServing;
@@ -867,6 +947,7 @@ int main(void){
   RUN("a ticket asks for its moment and for page 1 at once", momentTickets);
   RUN("a refused ticket's words are the thread's own", refusedApart);
   RUN("a core that has ended blocks its replicas for good", coreEnded);
+  RUN("what a core held goes with its thread, and with who reads it", threadEnded);
   RUN("marks that lay untaken at a core's end do not count against the next", marksOfBefore);
   RUN("a wait on a core's behalf ends with it, though another takes its place", placeTaken);
   RUN("ls_replica_nudge() queues one request until it is taken", nudges);

@@ -1,0 +1,59 @@
+/** Threads that are terminated with their replicas open: nothing of them stays in the process. */
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { test } from "node:test";
+import { Worker } from "node:worker_threads";
+import type { OpenOptions } from "../../mod.ts";
+import { ProcessWatch } from "../soak/endurance_sample.ts";
+import { withReplicaFolder } from "../support/replica_folder.ts";
+import { IS_WASM, tableSql } from "./drivers.ts";
+import { pause } from "./following.ts";
+
+const skip = IS_WASM ? "a shim in WASM cannot know of a thread's end" : false;
+if (skip) console.error(`skipped: ${skip}`);
+
+const ROUNDS = 3;
+const ENDED_MS = 30_000;
+
+/** Opens a replica in a thread, and terminates it. */
+async function leave(url: string, options: OpenOptions): Promise<void> {
+  const thread = new Worker(new URL("./leaving_thread.ts", import.meta.url), {
+    workerData: { url, options },
+  });
+  assert.equal(
+    await new Promise((resolve, reject) => {
+      thread.once("message", resolve);
+      thread.once("error", reject);
+    }),
+    "1",
+  );
+  await thread.terminate();
+}
+
+const KINDS: Record<string, (home: string) => OpenOptions> = {
+  "read": () => ({}),
+  "copied": (home) => ({ hydrate: join(home, "copy.db") }),
+  "wrote": (home) => ({ write: true, bufferPath: join(home, "log") }),
+};
+
+for (const [name, optionsIn] of Object.entries(KINDS)) {
+  test(`A thread that is terminated leaves nothing of the replica that it ${name}`, {
+    skip,
+    timeout: 120_000,
+  }, () =>
+    withReplicaFolder({}, async (folder) => {
+      folder.record(tableSql(2_000));
+      folder.snapshot();
+      const watch = await ProcessWatch.start(folder.home);
+      const before = watch.census();
+      for (let i = 0; i < ROUNDS; i++) await leave(folder.url, optionsIn(folder.home));
+      const held = () => {
+        const { replicas, views, objects, runs, chunks } = watch.census();
+        return { replicas, views, objects, runs, chunks };
+      };
+      const { replicas, views, objects, runs, chunks } = before;
+      const untilMs = Date.now() + ENDED_MS;
+      while (held().replicas > replicas && Date.now() < untilMs) await pause(20);
+      assert.deepEqual(held(), { replicas, views, objects, runs, chunks });
+    }));
+}
