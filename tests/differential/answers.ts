@@ -19,7 +19,8 @@ const SHOWN_CHARACTERS = 200;
 export function answerOf(db: LocalDatabase, { sql }: Query, isSorted = false): Answer {
   try {
     const values = valuesOf(db, sql, isSorted);
-    const unread = values.find((value) => value.includes("unable to get the page")); // as integrity_check tells it
+    // as integrity_check tells it
+    const unread = values.find((value) => /unable to get the page|Failed to read ptrmap/.test(value));
     if (unread !== undefined) return `error: ${unread}`;
     const hash = createHash("sha1");
     for (const value of values) hash.update(`${value}\n`);
