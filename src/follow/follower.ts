@@ -14,6 +14,7 @@ import {
 } from "../errors.ts";
 import { decodeHeader, HEADER_SIZE } from "../ltx/header.ts";
 import { formatTxid } from "../ltx/txid.ts";
+import { sleep } from "../sleep.ts";
 import type { LayoutName, ObjectStore } from "../storage/object_store.ts";
 import { LEVELS } from "../view/listing.ts";
 import type { PlanFile } from "../view/plan_file.ts";
@@ -61,6 +62,10 @@ const GAP_LOOKS_MAX = 3;
  */
 const TURNOVER_MS = 60_000;
 
+/** Looks, and pauses before them in ms, until it is believed that another database has taken the replica's place. */
+const DOUBTS_MAX = 3;
+const DOUBT_MS = 300;
+
 /** A look that somebody on another thread asks for lists the replica when it was listed longer ago than this, in ms. */
 const NUDGED_LOOK_MS = 1_000;
 
@@ -98,6 +103,8 @@ export interface FollowerOptions {
   readonly seenMs?: number | undefined;
   /** How often the replica is listed, in ms; {@link LOOK_MS} unless given, or longer where that costs more. */
   readonly lookMs?: number | undefined;
+  /** In place of {@link DOUBT_MS}. */
+  readonly doubtMs?: number | undefined;
 }
 
 /** A file that breaks the format, and how. */
@@ -121,6 +128,8 @@ export class Follower {
   readonly #damaged = new Map<string, Damage>();
   /** Looks that were begun. */
   #looks = 0;
+  /** How often this look has found another database. */
+  #doubts = 0;
   #polling: Promise<void> | undefined;
   #wake: (() => void) | undefined;
   #isNudged = false;
@@ -348,6 +357,7 @@ export class Follower {
   /** Lists what may be new and applies it; begins anew when files vanish meanwhile. */
   async #look(): Promise<void> {
     this.#triedMs = performance.now();
+    this.#doubts = 0;
     this.#looks++;
     for (let attempt = 1;; attempt++) {
       try {
@@ -416,9 +426,9 @@ export class Follower {
       return await this.#lookOnce(isSecond);
     }
     if (isSame) this.#sameDate = Date.now();
-    else if (this.#isOther(listed)) return await this.#behind(isSecond);
+    else if (this.#isOther(listed)) return await this.#behind(isSecond, listed);
     for (const { level, after, files } of levels) this.#lookout.catalog.extend(level, after, files);
-    await this.#step(isSame, listsAll && isSecond);
+    await this.#step(isSame, listsAll && isSecond, listed);
     this.#lookout.dropCovered(this.#options.followed.position);
   }
 
@@ -437,12 +447,12 @@ export class Follower {
     return Date.now() - this.#sameDate < TURNOVER_MS && listed.every(({ maxTxid }) => maxTxid <= position);
   }
 
-  async #step(isSame: boolean, isSure: boolean): Promise<void> {
+  async #step(isSame: boolean, isSure: boolean, listed: readonly ReplicaFile[]): Promise<void> {
     const { followed } = this.#options;
     const files = this.#lookout.catalog.files().filter((file) => !this.#isDamaged(file));
     const step = followStep(followed.position, files);
     if (step.kind !== "gap") this.#gapLooks = 0;
-    if (step.kind === "behind") return await this.#behind(isSure);
+    if (step.kind === "behind") return await this.#behind(isSure, listed);
     if (step.kind === "gap") return await this.#gap(step.next, isSure);
     // Where nothing of what was known is left, nothing says that what is there now follows on it.
     if (!isSame) {
@@ -469,14 +479,21 @@ export class Follower {
   }
 
   /** Nothing listed leads to what was seen: the replica is another one, unless the listings are torn or old. */
-  async #behind(isSure: boolean): Promise<void> {
+  async #behind(isSure: boolean, listed: readonly ReplicaFile[]): Promise<void> {
     if (!isSure) {
       this.#listsAll = true;
       return await this.#lookOnce(true);
     }
     const { files } = this.#options.followed;
-    for (const { file } of [files.at(-1)!, files[0]!]) if (await this.#lookout.isThere(file)) return;
+    for (const { file } of [files.at(-1)!, files[0]!]) if (await this.#isStillThere(file, listed)) return;
     await this.#replaced();
+  }
+
+  /** Whether a file is there as it was, or was written again with the same content. */
+  async #isStillThere(file: ReplicaFile, listed: readonly ReplicaFile[]): Promise<boolean> {
+    if (await this.#lookout.isThere(file)) return true;
+    const now = listed.find(({ key }) => key === file.key);
+    return now !== undefined && await this.#options.followed.isRewritten(file, now) === true;
   }
 
   async #gap(next: ReplicaFile, isSure: boolean): Promise<void> {
@@ -504,6 +521,12 @@ export class Follower {
         }`,
         "empty",
       );
+    }
+    // A folder may be synchronised just now: files away for a moment, others written again.
+    if (this.#doubts++ < DOUBTS_MAX) {
+      await sleep(this.#options.doubtMs ?? DOUBT_MS, this.#stopping.signal);
+      this.#listsAll = true;
+      return await this.#lookOnce(true);
     }
     if (onReplaced === "error") {
       const error = new ReplacedError(

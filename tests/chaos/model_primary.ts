@@ -20,8 +20,9 @@ export interface Shelf {
 }
 
 /** All that a state has, as one text. */
-export const STATE_SQL = `SELECT (SELECT generation FROM head) || ' ' || count(*) || ' ' || group_concat(
-  id || ':' || v || ':' || hex(substr(pad, 1, 3)) || length(pad)) AS state FROM (SELECT * FROM t ORDER BY id)`;
+export const STATE_SQL =
+  `SELECT (SELECT generation FROM head) || ' ' || count(*) || ' ' || ifnull(group_concat(
+  id || ':' || v || ':' || hex(substr(pad, 1, 3)) || length(pad)), '') AS state FROM (SELECT * FROM t ORDER BY id)`;
 
 const ROWS_MAX = 120;
 /** So many of the last transactions' files are kept: Litestream keeps minutes, so that no follower loses its way. */

@@ -210,6 +210,7 @@ export function follow(store: FakeStore, more: Partial<FollowerOptions> & { plan
     layout: "s3",
     followed,
     intervalMs: 0,
+    doubtMs: 0,
     onReplaced: "error",
     listed,
     onEvent: (event) => events.push(event),

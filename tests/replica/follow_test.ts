@@ -380,6 +380,26 @@ test("R12: a bucket that refuses what is not there is followed all the same, and
   });
 });
 
+test("Files that were copied anew, and a newest one that is away for a moment, are no other database", () =>
+  withReplicaFolder({}, async (folder) => {
+    recordValue(folder, 5);
+    folder.snapshot();
+    stepValue(folder, 6);
+    await using replica = await openReplica(folder.url, { pollIntervalMs: 0 });
+    const events = eventsOf(replica);
+    assert.equal(replica.txid, 6n);
+    folder.snapshot(5); // as another object, for a folder
+    folder.delete(0, 6, 6);
+    setTimeout(() => folder.write(0, 6, 6), 400);
+    assert.equal(await replica.refresh(), 6n);
+    assert.deepEqual(events.filter(({ type }) => type === "replaced"), []);
+    stepValue(folder, 7);
+    assert.equal(await replica.refresh(), 7n);
+    const db = replica.connect();
+    assert.equal(valueOf(db, "SELECT x FROM v"), 7);
+    db.close();
+  }));
+
 // -------------------------------------------------------------------------------------------------------- what is told
 
 eachDriver(
