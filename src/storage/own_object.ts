@@ -15,6 +15,9 @@ import {
   type ReadResult,
 } from "./object_store.ts";
 
+/** Readings of a part after which it is another's, whatever they tell. */
+const READINGS_MAX = 6;
+
 /** What is compared at once, in bytes. */
 export const COMPARED_BYTES = 1024 * 1024;
 
@@ -49,8 +52,7 @@ export async function findOwn(sought: Sought, read: RangeReader): Promise<Listed
 }
 
 /**
- * Whether an object has exactly these bytes: the object, which is there now, or what is there instead. That it has others
- * takes two readings: whoever is told of a rival stops writing.
+ * Whether an object has exactly these bytes: the object, which is there now, or what is there instead.
  *
  * Its time is this machine's, since an answer to a read does not tell it.
  */
@@ -62,12 +64,8 @@ async function findEqual(
   let offset = 0;
   for await (const { bytes } of pieces) {
     try {
-      const range = { offset, size: bytes.length };
-      const isEqual = (found: ReadResult) =>
-        found.objectSize === size && Buffer.compare(found.bytes, bytes) === 0;
-      let found = await read(of, range);
-      if (!isEqual(found)) found = await read(of, range); // it may have been damaged on its way
-      if (!isEqual(found)) return "other";
+      const found = await readOwn({ bytes, size }, () => read(of, { offset, size: bytes.length }));
+      if (found === undefined) return "other";
       of = { key, etag: found.etag, size };
     } catch (error) {
       if (error instanceof ObjectGoneError && offset === 0) return "none";
@@ -77,6 +75,28 @@ async function findEqual(
     offset += bytes.length;
   }
   return offset === size ? { ...of, modifiedMs: Date.now() } : "other";
+}
+
+/**
+ * Reads a part of an object until it is ours; undefined once two readings agree on another one, since one of them may be
+ * damaged on its way, and whoever is told of a rival stops writing.
+ */
+async function readOwn(
+  own: { readonly bytes: Uint8Array; readonly size: number },
+  read: () => Promise<ReadResult>,
+): Promise<ReadResult | undefined> {
+  let before: ReadResult | undefined;
+  for (let count = 0; count < READINGS_MAX; count++) {
+    const found = await read();
+    if (isEqual(found, { bytes: own.bytes, objectSize: own.size })) return found;
+    if (before && before.etag === found.etag && isEqual(found, before)) return undefined;
+    before = found;
+  }
+  return undefined;
+}
+
+function isEqual(a: Omit<ReadResult, "etag">, b: Omit<ReadResult, "etag">): boolean {
+  return a.objectSize === b.objectSize && Buffer.compare(a.bytes, b.bytes) === 0;
 }
 
 function changedError(cause: ObjectGoneError): StorageError {

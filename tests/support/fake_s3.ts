@@ -843,7 +843,7 @@ function disguised(body: Buffer, fault: Fault, headers: Record<string, string>):
   }
   if (fault.kind === "flipped") {
     const flipped = Buffer.from(body);
-    if (flipped.length > 0) flipped[flipped.length >> 1]! ^= 1;
+    if (flipped.length > 0) flipped[fault.at ?? flipped.length >> 1]! ^= 1;
     return flipped;
   }
   const by = fault.kind === "lyingLength" || fault.kind === "chunked" ? fault.by : 0;

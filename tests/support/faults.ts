@@ -28,8 +28,8 @@ export type Fault =
   | { kind: "silence" }
   /** Content-Range has this value, or is absent where it is empty. */
   | { kind: "contentRange"; value: string }
-  /** One bit in the middle of the body is another. */
-  | { kind: "flipped" }
+  /** One bit of the body is another: of this byte, or of the one in the middle. */
+  | { kind: "flipped"; at?: number }
   /** Status 200 with the whole object. */
   | { kind: "ignoreRange" }
   /** If-Match is not looked at. */
