@@ -61,6 +61,9 @@ if (!process.env.HOME) ENV.DENO_DIR = join(ROOT, ".tools", "deno");
 /** Processes that run tests at once: one more than there are cores, for tests wait a lot. */
 const SHARES = Math.min(3, availableParallelism() + 1);
 
+/** Processes in all, one after the other in each of those: files take so different times that a few would wait for one. */
+const DEALS = 24;
+
 /** Tests in C that run at once, beside the other steps. */
 const C_SHARES = Math.min(2, availableParallelism());
 
@@ -252,10 +255,10 @@ function cTestFiles(sanitizer) {
 }
 
 /** What `act` gives for each item, a few at once. */
-async function atOnce(items, act) {
+async function atOnce(items, act, count = C_SHARES) {
   const results = [];
   const left = items.entries();
-  await Promise.all(Array.from({ length: C_SHARES }, async () => {
+  await Promise.all(Array.from({ length: count }, async () => {
     for (const [i, item] of left) results[i] = await act(item);
   }));
   return results;
@@ -307,15 +310,19 @@ function bunTests() {
   );
 }
 
-/** All test files, dealt out to a few processes: most of them wait most of the time. */
+/** All test files, dealt out to processes of which a few run at once: most files wait most of the time. */
 async function inShares(runFiles, parse) {
-  const shares = Array.from({ length: SHARES }, () => []);
-  testFiles().forEach((path, i) => shares[i % SHARES].push(path));
+  const files = testFiles();
+  const deals = Array.from({ length: Math.min(DEALS, files.length) }, () => []);
+  files.forEach((path, i) => deals[i % deals.length].push(path));
   const folder = mkdtempSync(join(tmpdir(), "test-times-"));
   try {
-    const reports = shares.map((_, i) => join(folder, `${i}.xml`));
-    const results = await Promise.all(
-      shares.map((files, i) => counted(runFiles(files, reports[i]), parse)),
+    const reports = deals.map((_, i) => join(folder, `${i}.xml`));
+    const numbered = deals.map((files, i) => ({ files, report: reports[i] }));
+    const results = await atOnce(
+      numbered,
+      ({ files, report }) => counted(runFiles(files, report), parse),
+      SHARES,
     );
     const sum = (name) => results.reduce((total, { counts }) => total + (counts?.[name] ?? 0), 0);
     return {
