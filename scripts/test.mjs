@@ -391,7 +391,7 @@ function withoutPassed(output) {
 
 /** What failed, in short, for a reader who is shown only the end of all that was printed. */
 function failures(output) {
-  const lines = output.split("\n");
+  const lines = withoutPassed(output).split("\n");
   const told = new Set();
   const tell = (from, count) => {
     for (let i = Math.max(0, from); i < Math.min(lines.length, from + count); i++) told.add(i);

@@ -26,6 +26,9 @@ const FAULT_MS = LONG ? 60_000 : 2_500;
 const ERROR_MS_MAX = 10_000;
 /** Looks until a new state is seen after a fault: the one that was under way, and two. */
 const POLLS_MAX = 3;
+
+/** A stop is noticed in the middle of a request, too, that is longer than the request may take and two seconds, in ms. */
+const STOP_MS = 6_000;
 const RECOVERY_MS_MAX = 30_000;
 const TEST_MS_MAX = LONG ? 600_000 : 60_000;
 /** Default options take the place of these in the long form. */
@@ -398,7 +401,7 @@ outageTest(
       observer.signal("SIGSTOP");
       const txid = await world.commit(6);
       await world.waitForLevels([1, 2]);
-      while (performance.now() - beganMs < FAULT_MS) {
+      while (performance.now() - beganMs < Math.max(FAULT_MS, STOP_MS)) {
         await world.commit();
         await pause(LONG ? 1_000 : 400);
       }
