@@ -26,26 +26,24 @@ export interface LateCalls {
  * @throws what `open` throws, for the first of them at once: the file is none of ours
  */
 export function lateCalls(open: (name: string, symbol: AbiSymbol) => BoundLibrary): LateCalls {
-  const bound = new Map<string, BoundLibrary>();
   const calls: Record<string, (...args: unknown[]) => unknown> = {};
+  let closings: (() => void)[] = [];
   for (const [name, symbol] of Object.entries(symbols)) {
     let call: ((...args: unknown[]) => unknown) | undefined;
     const bind = () => {
       const library = open(name, symbol);
-      call = library.symbols[name]!;
-      const close = () => {
+      closings.push(() => {
         call = undefined;
         library.close();
-      };
-      bound.set(name, { symbols: library.symbols, close });
-      return call;
+      });
+      return call = library.symbols[name]!;
     };
     calls[name] = (...args) => (call ?? bind())(...args);
   }
   calls.ls_abi!();
   const release = () => {
-    for (const library of bound.values()) library.close();
-    bound.clear();
+    for (const close of closings) close();
+    closings = [];
   };
   return { calls: calls as unknown as NativeCalls, release };
 }

@@ -377,7 +377,8 @@ export class Hydration {
 
   /** Takes over what a process before has left; false where it is of no use. */
   async #takeOver(file: LocalFile, path: string, state: State, pageSize: number): Promise<boolean> {
-    const record = this.#losses > 0 ? undefined : await readRecord(path);
+    const isLost = this.#losses > 0 || this.#damages > 0; // whatever it was, this process has given it up
+    const record = isLost ? undefined : await readRecord(path);
     if (record === undefined || !this.#isOf(record, state, pageSize)) return false;
     await this.#resume(file, record, state);
     return true;
@@ -497,8 +498,11 @@ export class Hydration {
   /** What came of a damaged file has been read from the copy already: nothing of it stays. */
   async #drop(error: LtxFormatError): Promise<void> {
     this.#isStale = true;
-    if (this.#path !== undefined) await removeRecord(this.#path);
-    await this.#leave(error);
+    try {
+      if (this.#path !== undefined) await removeRecord(this.#path);
+    } finally {
+      await this.#leave(error);
+    }
   }
 
   /** Leads readers back to storage. */
