@@ -73,6 +73,7 @@ const SLOWEST = 12;
 /** Lines that tell of one failure at the end, and of all of a step's. */
 const FAILURE_LINES = 18;
 const FAILURES_LINES_MAX = 80;
+const NAMES_MAX = 12;
 
 const STEPS = [
   { name: "setup", run: setUp },
@@ -108,7 +109,7 @@ async function main() {
     // a check, or a runner that broke down, is one thing that failed
     total.failed += result.ok ? failed : Math.max(failed, 1);
     total.skipped += skipped;
-    if (!result.ok) broken.push({ name: step.name, why: failures(result.output) });
+    if (!result.ok) broken.push({ name: step.name, why: failures(result), names: namesOf(result) });
     return result.ok;
   };
   const inTurn = async (steps) => {
@@ -124,7 +125,7 @@ async function main() {
     ]);
   }
   for (const { name, why } of broken) console.log(`\nfailed in ${name}:\n${withLineEnd(why)}`);
-  if (broken.length > 0) console.log(`failed: ${broken.map(({ name }) => name).join(", ")}`);
+  for (const { name, names } of broken) console.log(`failed: ${[name, ...names].join("\n  ")}`);
   const skipped = total.skipped > 0 ? `, ${total.skipped} skipped` : "";
   console.log(`${total.passed} passed, ${total.failed} failed${skipped}`);
   return broken.length > 0 || total.failed > 0 ? 1 : 0;
@@ -133,12 +134,13 @@ async function main() {
 /** Prints what came of a step, and what it said where that matters. */
 function tell({ name }, result, ms) {
   if (verbose || !result.ok) {
-    process.stdout.write(withLineEnd(verbose ? result.output : withoutPassed(result.output)));
+    process.stdout.write(withLineEnd(verbose ? result.output : result.why ?? withoutPassed(result.output)));
   }
   const { passed, failed, skipped } = result.counts ?? {};
   const counts = result.counts ? `${passed} passed, ${failed} failed, ${skipped} skipped` : result.note ?? "";
   const seconds = (ms / 1000).toFixed(1).padStart(6);
   console.log(`${result.ok ? "ok    " : "FAILED"} ${name.padEnd(13)} ${seconds} s  ${counts}`.trimEnd());
+  if (!result.ok) { for (const name of namesOf(result)) console.log(`         failed: ${name}`); }
   for (const line of result.slowest ?? []) console.log(`         ${line}`);
 }
 
@@ -231,6 +233,7 @@ async function cTests(sanitizer) {
   const folder = mkdtempSync(join(tmpdir(), "c-tests-"));
   const counts = { passed: 0, failed: 0, skipped: 0 };
   let output = "";
+  let why = "";
   try {
     const broken = (await atOnce(shimSources(), (path) => compileC(path, sanitizer, folder))).filter((
       { ok },
@@ -239,12 +242,14 @@ async function cTests(sanitizer) {
     await atOnce(cTestFiles(sanitizer), async (test) => {
       const result = await cTest(test, sanitizer, folder);
       counts[result.ok ? "passed" : "failed"]++;
-      output += `--- ${test} (${sanitizer})\n${withLineEnd(result.output)}`;
+      const told = `--- ${test} (${sanitizer})\n${withLineEnd(result.output)}`;
+      output += told;
+      if (!result.ok) why += told.replace(/^ok .*\n/gm, "");
     });
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
-  return counted({ ok: counts.failed === 0, output }, () => counts);
+  return { ...await counted({ ok: counts.failed === 0, output }, () => counts), why };
 }
 
 /** The thread sanitizer has nothing to find where no thread is started: those tests run under it in the long form alone. */
@@ -389,9 +394,18 @@ function withoutPassed(output) {
   return output.replace(/^(?:\(pass\) .*|.* \.\.\. ok \(.*\)|Check .*|running \d+ tests? from .*)\n/gm, "");
 }
 
+/** The names of a step's tests that failed, as their runners print them. */
+function namesOf({ output, why }) {
+  const lines = (why ?? output).split("\n").map((line) => line.trim());
+  const names = lines.filter((line) =>
+    /^\(fail\) |^not ok |^--- .*_test\.c |^\S.* => \S+:\d+:\d+$/.test(line)
+  );
+  return [...new Set(names)].slice(0, NAMES_MAX);
+}
+
 /** What failed, in short, for a reader who is shown only the end of all that was printed. */
-function failures(output) {
-  const lines = withoutPassed(output).split("\n");
+function failures({ output, why }) {
+  const lines = withoutPassed(why ?? output).split("\n");
   const told = new Set();
   const tell = (from, count) => {
     for (let i = Math.max(0, from); i < Math.min(lines.length, from + count); i++) told.add(i);
