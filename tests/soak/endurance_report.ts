@@ -11,8 +11,11 @@ import { table } from "./text_table.ts";
 /** What is measured in a sample. */
 export type Measure = Exclude<keyof SubjectSample, "atMs" | "kind" | "weather">;
 
-/** What a process does first makes it grow; this part of a run is not looked at. */
+/** What a process does first makes it grow, until each kind of work has been done and each pool was once full. */
 const WARM_UP = 1 / 6;
+
+/** Of a longer run only its end is looked at, in seconds. */
+const MEASURED_SECONDS_MAX = 3_600;
 
 /** How much resident memory may change in an hour, as a part of its level. */
 const SLOPE_MAX = 0.01;
@@ -51,7 +54,8 @@ const LEFT: Partial<Record<Measure, number>> = { threads: 6, files: 6 };
 
 /** The samples after the warm-up, while the process worked. */
 export function warmPoints(subject: SubjectResult, result: EnduranceResult, measure: Measure): Point[] {
-  const fromMs = result.beganMs + result.seconds * 1000 * WARM_UP;
+  const warmUp = Math.max(result.seconds * WARM_UP, result.seconds - MEASURED_SECONDS_MAX);
+  const fromMs = result.beganMs + warmUp * 1000;
   const untilMs = result.beganMs + result.seconds * 1000;
   return subject.samples
     .filter(({ kind, atMs }) => kind === "run" && atMs >= fromMs && atMs <= untilMs)

@@ -1,7 +1,8 @@
 /**
- * The endurance run: readers, readers with a local copy, and writers in both runtimes, for an hour, under storms of storage.
+ * The endurance run: readers, readers with a local copy, and writers in both runtimes, for an hour after a warm-up of 45
+ * minutes, under storms of storage.
  *
- * `SOAK_MINUTES=60 npm run soak [-- FOLDER]`: samples and the result are written to the folder, and the curves as
+ * `SOAK_MINUTES=105 npm run soak [-- FOLDER]`: samples and the result are written to the folder, and the curves as
  * `curves.svg`. `SOAK_SUBJECTS=reader-bun,writer-deno` picks some of the six processes, `SOAK_STORM=0` has storage go
  * wrong never (else so many seconds, as `SOAK_CALM` has it well), `SOAK_PACE=2` has all work with pauses twice as long,
  * `SEED=7` draws other faults. Ends with 1 when something grew or went wrong.
@@ -32,7 +33,7 @@ if ((await readdir(folder)).length > 0) throw new Error(`Cannot write to ${folde
 const seed = number("SEED", Date.now() % 1_000_000);
 console.log(`seed ${seed}, samples in ${folder}`);
 const result = await runEndurance({
-  seconds: number("SOAK_MINUTES", 60) * 60,
+  seconds: number("SOAK_MINUTES", 105) * 60,
   subjects: (process.env.SOAK_SUBJECTS?.split(",") ?? SUBJECTS).map(subjectOf),
   stormSeconds: number("SOAK_STORM", 150),
   calmSeconds: number("SOAK_CALM", 150),
