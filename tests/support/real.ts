@@ -171,11 +171,13 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   await untilReady("litestream listens", daemon, folder, () => existsSync(socket));
   return {
     async sync(db = options.db) {
-      daemon.check();
-      const output = await finish(binary, ["sync", "-wait", "-json", "-socket", socket, db]);
-      const { txid, replica_txid } = JSON.parse(output);
-      if (replica_txid < txid) throw new Error(`Cannot sync: replica at ${replica_txid}, expected ${txid}`);
-      return BigInt(replica_txid);
+      let synced: { txid: number; replica_txid: number };
+      await until(`litestream has stored all of ${db}`, async () => {
+        daemon.check();
+        synced = JSON.parse(await finish(binary, ["sync", "-wait", "-json", "-socket", socket, db]));
+        return synced.replica_txid >= synced.txid; // else one more came while it waited
+      });
+      return BigInt(synced!.replica_txid);
     },
     async waitForLevels(levels) {
       await until(`levels ${levels.join(", ")} hold files`, async () => {
