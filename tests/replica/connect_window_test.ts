@@ -31,7 +31,7 @@ function assertConnectsAtOnce(replica: Replica): void {
     const began = performance.now();
     withConnection(replica, undefined, (db) => assert.equal(valueOf(db, "SELECT count(*) FROM t"), 10));
     const ms = performance.now() - began;
-    assert.ok(ms < 1_500, `connect() took ${ms} ms`);
+    assert.ok(ms < 5_000, `connect() took ${ms} ms`);
   }
 }
 
@@ -53,7 +53,7 @@ test(
         const seen = () => s3.log.filter((request) => request.key.endsWith(key)).length;
         const before = seen();
         s3.options.faults = new FaultSchedule([{ fault: { kind: "silence" }, on: "object", key }]);
-        const connecting = connector.connect({ asOf: 2n, timeoutMs: 3_000 });
+        const connecting = connector.connect({ asOf: 2n, timeoutMs: 6_000 });
         await until("a request that hangs", () => seen() > before);
         assertConnectsAtOnce(fast);
         const { errors } = await connecting;
