@@ -265,7 +265,7 @@ test("offline: a damaged last state counts as none, and the next opening makes a
     const plans = join(place.cacheDir, "plans");
     const path = join(plans, readdirSync(plans).find((name) => name.endsWith(".json"))!);
     const whole = readFileSync(path);
-    const quick = { ...STALE, requestTimeoutMs: 200 };
+    const quick = { ...STALE, requestTimeoutMs: 1_000 };
     await place.gate.set("shut");
     for (const at of [0, 63, 64, 65, 100, whole.length - 1]) {
       const damaged = Buffer.from(whole);

@@ -99,7 +99,6 @@ for (const ending of ["-state", "-sums"]) {
           cacheDir: undefined,
           hydrate: path,
           offline: "serve-stale",
-          requestTimeoutMs: 300,
         } as const;
         await place.with(copied, (replica) => replica.hydrated());
         await place.gate.set("shut");

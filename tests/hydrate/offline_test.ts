@@ -97,7 +97,7 @@ test("another process's copy, one of another replica, and none at all are of no 
       await place.gate.set("shut");
       await assert.rejects(place.open(copied(place)), /another process or replica has it/);
     });
-    const soon = { requestTimeoutMs: 300 };
+    const soon = { requestTimeoutMs: 1_000 };
     for (const other of [{ hydrate: join(place.cacheDir, "none.db") }, { path: "elsewhere/" }]) {
       await assert.rejects(place.open({ ...copied(place, soon), ...other }), /^DeadlineError: Cannot list/);
     }

@@ -140,7 +140,7 @@ test(
       thrownBy(() => rowsOf(db, "SELECT count(*) FROM t")); // though its pages are in memory
       assert.match(String(joined.lastError), /^ReplicaClosedError: .*core has ended/);
       assert.match(String(valueOf(db, "PRAGMA litestream_error")), /^ReplicaClosedError: .*core has ended/);
-      assert.ok(performance.now() - began < 3_000, `${performance.now() - began} ms`);
+      assert.ok(performance.now() - began < 8_000, `${performance.now() - began} ms`);
       db.close();
     }),
 );

@@ -21,7 +21,7 @@ async function askUnder(fault: Fault): Promise<{ message: string; lastError: str
   await using replica = await openReplica("s3://bucket/db", {
     endpoint,
     credentials: { accessKeyId, secretAccessKey },
-    requestTimeoutMs: 700,
+    requestTimeoutMs: 2_500,
   });
   const reader = await Reader.start({ shared: replica.share() });
   options.faults = new FaultSchedule([{ fault, on: "object" }]);
@@ -35,7 +35,7 @@ async function askUnder(fault: Fault): Promise<{ message: string; lastError: str
 
 test("R7: a server that never answers fails a read at its deadline, and the next read works", async () => {
   const error = await askUnder({ kind: "silence" });
-  assert.match(error?.lastError ?? "", /^DeadlineError: Cannot read .* expected one within 7\d\d ms/);
+  assert.match(error?.lastError ?? "", /^DeadlineError: Cannot read .* expected one within 2\.\d s/);
 });
 
 test("R7: a server that answers 503 for ever fails a read at its deadline, and the next read works", async () => {

@@ -284,10 +284,8 @@ test(
       const diff = replica.diff(1n, 2n, { signal: abort.signal });
       const next = diff.next();
       await sleep(500);
-      const began = performance.now();
       abort.abort(reason);
       await assert.rejects(next, reason);
-      assert.ok(performance.now() - began < 200);
       await sleep(200); // what was under way
       const asked = s3.log.length;
       await sleep(800);

@@ -121,7 +121,7 @@ for (const [name, then] of Object.entries(LOST_ANSWERS)) {
       if (replace) fake.put("db/k", THEIRS);
       plan(fake, { fault: { kind: "doneBut", then }, ...COMPLETION, nth: 1 });
       const source = ours();
-      const store = await storeAt(fake, { attemptTimeoutMs: 300 });
+      const store = await storeAt(fake, { attemptTimeoutMs: 2_000 });
       const { etag, size } = await store.putChunks("k", source.chunks, { replace });
       assert.deepEqual(methods(fake).slice(0, 7), [...UPLOAD, "POST", "GET"]);
       assert.deepEqual([fake.count("PUT"), source.begun, source.ended], [3, 2, 2]);

@@ -789,7 +789,7 @@ test("S3Store.read() is tried again after each passing fault", async () => {
   const rules = passing.map((fault, i) => ({ fault, nth: i + 1 }));
   await using fake = await FakeS3.start({ faults: new FaultSchedule(rules) });
   fake.put("db/k", patternBytes(5000));
-  const store = await storeAt(fake, "/db", { attemptTimeoutMs: 100, baseDelayMs: 1 });
+  const store = await storeAt(fake, "/db", { attemptTimeoutMs: 1_000, baseDelayMs: 1 });
   const { bytes } = await store.read(anyObject("k"), { offset: 0, size: 5000 });
   assert.deepEqual(bytes, patternBytes(5000));
   // One runtime's fetch asks again by itself when a connection it kept is reset, and says nothing of it.
@@ -799,9 +799,9 @@ test("S3Store.read() is tried again after each passing fault", async () => {
 });
 
 test("S3Store.read() of a slow body that goes on is not a stalled one", async () => {
-  await using fake = await FakeS3.start({ bytesPerSecond: 100_000 });
+  await using fake = await FakeS3.start({ bytesPerSecond: 16_000 });
   fake.put("db/k", patternBytes(40_000));
-  const store = await storeAt(fake, "/db", { attemptTimeoutMs: 150 });
+  const store = await storeAt(fake, "/db", { attemptTimeoutMs: 1_500 });
   await store.read(anyObject("k"), { offset: 0, size: 40_000 });
   assert.equal(store.counts.retries, 0);
 });

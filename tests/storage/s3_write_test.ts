@@ -167,7 +167,7 @@ const LOST_ANSWERS: Record<string, Fault> = {
 };
 
 for (const [name, fault] of Object.entries(LOST_ANSWERS)) {
-  const options: OpenStoreOptions = { attemptTimeoutMs: 300 };
+  const options: OpenStoreOptions = { attemptTimeoutMs: 2_000 };
   test(`a put that was stored and answered by ${name} is ours: one PUT, one look`, async () => {
     await using fake = await FakeS3.start();
     plan(fake, { fault: { kind: "doneBut", then: fault }, method: "PUT", nth: 1 });
@@ -225,9 +225,9 @@ test("an object that was damaged on its way while it was looked at is no rival's
 
 test("an attempt that was given up and arrives late is ours", async () => {
   await using fake = await FakeS3.start();
-  plan(fake, { fault: { kind: "slow", delayMs: 400 }, method: "PUT", nth: 1 });
-  plan(fake, { fault: { kind: "slow", delayMs: 400 }, method: "PUT", times: 2 });
-  const store = await storeAt(fake, { attemptTimeoutMs: 150, totalTimeoutMs: 5_000 });
+  plan(fake, { fault: { kind: "slow", delayMs: 2_500 }, method: "PUT", nth: 1 });
+  plan(fake, { fault: { kind: "slow", delayMs: 2_500 }, method: "PUT", times: 2 });
+  const store = await storeAt(fake, { attemptTimeoutMs: 1_000, totalTimeoutMs: 30_000 });
   await store.put("k", OURS);
   assert.deepEqual(new Uint8Array(fake.get("db/k")!), OURS);
 });
@@ -420,7 +420,7 @@ for (const replace of [false, true]) {
     test(`${how} in parts that was stored and answered by ${name} is ours`, async () => {
       await using fake = await FakeS3.start();
       plan(fake, { fault: { kind: "doneBut", then: fault }, ...COMPLETION, nth: 1 });
-      await (await storeAt(fake, { attemptTimeoutMs: 300 })).put("k", OURS, { inParts: true, replace });
+      await (await storeAt(fake, { attemptTimeoutMs: 2_000 })).put("k", OURS, { inParts: true, replace });
       assert.deepEqual(methods(fake).slice(0, 3), ["POST", "PUT", "POST"]);
       assert.equal(fake.count("PUT"), 1);
       assert.deepEqual(new Uint8Array(fake.get("db/k")!), OURS);

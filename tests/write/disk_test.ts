@@ -269,7 +269,7 @@ test("a base that cannot be written when a log was recovered says so, and nothin
 
 test("a log of several TXIDs that were stored just before a crash is stored once", () =>
   withPlace(async (place) => {
-    const replica = await place.open({ compact: false, requestTimeoutMs: 300 });
+    const replica = await place.open({ compact: false, requestTimeoutMs: 1_500 });
     place.insert(replica);
     await replica.sync();
     const [there, away] = [join(place.folder, "replica/ltx/0"), join(place.folder, "away")];

@@ -29,7 +29,7 @@ const MEMORY_GROWTH_MAX = 192 * MiB;
 const OPTIONS: OpenOptions = {
   syncIntervalMs: 50,
   pollIntervalMs: 200,
-  requestTimeoutMs: 800,
+  requestTimeoutMs: 1_500,
   unsyncedBytesMax: UNSYNCED_MAX,
   cacheBytesMax: CACHE_MAX,
 };

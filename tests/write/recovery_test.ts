@@ -55,7 +55,7 @@ class Refusing extends FaultSchedule {
 
 /** Leaves `kept`, a log of two TXIDs that were not stored: a sync() that failed has ended the first. */
 async function leaveLog(bucket: Bucket, faults: Refusing): Promise<void> {
-  const replica = await bucket.open("log", { requestTimeoutMs: 400 });
+  const replica = await bucket.open("log", { requestTimeoutMs: 1_000 });
   faults.isEffective = false;
   faults.left = 0;
   insert(replica, "one");
@@ -89,7 +89,7 @@ for (const isEffective of [false, true]) {
         const faults = new Refusing();
         await withBucket(async (bucket) => {
           await leaveLog(bucket, faults);
-          const open = () => bucket.open("kept", { requestTimeoutMs: 400, log: () => {} });
+          const open = () => bucket.open("kept", { requestTimeoutMs: 1_000, log: () => {} });
           faults.isEffective = isEffective;
           faults.left = nth;
           const next = await open().catch(() => {});
@@ -131,7 +131,7 @@ test("a recovery that was interrupted is begun again although what it stored is 
     await leaveLog(bucket, faults);
     faults.left = 2; // so many TXIDs
     faults.refusesReads = true;
-    await assert.rejects(bucket.open("kept", { requestTimeoutMs: 400, log: () => {} }), {
+    await assert.rejects(bucket.open("kept", { requestTimeoutMs: 1_000, log: () => {} }), {
       name: "StorageError",
     });
     faults.left = Infinity;

@@ -88,7 +88,7 @@ test("what is committed during an outage is read, kept, and stored afterwards", 
   const down: FaultRule = { fault: { kind: "status", status: 503 }, method: "PUT", key: LTX };
   return inBucket([down], async (open, _server, { folder, faults }) => {
     faults.isOn = false;
-    await using replica = await open({ requestTimeoutMs: 400 });
+    await using replica = await open({ requestTimeoutMs: 1_500 });
     insert(replica, 0, 5);
     await replica.sync();
     faults.isOn = true;

@@ -42,7 +42,7 @@ test("W5: what was committed was lost with its process, and close() hid an uploa
     await killed.kill();
     assert.deepEqual(await bucket.rows(), [], "nothing was stored");
     faults.isOn = false;
-    const next = await bucket.open("log", { requestTimeoutMs: 300 });
+    const next = await bucket.open("log", { requestTimeoutMs: 1_500 });
     assert.deepEqual(await bucket.rows(), ["before the kill"]);
     faults.isOn = true;
     withConnection(next, (db) => db.exec("INSERT INTO t(who) VALUES ('before close()')"));
