@@ -36,7 +36,7 @@ const RELIST_MS = 5_000;
 const FAILED_MS = 60_000;
 
 /** Objects whose ranges are kept in mind; the oldest are forgotten. */
-const OBJECTS_MAX = 8192;
+const OBJECTS_MAX = 1024;
 
 /** What a {@link RangeCache} works with. */
 export interface RangeCacheOptions {

@@ -56,16 +56,19 @@ export class States {
   /** What the state after a transaction is known by; a new number unless it was seen before. */
   stampOf(txid: bigint): number {
     const stamp = this.#stamps.get(txid) ?? this.newStamp();
+    this.#keepStamp(txid, stamp);
+    return stamp;
+  }
+
+  #keepStamp(txid: bigint, stamp: number): void {
     this.#stamps.delete(txid); // so that it becomes the newest
     this.#stamps.set(txid, stamp);
     if (this.#stamps.size > STAMPS_MAX) this.#stamps.delete(this.#stamps.keys().next().value!);
-    return stamp;
   }
 
   /** Keeps what the state after a transaction is known by, where a writer of this process has said so. */
   know(txid: bigint, stamp: number): void {
-    this.#stamps.delete(txid);
-    this.#stamps.set(txid, stamp);
+    this.#keepStamp(txid, stamp);
     if (this.#oldestStamp === 0) this.#oldestStamp = stamp;
   }
 

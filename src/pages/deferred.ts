@@ -5,10 +5,10 @@
  * @module
  */
 import type { PlanFile } from "../view/plan_file.ts";
+import { ConnectionMemory } from "./connection_memory.ts";
 import type { FrameRange } from "./frames.ts";
 
-/** Connections that are kept in mind, and guesses of each; the oldest are forgotten. */
-const CONNECTIONS_MAX = 256;
+/** Guesses of a connection that are kept in mind; the oldest are forgotten. */
 const GUESSES_MAX = 64;
 
 /** In place of a connection: what is guessed at the opening. */
@@ -22,7 +22,7 @@ export interface Guess {
 
 /** Which connections are served from disk, and what was guessed for them meanwhile. */
 export class Deferred {
-  readonly #guesses = new Map<number, Guess[]>();
+  readonly #guesses = new ConnectionMemory<Guess[]>();
 
   /**
    * A connection wanted a page; gives what was guessed for it, and for nobody, once that page is not on disk.
@@ -34,15 +34,11 @@ export class Deferred {
 
   /** From now on a connection is served from disk. */
   serveLocally(connection: number): void {
-    const guesses = this.#takeAll(connection); // so that it becomes the newest
-    this.#guesses.set(connection, guesses);
-    if (this.#guesses.size > CONNECTIONS_MAX) this.#guesses.delete(this.#guesses.keys().next().value!);
+    this.#guesses.use(connection, () => []);
   }
 
   #takeAll(connection: number): Guess[] {
-    const guesses = this.#guesses.get(connection) ?? [];
-    this.#guesses.delete(connection);
-    return guesses;
+    return this.#guesses.take(connection) ?? [];
   }
 
   /** Takes a guess where its connection is served from disk; false where it is to be fetched now. */

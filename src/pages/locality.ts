@@ -4,6 +4,8 @@
  * @module
  */
 
+import { ConnectionMemory } from "./connection_memory.ts";
+
 /** What a page wanted near another one fetches at most, its neighbours and itself, in bytes as stored. */
 const BYTES_MIN = 64 * 1024;
 
@@ -16,9 +18,6 @@ const MISSES_MAX = 16;
 /** Frames that two misses may lie apart to be near one another. */
 const NEAR_FRAMES = 64;
 
-/** Connections that are kept in mind; the oldest are forgotten. */
-const CONNECTIONS_MAX = 256;
-
 interface Miss {
   readonly objectId: number;
   readonly frame: number;
@@ -26,19 +25,16 @@ interface Miss {
 
 /** Where connections missed pages of late. */
 export class Locality {
-  readonly #misses = new Map<number, Miss[]>();
+  readonly #misses = new ConnectionMemory<Miss[]>();
 
   /** Notes that a page was wanted; gives how many bytes to fetch around it, 0 where no other was nearby. */
   bytesAt(connection: number, objectId: number, frame: number): number {
-    const misses = this.#misses.get(connection) ?? [];
+    const misses = this.#misses.use(connection, () => []);
     const near =
       misses.filter((miss) => miss.objectId === objectId && Math.abs(miss.frame - frame) <= NEAR_FRAMES)
         .length;
     misses.push({ objectId, frame });
     if (misses.length > MISSES_MAX) misses.shift();
-    this.#misses.delete(connection); // so that it becomes the newest
-    this.#misses.set(connection, misses);
-    if (this.#misses.size > CONNECTIONS_MAX) this.#misses.delete(this.#misses.keys().next().value!);
     return near === 0 ? 0 : Math.min(BYTES_MIN * 4 ** (near - 1), BYTES_MAX);
   }
 }

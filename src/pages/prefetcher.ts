@@ -8,6 +8,7 @@ import type { PlanFile } from "../view/plan_file.ts";
 import { viewInfo } from "../view/view_info.ts";
 import type { Ahead } from "./ahead.ts";
 import { ChainMap } from "./chain_map.ts";
+import { ConnectionMemory } from "./connection_memory.ts";
 import { type FrameRange, frameStates, NEWEST } from "./frames.ts";
 import { FtsAhead } from "./fts_ahead.ts";
 import { IndexAhead } from "./index_ahead.ts";
@@ -17,9 +18,6 @@ import type { PageLoader } from "./page_loader.ts";
 import { ReadAhead } from "./read_ahead.ts";
 import { SchemaMap } from "./schema_map.ts";
 import { TreeMap } from "./tree_map.ts";
-
-/** Connections whose ways are remembered; the oldest are forgotten. */
-const CONNECTIONS_MAX = 256;
 
 /** Pages by their first byte; of an overflow page it is the high byte of a page number. */
 const TYPE = { overflow: 0, indexInterior: 2, tableInterior: 5, indexLeaf: 10, tableLeaf: 13 } as const;
@@ -95,7 +93,7 @@ export class Prefetcher {
   readonly #tree = new TreeMap();
   readonly #schema = new SchemaMap(this.#tree);
   readonly #chains = new ChainMap();
-  readonly #readers = new Map<number, Reader>();
+  readonly #readers = new ConnectionMemory<Reader>();
   /** By root: the interior page above the leaf that was reached first, or {@link ALL_INTERIORS}. */
   readonly #visited = new Map<number, number>();
   /** By root: leaves that readers had to wait for since the tree was loaded as a whole. */
@@ -306,12 +304,8 @@ export class Prefetcher {
   }
 
   #reader(reached: ReachedPage): Reader {
-    const { connection } = reached;
-    const reader = this.#readers.get(connection) ?? this.#newReader(reached);
+    const reader = this.#readers.use(reached.connection, () => this.#newReader(reached));
     reader.last = reached;
-    this.#readers.delete(connection); // so that it becomes the newest
-    this.#readers.set(connection, reader);
-    if (this.#readers.size > CONNECTIONS_MAX) this.#readers.delete(this.#readers.keys().next().value!);
     return reader;
   }
 
