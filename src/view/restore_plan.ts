@@ -5,6 +5,7 @@
  */
 import { RestorePlanError } from "../errors.ts";
 import { formatTxid, parseLtxFileName } from "../ltx/txid.ts";
+import { ownText } from "../own_text.ts";
 import { levelPrefix } from "../storage/layout.ts";
 import type { LayoutName, ListedObject } from "../storage/object_store.ts";
 
@@ -21,7 +22,10 @@ export interface ReplicaFile extends ListedObject {
   readonly maxTxid: bigint;
 }
 
-/** The LTX files among the objects of one level's listing, in their order; other objects are passed over. */
+/**
+ * The LTX files among the objects of one level's listing, in their order; other objects are passed over. Some of them are kept
+ * for long, the listing's text, of which keys and ETags are parts, is not.
+ */
 export function replicaFiles(
   objects: Iterable<ListedObject>,
   layout: LayoutName,
@@ -31,7 +35,8 @@ export function replicaFiles(
   const files: ReplicaFile[] = [];
   for (const object of objects) {
     const range = parseLtxFileName(object.key.slice(prefix.length));
-    if (range !== null && object.key.startsWith(prefix)) files.push({ ...object, level, ...range });
+    if (range === null || !object.key.startsWith(prefix)) continue;
+    files.push({ ...object, key: ownText(object.key), etag: ownText(object.etag), level, ...range });
   }
   return files;
 }

@@ -7,6 +7,7 @@
 import { mapAtOnce } from "../at_once.ts";
 import { type FileFacts, isTimeTag, tagOf, timeTagOf } from "../file_tag.ts";
 import { wrongAnswer } from "../http_fault.ts";
+import { ownText } from "../../own_text.ts";
 import { compareKeys } from "../key_order.ts";
 import type { StorageList, StorageRequest, StoredObject } from "../storage.ts";
 import { type PageEntry, parseFolderPage } from "./folder_page.ts";
@@ -111,7 +112,7 @@ export class PageListing implements HttpListing {
       ? known.facts
       : await this.#site.facts(key, request);
     if (found === undefined) return undefined; // it went meanwhile
-    if (facts === undefined) this.#described.set(key, { row, facts: found });
+    if (facts === undefined) this.#described.set(ownText(key), { row: ownText(row), facts: found });
     const { size, modifiedMs } = found;
     return { key, size, etag: this.#tag(found), modifiedMs: Number.isNaN(modifiedMs) ? 0 : modifiedMs };
   }
