@@ -35,10 +35,12 @@ const database = await namedDatabase(options.data);
 const rows: Record<string, string | number>[] = [];
 for (const latencyMs of options.latency.split(",").map(Number)) {
   await using server = await serve(database, latencyMs);
-  const go = await several(() => hydrateGo(database, server));
+  const [go] = await inTurn(() => hydrateGo(database, server));
   for (const runtime of ["bun", "deno"] as const) {
-    const ours = await several(() => hydrateOurs(runtime, database, server));
-    const local = await several(() => readLocal(runtime, database));
+    const [ours, local] = await inTurn(
+      () => hydrateOurs(runtime, database, server),
+      () => readLocal(runtime, database),
+    );
     rows.push(row({ latencyMs, runtime, ours, local, go }));
   }
   rows.push(goRow(latencyMs, go));
@@ -46,10 +48,15 @@ for (const latencyMs of options.latency.split(",").map(Number)) {
 console.log(table(rows));
 process.exit(0);
 
-async function several(take: () => Promise<Figures>): Promise<Figures> {
-  const all: Figures[] = [];
-  for (let run = 0; run < runs; run++) all.push(await take());
-  return medians(all);
+/** Medians of what is measured in turn: a noisy machine disturbs all alike. */
+async function inTurn<Takes extends (() => Promise<Figures>)[]>(
+  ...takes: Takes
+): Promise<{ [K in keyof Takes]: Figures }> {
+  const all = takes.map((): Figures[] => []);
+  for (let run = 0; run < runs; run++) {
+    for (const [i, take] of takes.entries()) all[i]!.push(await take());
+  }
+  return all.map(medians) as { [K in keyof Takes]: Figures };
 }
 
 /** Requests and bytes that the server has answered since `from`. */

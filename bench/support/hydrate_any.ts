@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { spawnSync } from "node:child_process";
 import process from "node:process";
 import { openSystem } from "./systems.ts";
 
@@ -60,6 +61,7 @@ figures.duringMaxMs = Math.max(0, ...taken);
 figures.localPages = replica?.stats().localReads ?? 0;
 
 if (lookUps > 0) {
+  spawnSync("sync"); // a copy that was just made is still being written to the disk, a plain file is not
   const ids = Array.from({ length: lookUps }, (_, i) => 1 + (i * 7919) % Math.min(rows, 100_000));
   const all = () => {
     for (const id of ids) statement.get(id);
