@@ -32,7 +32,8 @@ export async function probeConditions(
 ): Promise<ConditionProbe> {
   const key = NAME_PREFIX + crypto.randomUUID();
   const first = isMade(store, key, options);
-  const second = first.then(() => isMade(store, key, options, "second"));
+  // a refusal is all there is to know: who has made what is there is not asked, which would be two round trips
+  const second = first.then(() => isMade(store, key, { ...options, isBlind: true }, "second"));
   const third = isMade(store, key, { ...options, inParts: true }, "third");
   const leftover = Promise.allSettled([second, third]).then(() => removed(store, key, options));
   const foundOfParts = explained(async () =>

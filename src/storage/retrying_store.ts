@@ -200,8 +200,9 @@ export class RetryingStore implements WritableStore {
     bytes: Uint8Array,
     { options, run }: { options: PutOptions; run: StepRunner },
   ): Promise<ListedObject> {
-    const { replace = false, ifMatch } = options;
-    const write = new SingleWrite(this.#inner, { key, bytes, replace, isExchange: ifMatch !== undefined });
+    const { replace = false, isBlind = false, ifMatch } = options;
+    const isExchange = ifMatch !== undefined;
+    const write = new SingleWrite(this.#inner, { key, bytes, replace, isBlind, isExchange });
     const how = putOptionsOf(options);
     return await run(
       { what: `put "${key}" in ${this.name}`, sentSize: bytes.length },

@@ -17,6 +17,8 @@ export interface Write {
   readonly replace: boolean;
   /** It replaces a certain object: that one, still there, says that nothing was written. */
   readonly isExchange: boolean;
+  /** Where the store refuses it that is the end of it: what has the key is not read back. */
+  readonly isBlind: boolean;
 }
 
 /**
@@ -52,7 +54,7 @@ export class SingleWrite {
       return await send();
     } catch (error) {
       if (isRefusal(error)) this.#uncertainCount--;
-      if (!(error instanceof ObjectExistsError)) throw error;
+      if (!(error instanceof ObjectExistsError) || this.#write.isBlind) throw error;
       const found = await this.#find(options, this.#write.replace);
       if (found !== undefined) return found;
       // An object that was to be replaced, and is gone, does not come back.

@@ -476,6 +476,13 @@ test("a completion whose answer is no result is an error", async () => {
   assert.match((await errorOf(store.put("k", OURS, { inParts: true }))).message, /element Other, expected/);
 });
 
+test("a blind put does not read back what has the key", async () => {
+  await using fake = await FakeS3.start();
+  fake.put("db/k", OURS);
+  await assert.rejects((await storeAt(fake)).put("k", OURS, { isBlind: true }), ObjectExistsError);
+  assert.deepEqual(methods(fake), ["PUT"]);
+});
+
 test("probeConditions() tells a store that ignores the condition, whole or in parts", async () => {
   for (
     const [method, wanted] of [["PUT", /^it overwrites an object,$/], ["POST", /^,.*put in parts$/]] as const
