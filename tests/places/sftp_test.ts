@@ -361,7 +361,7 @@ sftpTest("nobody listens: it is tried again until the deadline", async () => {
   const url = gateUrl(gate);
   await gate.close();
   await withStore(url, async (store) => {
-    const reading = store.read(anyObject("k"), { offset: 0, size: 1 }, { timeoutMs: 300 });
+    const reading = store.read(anyObject("k"), { offset: 0, size: 1 }, { timeoutMs: 2_000 });
     await assert.rejects(reading, { name: "DeadlineError", message: /Cannot connect to .*ECONNREFUSED/ });
     assert.ok(store.counts.retries > 0);
   });

@@ -150,8 +150,8 @@ test("an open replica tells none: name, what is shared, counters, events, errors
     const told: unknown[] = [];
     await using replica = await openReplica(s3.url("/db"), {
       credentials: () => Promise.resolve(credentials),
-      readTimeoutMs: 1_500,
-      requestTimeoutMs: 500,
+      readTimeoutMs: 6_000,
+      requestTimeoutMs: 2_000,
       pollIntervalMs: 50,
       log: (entry) => void told.push(entry),
     });
