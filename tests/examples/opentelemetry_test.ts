@@ -9,7 +9,7 @@ import type { PrintedMetric, PrintedSpan } from "./printed_telemetry.ts";
 
 test(
   "opentelemetry.ts: requests and transaction are children of the query's span",
-  { timeout: 60_000 },
+  { timeout: 300_000 },
   () =>
     withReplicaFolder({}, async (folder) => {
       folder.record(noiseSql(600));

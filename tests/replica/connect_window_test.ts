@@ -37,7 +37,7 @@ function assertConnectsAtOnce(replica: Replica): void {
 
 test(
   "connect() to a replica is not held up by one whose store hangs",
-  { timeout: 60_000 },
+  { timeout: 300_000 },
   () =>
     withReplicaFolder({}, async (folder) => {
       folder.step(tableSql(10));
@@ -72,7 +72,7 @@ test(
 // Deno lets the JavaScript that runs go on to its end.
 test(
   "connect() works on when a thread was terminated inside it",
-  { skip: !IS_BUN, timeout: 60_000 },
+  { skip: !IS_BUN, timeout: 300_000 },
   () =>
     withReplicaFolder({}, async (folder) => {
       folder.step(tableSql(10));

@@ -53,7 +53,7 @@ test("page 1 that is damaged fails connect() with the same words each time", () 
 
 test(
   "threads that fail at once are each told of their own failure",
-  { timeout: 60_000 },
+  { timeout: 300_000 },
   () =>
     withReplicaFolder({}, async (folder) => {
       stepValue(folder, 2);
@@ -75,7 +75,7 @@ test(
 
 test(
   "a replica that closes meanwhile is named as the reason",
-  { timeout: 60_000 },
+  { timeout: 300_000 },
   () =>
     withReplicaFolder({}, async (folder) => {
       stepValue(folder, 20);
@@ -116,7 +116,7 @@ function withOpener(
 
 test(
   "a joined replica whose core has ended says so: waiting, connecting and reading",
-  { timeout: 60_000 },
+  { timeout: 300_000 },
   () =>
     withOpener((folder) => folder.step(tableSql(50)), async (joined, end) => {
       const db = joined.connect();

@@ -64,7 +64,7 @@ function rowsByKey(folder: ReplicaFolder, replica: Replica, txid: number, table:
 
 test(
   "diff() tells the rows that SQL tells, by primary key",
-  { timeout: 120_000 },
+  { timeout: 300_000 },
   () =>
     withReplicaFolder({ pageSize: 1024 }, async (folder) => {
       const tables: readonly (readonly [name: string, sql: string, keys: string[]])[] = [
@@ -195,7 +195,7 @@ test("diff() names tables that were created, dropped and changed", () =>
 
 test(
   "diff() reads pages only where they differ",
-  { timeout: 60_000 },
+  { timeout: 300_000 },
   () =>
     withReplicaFolder({}, async (folder) => {
       folder.record(noiseSql(12_000));
@@ -221,7 +221,7 @@ test(
 
 test(
   "diff() can be broken off anywhere, and leaves nothing behind",
-  { timeout: 60_000 },
+  { timeout: 300_000 },
   () =>
     withReplicaFolder({ pageSize: 1024 }, async (folder) => {
       folder.record("CREATE TABLE t (id INTEGER PRIMARY KEY, x TEXT)");
@@ -262,7 +262,7 @@ test(
 
 test(
   "diff() ends with its signal's reason, at once, and asks for no page after it",
-  { timeout: 60_000 },
+  { timeout: 300_000 },
   async () => {
     await using s3 = await FakeS3.start({ verify: false });
     await withReplicaFolder({}, async (folder) => {
@@ -298,7 +298,7 @@ test(
 
 test(
   "diff() goes on with its two states while the writer goes on",
-  { timeout: 60_000 },
+  { timeout: 300_000 },
   () =>
     withReplicaFolder({ pageSize: 1024 }, async (folder) => {
       folder.record("CREATE TABLE t (id INTEGER PRIMARY KEY, x TEXT)");
@@ -332,7 +332,7 @@ test(
 );
 
 test("Several diffs run side by side with queries, and a closed replica ends them with words", {
-  timeout: 60_000,
+  timeout: 300_000,
 }, () =>
   withReplicaFolder({ pageSize: 1024 }, async (folder) => {
     folder.record("CREATE TABLE t (id INTEGER PRIMARY KEY, x TEXT)");

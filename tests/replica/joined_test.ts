@@ -22,7 +22,7 @@ interface Place {
 }
 
 function joinedTest(name: string, options: OpenOptions, use: (place: Place) => Promise<void>): void {
-  test(name, { timeout: 60_000 }, () =>
+  test(name, { timeout: 300_000 }, () =>
     withReplicaFolder({}, async (folder) => {
       stepValue(folder, 3);
       await using replica = await openReplica(folder.url, options);

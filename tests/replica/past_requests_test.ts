@@ -140,7 +140,7 @@ function candidates(files: readonly TimedFile[], momentMs: number): TimedFile[] 
 }
 
 test("A moment that is long in coming ends at the connection's timeout, or by interrupt()", {
-  timeout: 60_000,
+  timeout: 300_000,
 }, async () => {
   await using s3 = await FakeS3.start({ verify: false });
   await withReplicaFolder({}, async (folder) => {
