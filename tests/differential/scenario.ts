@@ -117,7 +117,7 @@ export function drawScenario(seed: number, size: ScenarioSize): Scenario {
 }
 
 function drawDaemon(draw: Draw): DaemonSettings {
-  return {
+  const drawn: DaemonSettings = {
     levels: draw.one([["100ms"], ["50ms", "150ms"], ["100ms", "200ms", "400ms"], ["300ms", "1s"], [
       "100ms",
       "200ms",
@@ -130,6 +130,8 @@ function drawDaemon(draw: Draw): DaemonSettings {
     l0Retention: draw.one(["0s", "50ms", "300ms", "2s", "1h"]),
     writesFrames: draw.chance(12),
   };
+  // what writes frames is older, and does not start with no retention
+  return drawn.writesFrames && drawn.l0Retention === "0s" ? { ...drawn, l0Retention: "1h" } : drawn;
 }
 
 function drawReader(draw: Draw, primary: number): ReaderSettings {
