@@ -53,26 +53,8 @@ const LONG_ROUNDS = {
   LONG: "1",
 };
 
-/** What tests draw by. CI repeats one drawing, so that a change is what passes or fails; everybody else draws anew. */
-const SEEDS = [
-  "SEED",
-  "CHAOS_SEED",
-  "DIFF_SEED",
-  "DIFFERENTIAL_SEED",
-  "FUZZ_SEED",
-  "HYDRATE_SEED",
-  "LOAD_SEED",
-  "SQLLOGIC_SEED",
-];
-const CI_SEED = "20261122";
-
 const ENV = { ...(long ? LONG_ROUNDS : {}), NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1", DENO_NO_PROMPT: "1" };
 for (const name of Object.keys(LONG_ROUNDS)) if (process.env[name]) ENV[name] = process.env[name];
-if (process.env.CI === "true" && !long) {
-  for (const name of SEEDS) {
-    ENV[name] = process.env[name] ?? CI_SEED;
-  }
-}
 // Neither runtime needs more of a home than a place for its cache.
 if (!process.env.HOME) ENV.DENO_DIR = join(ROOT, ".tools", "deno");
 

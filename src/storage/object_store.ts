@@ -144,7 +144,7 @@ export interface PutOptions extends RequestOptions {
   readonly timestampMs?: number;
   /** In parts, whatever the size, where the store knows parts: large objects are, and their condition is another. */
   readonly inParts?: boolean;
-  /** Whatever has the key is another's: it is not read back to see whether an attempt of this put has made it. */
+  /** Of an object that is put whole: whatever has the key is another's, and is not read back to see whether an attempt of this put has made it. */
   readonly isBlind?: boolean;
   /** About how many bytes come in chunks: where that would be too many parts, they are larger. */
   readonly sizeEstimate?: number;

@@ -1694,9 +1694,9 @@ static void stale(void){
   CHECK_INT(ls_replica_limit(s.iReplica, LONG), 0);
   CHECK_INT(ls_replica_polled(s.iReplica, ""), 0);
   VALUE(db, COUNT, "3");
-  VALUE(db, "SELECT litestream_lag()>=0", "1");
+  VALUE(db, "SELECT litestream_lag()", "0");
   CHECK_INT(ls_replica_lag(s.iReplica, &ms), 0);
-  CHECK(ms<LONG);
+  CHECK(ms<5000);
   sleepMs(LIMIT+100);
   CHECK_INT(ls_replica_limit(s.iReplica, LIMIT), 0);
   REFUSED(db, "StaleError: Cannot begin a transaction: the replica was last seen ");
@@ -2137,7 +2137,7 @@ static void openReadsNothing(void){
   pthread_mutex_unlock(&core.mu);
   msStart = nowMs();
   for(i=0; i<4; i++) CHECK_INT(openInWindow(azPath[i], &adb[i]), SQLITE_OK);
-  CHECK(nowMs()-msStart<15000);
+  CHECK(nowMs()-msStart<5000);
   pthread_mutex_lock(&core.mu);
   CHECK_INT(core.nHeld, 0);
   pthread_mutex_unlock(&core.mu);
@@ -2192,7 +2192,7 @@ static void windowThreadEnds(void){
     if( i%2==0 ) pthread_join(thread, NULL);
     CHECK(sqlite3_vfs_find(NULL)==pDefault);
   }
-  CHECK(nowMs()-msStart<60000);
+  CHECK(nowMs()-msStart<10000);
 }
 
 /* What is set while a window is open holds from its end on. */

@@ -30,7 +30,7 @@ const skip = skipWithout({ litestream: litestreamBinary() });
 
 test(
   "whatever storage does, each answer is one state or a clear error in time, all recover, and nothing written is lost",
-  { skip, timeout: 300_000 },
+  { skip, timeout: 120_000 },
   async () => {
     const bucket = await startFakeBucket();
     try {

@@ -14,7 +14,7 @@ const skip: string | false = process.platform === "linux"
 
 test(
   "a writer that is stopped, runs out of files and is killed amid faults has stored all that it told of",
-  { skip, timeout: 300_000 },
+  { skip, timeout: 120_000 },
   async () => {
     const bucket = await startFakeBucket();
     const world = await ProcessWorld.make({ seed: SEED, bucket, share: 0.1 });

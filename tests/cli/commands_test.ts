@@ -60,7 +60,7 @@ function contentOf(path: string): string {
 for (const place of ["a folder", "a bucket"] as const) {
   test(`query, points, diff, stats and restore of ${place}`, {
     skip: place === "a folder" ? noDaemon : noS3,
-    timeout: 300_000,
+    timeout: 120_000,
   }, () =>
     withFolder(async (folder) => {
       const server = place === "a bucket" ? await startS3Server() : undefined;

@@ -39,7 +39,7 @@ test(
   "a session: statements of several lines, completion, dot commands, moments, and history for the next one",
   {
     skip,
-    timeout: 300_000,
+    timeout: 120_000,
   },
   () =>
     withRatings(async (folder) => {
@@ -110,7 +110,7 @@ test(
 
 test("Ctrl-C ends what runs and not the shell; on an empty line twice it leaves, with 130", {
   skip,
-  timeout: 300_000,
+  timeout: 120_000,
 }, () =>
   withRatings((folder) =>
     withShell(folder, async (terminal) => {
@@ -142,7 +142,7 @@ test("Ctrl-C ends what runs and not the shell; on an empty line twice it leaves,
 
 test("--write asks first, marks its prompt, and what was committed is stored when Ctrl-D leaves", {
   skip,
-  timeout: 300_000,
+  timeout: 120_000,
 }, () =>
   withRatings(async (folder) => {
     await withShell(folder, async (terminal) => {
@@ -178,7 +178,7 @@ test("--write asks first, marks its prompt, and what was committed is stored whe
 
 test(
   "restore shows a bar on a terminal, in colours unless NO_COLOR is set",
-  { skip, timeout: 300_000 },
+  { skip, timeout: 120_000 },
   () =>
     withRatings(async (folder) => {
       for (const NO_COLOR of ["1", ""]) {

@@ -50,7 +50,7 @@ const SMALL: Scenario = {
   ],
 };
 
-test("runScenario() finds an answer that differs", { skip: noDaemon, timeout: 300_000 }, async () => {
+test("runScenario() finds an answer that differs", { skip: noDaemon, timeout: 120_000 }, async () => {
   const spoil = (sql: string, answer: string) => sql.includes("NOT INDEXED") ? "1 rows other" : answer;
   const { differences } = await runScenario(SMALL, { spoil });
   assert.deepEqual(differences.map(({ kind, event }) => ({ kind, event })), [{ kind: "answer", event: 3 }]);

@@ -7,7 +7,7 @@ import { IS_BUN } from "../replica/drivers.ts";
 import { withReplicaFolder } from "../support/replica_folder.ts";
 import { BEST, EXAMPLES, recordRatings, runExample } from "./example.ts";
 
-const LIMIT = { timeout: 300_000 };
+const LIMIT = { timeout: 120_000 };
 const DAY_MS = 24 * 60 * 60 * 1000;
 
 /** Examples by file, with what they print; those of the other runtime are listed so that none is forgotten. */

@@ -11,7 +11,7 @@ import { freePort } from "../support/real.ts";
 import { withReplicaFolder } from "../support/replica_folder.ts";
 import { BEST, endOf, recordRatings, startExample } from "./example.ts";
 
-const LIMIT = { timeout: 300_000 };
+const LIMIT = { timeout: 60_000 };
 
 interface Api extends AsyncDisposable {
   get(path: string, headers?: Record<string, string>): Promise<Response>;

@@ -143,12 +143,12 @@ test("followStep() does not change its input and handles TXIDs of 64 bits", () =
   assert.deepEqual(followStep(last, files), { kind: "current" });
 });
 
-test("followStep() decides about 100,000 files in steps that grow with their number", () => {
+test("followStep() decides about 100,000 files within a second", () => {
   const files = raw(1, 100_000).map(file).reverse();
   const started = performance.now();
   const step = followStep(50_000n, files);
   assert.ok(step.kind === "advance" && step.files.length === 50_000);
-  assert.ok(performance.now() - started < 15_000, "each against each other would take minutes");
+  assert.ok(performance.now() - started < 1000);
 });
 
 const SEED = Number(process.env.FUZZ_SEED ?? Date.now() % 2 ** 31);

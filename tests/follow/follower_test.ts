@@ -602,7 +602,7 @@ test("Follower: failures do not end it, and are told once for each reason", asyn
   assert.deepEqual(told, ["first", "second", "second"]);
 });
 
-test("Follower: a process that was paused lists everything", { timeout: 300_000 }, async () => {
+test("Follower: a process that was paused lists everything", { timeout: 30_000 }, async () => {
   const store = replica(7);
   const { follower, followed } = follow(store, { intervalMs: 50 });
   follower.start();

@@ -36,7 +36,7 @@ import {
   withServedPlace,
 } from "./hydrating.ts";
 
-const TIMEOUT = { timeout: 300_000 } as const;
+const TIMEOUT = { timeout: 120_000 } as const;
 
 /** Asserts that a replica with this copy reads all, though it never becomes whole. */
 async function assertGivenUp(place: Place, reason: RegExp): Promise<void> {

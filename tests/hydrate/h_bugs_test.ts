@@ -36,7 +36,7 @@ function tracked(folder: ReplicaFolder, txid: number, lz4: Lz4): Uint8Array<Arra
   return encodeFile(fields, changed, { lz4, postApplyChecksum: checksumAt(txid) });
 }
 
-const TIMEOUT = { timeout: 300_000 } as const;
+const TIMEOUT = { timeout: 60_000 } as const;
 
 test(
   "H1: what is committed while the copy comes is seen, and stays when it is whole",

@@ -9,7 +9,7 @@ import { assertSame, drivers, rowsOf, withConnection } from "../replica/drivers.
 import { stepValue, until } from "../replica/following.ts";
 import { type ReplicaFolder, withReplicaFolder } from "../support/replica_folder.ts";
 
-const TIMEOUT = { timeout: 300_000 } as const;
+const TIMEOUT = { timeout: 60_000 } as const;
 
 const { Database } = drivers[0]!;
 

@@ -8,7 +8,7 @@ import { rounds } from "../soak/soak_support.ts";
 import { Random } from "../support/random.ts";
 import { bytesSent, readerOf, shorten, smallSql, SUM, withPlace, withServedPlace } from "./hydrating.ts";
 
-const TIMEOUT = { timeout: 300_000 } as const;
+const TIMEOUT = { timeout: 120_000 } as const;
 
 for (let pageSize = 512; pageSize <= 65536; pageSize *= 2) {
   test(`A copy with pages of ${pageSize} bytes`, TIMEOUT, () =>

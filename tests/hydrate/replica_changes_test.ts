@@ -8,7 +8,7 @@ import { FaultSchedule } from "../support/faults.ts";
 import { ReplicaFolder, SNAPSHOT } from "../support/replica_folder.ts";
 import { bytesSent, readerOf, shorten, smallSql, SUM, withPlace, withServedPlace } from "./hydrating.ts";
 
-const TIMEOUT = { timeout: 300_000 } as const;
+const TIMEOUT = { timeout: 120_000 } as const;
 
 /** Reads all, and tells whether that took any request. */
 function assertReads(replica: Replica, folder: ReplicaFolder): void {

@@ -19,7 +19,7 @@ import {
   withServedPlace,
 } from "./hydrating.ts";
 
-const TIMEOUT = { timeout: 300_000 } as const;
+const TIMEOUT = { timeout: 120_000 } as const;
 
 /** Opens it, and asserts that all it reads, before and after the copy is whole, is right; and the copy. */
 async function assertResumes(place: Place): Promise<void> {

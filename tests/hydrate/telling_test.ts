@@ -16,7 +16,7 @@ import { drivers, valueOf, withConnection } from "../replica/drivers.ts";
 import { stepValue, until } from "../replica/following.ts";
 import { readerOf, smallSql, withPlace, withServedPlace } from "./hydrating.ts";
 
-const TIMEOUT = { timeout: 300_000 } as const;
+const TIMEOUT = { timeout: 60_000 } as const;
 const PATH = "LITESTREAM_HYDRATION_PATH";
 const ENABLED = "LITESTREAM_HYDRATION_ENABLED";
 

@@ -19,7 +19,7 @@ import {
   withServedPlace,
 } from "./hydrating.ts";
 
-const TIMEOUT = { timeout: 300_000 } as const;
+const TIMEOUT = { timeout: 120_000 } as const;
 
 function writing(place: Place, more: OpenOptions = {}): OpenOptions {
   return {

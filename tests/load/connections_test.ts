@@ -22,7 +22,7 @@ function answerOf(worker: Worker): Promise<SeenGenerations> {
 test(
   `${CONNECTIONS} connections in ${THREADS} threads each see whole states, and never an older one after a newer`,
   {
-    timeout: 300_000,
+    timeout: 120_000,
   },
   () =>
     withReplicaFolder({}, async (folder) => {

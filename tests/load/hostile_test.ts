@@ -54,7 +54,7 @@ test(`${THREADS} threads that join, query and are ended anywhere leave the repli
 
 test(
   "close() beside queries ends them with words, and nobody hangs",
-  { timeout: 300_000 },
+  { timeout: 120_000 },
   () =>
     withReplicaFolder({}, async (folder) => {
       folder.record(noiseSql(ROWS));
@@ -80,7 +80,7 @@ test(
 
 test(
   "two copies of the module in one process read one replica, each by its own core",
-  { timeout: 300_000 },
+  { timeout: 60_000 },
   () =>
     withReplicaFolder({}, async (folder) => {
       folder.record(noiseSql(200));

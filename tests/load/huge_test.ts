@@ -45,7 +45,7 @@ test("HugeDatabase makes databases that SQLite finds in order", () =>
   }));
 
 test(`rows of a replica of ${PAGES} pages are found all over it, and in a range across the lock page`, {
-  timeout: 300_000,
+  timeout: 120_000,
 }, async () => {
   const database = new HugeDatabase(PAGES);
   await using replica = await openHuge(PAGES);

@@ -38,7 +38,7 @@ async function testLong(replica: Replica, history: LongHistory, put: (txid: numb
 }
 
 test(`${TRANSACTIONS} files in a bucket: newest state, the next one, one in the middle, all points`, {
-  timeout: 300_000,
+  timeout: 120_000,
 }, async () => {
   await using s3 = await FakeS3.start({ verify: false });
   const history = await LongHistory.make();
@@ -52,7 +52,7 @@ test(`${TRANSACTIONS} files in a bucket: newest state, the next one, one in the 
 });
 
 test(`${TRANSACTIONS} files in a folder: newest state, the next one, one in the middle, all points`, {
-  timeout: 300_000,
+  timeout: 120_000,
 }, () =>
   withFolder(async (folder) => {
     const history = await LongHistory.make();
@@ -61,7 +61,7 @@ test(`${TRANSACTIONS} files in a folder: newest state, the next one, one in the 
     await testLong(replica, history, (txid) => writeHistory(folder, [history.file(0, txid, txid)]));
   }));
 
-test(`a plan of ${PLANNED} files makes up one state, and the next`, { timeout: 300_000 }, async () => {
+test(`a plan of ${PLANNED} files makes up one state, and the next`, { timeout: 120_000 }, async () => {
   await using s3 = await FakeS3.start({ verify: false });
   const history = await LongHistory.make();
   putHistory(s3, "db", history.files({ transactions: PLANNED, snapshots: [1] }));

@@ -13,7 +13,7 @@ const COUNT = size(60, 300);
 const SHAPE = { transactions: 4, snapshots: [1] };
 
 test(`${COUNT} replicas are opened at once, each follows its own, and none is mistaken for another`, {
-  timeout: 300_000,
+  timeout: 120_000,
 }, () =>
   withFolder(async (folder) => {
     await using s3 = await FakeS3.start({ verify: false });

@@ -24,7 +24,7 @@ import { FaultSchedule } from "../support/faults.ts";
 import { withReplicaFolder } from "../support/replica_folder.ts";
 import { bucketKey, Kept, optionsOf, serveNoise } from "./observed.ts";
 
-const LIMIT = { timeout: 300_000 };
+const LIMIT = { timeout: 60_000 };
 
 test("observe: one span for each request that the server saw, as it saw it", LIMIT, async () => {
   await using s3 = await serveNoise();

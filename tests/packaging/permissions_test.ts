@@ -12,7 +12,7 @@ if (IS_BUN) console.error("skipped: permissions: Bun has none");
 const missing = skipWithout({ litestream: litestreamBinary(), "S3 server": s3ServerBinary() });
 const skip = IS_BUN ? "Bun has no permissions" : missing;
 const CHILD = join(ROOT, "tests", "packaging", "permission_child.ts");
-const TIMEOUT_MS = 300_000;
+const TIMEOUT_MS = 120_000;
 let world: World;
 
 before(async () => {

@@ -17,7 +17,7 @@ import { makeReplicaZoo } from "../support/zoo.ts";
 /** Programs that npm installs. */
 export const DENO: string = join(ROOT, "node_modules", ".bin", "deno");
 export const BUN: string = join(ROOT, "node_modules", ".bin", "bun");
-const TIMEOUT_MS = 300_000;
+const TIMEOUT_MS = 120_000;
 const COUNT = "SELECT count(*) AS items, sum(length(body)) AS bytes FROM item";
 
 /** The replicas that the program opens, each written by a real Litestream, and what it must see in them. */

@@ -12,7 +12,7 @@ import { recordValue, until } from "../replica/following.ts";
 import type { OfflineOrder, Sight } from "./offline_child.ts";
 
 const SQL = "SELECT x, pad FROM v, w";
-const TIMEOUT = { timeout: 300_000 } as const;
+const TIMEOUT = { timeout: 180_000 } as const;
 const WAIT_MS = 30_000;
 
 const canLeave = process.platform === "linux" &&

@@ -144,7 +144,7 @@ for (const [i, { name, Database }] of (await allDrivers()).entries()) {
 
 test(
   "litestream restores from S3 a transaction that we stored in parts",
-  { skip, timeout: 300_000 },
+  { skip, timeout: 120_000 },
   () =>
     withFolder(async (folder) => {
       const { url, open } = place(folder);
@@ -190,7 +190,7 @@ test("of two writers of a real S3 server the later one is told, and what is rest
 
 test("a real daemon that stores beside us is noticed, also where it overwrites our TXID", {
   skip,
-  timeout: 300_000,
+  timeout: 120_000,
 }, () =>
   withFolder(async (folder) => {
     for (const isBefore of [true, false]) {

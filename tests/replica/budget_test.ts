@@ -32,7 +32,7 @@ function budgetTest(
   options: OpenOptions,
   use: (place: Place) => Promise<void> | void,
 ): void {
-  test(name, { timeout: 300_000 }, () =>
+  test(name, { timeout: 60_000 }, () =>
     withReplicaFolder({}, async (folder) => {
       folder.record(noiseSql(8000));
       folder.snapshot();

@@ -134,7 +134,7 @@ test("R1: an L1 file that ends below the newest L0 file does not take over", () 
 
 test(
   "Replica of 400 L0 files shows its source",
-  { timeout: 300_000 },
+  { timeout: 60_000 },
   () =>
     withReplicaFolder({ pageSize: 512 }, async (folder) => {
       folder.record("CREATE TABLE t (id INTEGER PRIMARY KEY, a, b)");
@@ -146,7 +146,7 @@ test(
 
 test(
   "Replica with a small buffer pool shows its source, again and again",
-  { timeout: 300_000 },
+  { timeout: 60_000 },
   () =>
     withReplicaFolder({}, async (folder) => {
       folder.record(`${tableSql(30_000)}; DROP INDEX t_a`);

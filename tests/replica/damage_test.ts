@@ -179,7 +179,7 @@ test("R16: opening refuses what is too short for an LTX file", () =>
 for (const [name, rows] of [["small", 60], ["large", 1500]] as const) {
   test(
     `R16: opening a ${name} file that was cut anywhere fails with words`,
-    { timeout: 300_000 },
+    { timeout: 60_000 },
     () =>
       withReplicaFolder({ pageSize: 1024 }, async (folder) => {
         folder.record(noiseSql(rows));
@@ -202,7 +202,7 @@ for (const [name, rows] of [["small", 60], ["large", 1500]] as const) {
   );
 
   test(`R16: flips in header, index and trailer of a ${name} file fail the opening or change nothing`, {
-    timeout: 300_000,
+    timeout: 60_000,
   }, () =>
     withReplicaFolder({ pageSize: 1024 }, async (folder) => {
       folder.record(noiseSql(rows));
@@ -240,7 +240,7 @@ for (const [name, rows] of [["small", 60], ["large", 1500]] as const) {
 
 test(
   "R16: any flip in a file that is fetched whole fails the opening",
-  { timeout: 300_000 },
+  { timeout: 60_000 },
   () =>
     withReplicaFolder({ pageSize: 1024 }, async (folder) => {
       folder.record(tableSql(100));

@@ -39,7 +39,7 @@ const KINDS: Record<string, (home: string) => OpenOptions> = {
 for (const [name, optionsIn] of Object.entries(KINDS)) {
   test(`A thread that is terminated leaves nothing of the replica that it ${name}`, {
     skip,
-    timeout: 300_000,
+    timeout: 120_000,
   }, () =>
     withReplicaFolder({}, async (folder) => {
       folder.record(tableSql(2_000));

@@ -567,7 +567,7 @@ eachDriver("2,000 L0 files at once", { ...OFTEN, timeoutMs: 120_000 }, (folder) 
 
 test(
   "1,000 looks, each tenth of which finds something, keep neither views nor files",
-  { timeout: 300_000 },
+  { timeout: 120_000 },
   () =>
     withReplicaFolder({}, async (folder) => {
       stepValue(folder, 2);

@@ -28,26 +28,22 @@ function eachDriver(
   use: (place: Place) => Promise<void>,
 ): void {
   for (const { name: driver, Database } of drivers) {
-    test(
-      `${driver}: ${name}`,
-      { timeout: 300_000 },
-      () =>
-        withReplicaFolder(folderOptions, async (folder) => {
-          folder.record(tableSql(500));
-          folder.snapshot();
-          await using replica = await openReplica(folder.url, options);
-          const open: LocalDatabase[] = [];
-          const connect = () => {
-            open.push(replica.connect(Database));
-            return open.at(-1)!;
-          };
-          try {
-            await use({ folder, replica, db: connect(), connect });
-          } finally {
-            for (const db of open) db.close();
-          }
-        }),
-    );
+    test(`${driver}: ${name}`, { timeout: 60_000 }, () =>
+      withReplicaFolder(folderOptions, async (folder) => {
+        folder.record(tableSql(500));
+        folder.snapshot();
+        await using replica = await openReplica(folder.url, options);
+        const open: LocalDatabase[] = [];
+        const connect = () => {
+          open.push(replica.connect(Database));
+          return open.at(-1)!;
+        };
+        try {
+          await use({ folder, replica, db: connect(), connect });
+        } finally {
+          for (const db of open) db.close();
+        }
+      }));
   }
 }
 
@@ -251,7 +247,7 @@ eachDriver(
 
 test(
   "readers in several threads see states one after the other, each whole",
-  { timeout: 300_000 },
+  { timeout: 60_000 },
   () =>
     withReplicaFolder({}, async (folder) => {
       folder.record(

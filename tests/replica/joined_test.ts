@@ -22,7 +22,7 @@ interface Place {
 }
 
 function joinedTest(name: string, options: OpenOptions, use: (place: Place) => Promise<void>): void {
-  test(name, { timeout: 300_000 }, () =>
+  test(name, { timeout: 60_000 }, () =>
     withReplicaFolder({}, async (folder) => {
       stepValue(folder, 3);
       await using replica = await openReplica(folder.url, options);
@@ -56,7 +56,7 @@ for (const pollIntervalMs of [0, 10, 60_000]) {
     setTimeout(() => stepValue(folder, 5), 100);
     const began = performance.now();
     assert.equal(await joined.waitFor(5n, { timeoutMs: 10_000 }), 5n);
-    assert.ok(performance.now() - began < 9_000, `${performance.now() - began} ms`);
+    assert.ok(performance.now() - began < 3_000, `${performance.now() - began} ms`);
     await assert.rejects(joined.waitFor(9n, { timeoutMs: 100 }), (error) => {
       assert.ok(error instanceof DeadlineError, String(error));
       assert.match(error.message, /wait for TXID 0000000000000009 .*the newest is 0000000000000005/);

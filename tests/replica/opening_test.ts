@@ -73,7 +73,7 @@ test("R5: an empty replica fails at once, with words", () =>
     assert.ok(error instanceof RestorePlanError && error.fault === "empty", String(error));
     assert.match(error.message, /no LTX files there.*waitForReplicaMs/);
     assert.ok(error.message.includes(folder.path));
-    assert.ok(performance.now() - began < 15_000);
+    assert.ok(performance.now() - began < 2000);
   }));
 
 test("R5: a folder that does not exist fails at once, with words", () =>
@@ -109,7 +109,7 @@ test("R5: waitForReplicaMs ends with a DeadlineError when nothing comes", () =>
     assert.ok(error instanceof DeadlineError, String(error));
     assert.match(error.message, /still empty after 700 ms/);
     assert.ok(error.cause instanceof RestorePlanError, String(error.cause));
-    assert.ok(took >= 650, `${took} ms`);
+    assert.ok(took >= 650 && took < 3000, `${took} ms`);
   }));
 
 test("R5: waitForReplicaMs opens when the first files appear", () =>
@@ -129,7 +129,7 @@ test("R5: waitForReplicaMs does not wait when something else is wrong", () =>
     const began = performance.now();
     const error = await rejection(openReplica(folder.url, { waitForReplicaMs: 20_000 }));
     assert.ok(error instanceof RestorePlanError && error.fault === "gap", String(error));
-    assert.ok(performance.now() - began < 15_000);
+    assert.ok(performance.now() - began < 2000);
   }));
 
 test("R5: an AbortSignal cancels a waiting opening with its reason", () =>
@@ -142,7 +142,7 @@ test("R5: an AbortSignal cancels a waiting opening with its reason", () =>
       openReplica(folder.url, { waitForReplicaMs: 20_000, signal: abort.signal }),
     );
     assert.equal(error, reason);
-    assert.ok(performance.now() - began < 15_000);
+    assert.ok(performance.now() - began < 2000);
     assert.equal(await rejection(openReplica(folder.url, { signal: abort.signal })), reason);
   }));
 

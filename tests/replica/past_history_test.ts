@@ -168,7 +168,7 @@ test(
 for (const { name, Database } of await allDrivers()) {
   test(
     `Moments in any order on one connection (${name})`,
-    { timeout: 300_000 },
+    { timeout: 120_000 },
     () =>
       withReplicaFolder({ pageSize: 1024 }, async (folder) => {
         const history = new History(folder);

@@ -140,7 +140,7 @@ function candidates(files: readonly TimedFile[], momentMs: number): TimedFile[] 
 }
 
 test("A moment that is long in coming ends at the connection's timeout, or by interrupt()", {
-  timeout: 300_000,
+  timeout: 60_000,
 }, async () => {
   await using s3 = await FakeS3.start({ verify: false });
   await withReplicaFolder({}, async (folder) => {
@@ -158,18 +158,18 @@ test("A moment that is long in coming ends at the connection's timeout, or by in
       await Reader.start({ shared: replica.share(), timeoutMs: 300 }),
       await Reader.start({ shared: replica.share(), timeoutMs: 20_000 }),
     ];
-    s3.options.latencyMs = 6_000;
+    s3.options.latencyMs = 3000;
     const set = "SELECT litestream_set_time('2023-11-14T22:13:22Z')";
     const late = await hasty.ask(set);
     assert.match(late.error?.message ?? "", /DeadlineError: .* 300 ms/);
-    assert.ok(late.ms < 5_500, `${late.ms} ms`);
+    assert.ok(late.ms < 1500, `${late.ms} ms`);
     const began = performance.now();
     const asked = patient.ask(set);
     await new Promise((resolve) => setTimeout(resolve, 300));
     replica.interrupt();
     const interrupted = await asked;
     assert.ok(interrupted.error, "it was not interrupted");
-    assert.ok(performance.now() - began < 5_500, `${performance.now() - began} ms`);
+    assert.ok(performance.now() - began < 1500, `${performance.now() - began} ms`);
     s3.options.latencyMs = 0;
     for (const reader of [hasty, patient]) {
       assert.deepEqual((await reader.ask("SELECT count(*) AS n FROM t")).rows, [{ n: 2 }]); // nothing was moved

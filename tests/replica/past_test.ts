@@ -192,7 +192,7 @@ function child(args: readonly string[], more: Record<string, string> = {}): Prom
   const started = spawn(process.execPath, [...RUN, CHILD, ...args], {
     env: { ...env, ...more },
     stdio: ["ignore", "pipe", "pipe"],
-    timeout: 300_000,
+    timeout: 60_000,
   });
   const text = { stdout: "", stderr: "" };
   started.stdout.on("data", (chunk) => text.stdout += chunk);
@@ -200,7 +200,7 @@ function child(args: readonly string[], more: Record<string, string> = {}): Prom
   return new Promise((resolve) => started.on("close", (code) => resolve({ code, ...text })));
 }
 
-test("The process's time zone does not matter", { timeout: 300_000 }, () =>
+test("The process's time zone does not matter", { timeout: 120_000 }, () =>
   withHistory(6, async (folder) => {
     const statements = [
       "PRAGMA litestream_time = '2023-11-14 22:13:24'",
@@ -226,7 +226,7 @@ test("The process's time zone does not matter", { timeout: 300_000 }, () =>
 
 test(
   "Setting a time gives no rows, by all() too",
-  { timeout: 300_000 },
+  { timeout: 120_000 },
   () =>
     withHistory(3, async (folder) => {
       // In a process of its own: a column without a name has ended one.
@@ -699,7 +699,7 @@ each(
 
 test(
   "A past state that was gone can be asked for again when its files are put back",
-  { timeout: 300_000 },
+  { timeout: 60_000 },
   async () => {
     for (const how of ["the same file", "a copy"]) {
       await withReplicaFolder({}, async (folder) => {

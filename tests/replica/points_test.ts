@@ -184,7 +184,7 @@ test("points() ends with its signal's reason, and a closed replica refuses it", 
     await assert.rejects(replica.points(), { name: "ReplicaClosedError" });
   }));
 
-test("points() and connect() agree on replicas at random", { timeout: 300_000 }, async () => {
+test("points() and connect() agree on replicas at random", { timeout: 120_000 }, async () => {
   const seed = Date.now() % 2 ** 31;
   for (let round = 0; round < 15; round++) {
     await withReplicaFolder({ pageSize: 512 }, async (folder) => {

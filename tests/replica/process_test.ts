@@ -10,7 +10,7 @@ import { type ReplicaFolder, withReplicaFolder } from "../support/replica_folder
 import { IS_BUN, tableSql } from "./drivers.ts";
 
 const CHILD = fileURLToPath(new URL("./child.ts", import.meta.url));
-const TIMEOUT_MS = 300_000;
+const TIMEOUT_MS = 60_000;
 
 interface Ended {
   readonly code: number | null;

@@ -23,7 +23,7 @@ function statsTest(
   options: OpenOptions,
   use: (replica: Replica) => Promise<void> | void,
 ): void {
-  test(name, { timeout: 300_000 }, () =>
+  test(name, { timeout: 60_000 }, () =>
     withReplicaFolder({}, async (folder) => {
       folder.record(noiseSql(1000));
       folder.snapshot();

@@ -28,7 +28,7 @@ async function until(what: string, holds: () => boolean | Promise<boolean>): Pro
 
 test(
   "8 threads read one replica at once and see the same",
-  { timeout: 300_000 },
+  { timeout: 120_000 },
   () =>
     withReplicaFolder({}, async (folder) => {
       folder.record(noiseSql(3000));
@@ -54,7 +54,7 @@ test(
 
 test(
   "8 threads that miss the same pages share their requests",
-  { timeout: 300_000 },
+  { timeout: 120_000 },
   () =>
     withReplicaFolder({}, async (folder) => {
       folder.record(noiseSql(2000));
@@ -83,7 +83,7 @@ test("32 connections of one thread read one replica", () =>
     connections.slice(16).forEach((db) => db.close());
   }));
 
-test("20 replicas stand open in one process", { timeout: 300_000 }, async () => {
+test("20 replicas stand open in one process", { timeout: 60_000 }, async () => {
   const folders: ReplicaFolder[] = [];
   try {
     for (let i = 0; i < 20; i++) {
@@ -127,7 +127,7 @@ test("Closing a joined replica leaves the one that opened it open", () =>
 
 test(
   "200 openings leave no memory in the shim, no file and no thread behind",
-  { timeout: 300_000 },
+  { timeout: 120_000 },
   () =>
     withReplicaFolder({}, async (folder) => {
       folder.record(noiseSql(600));
@@ -166,7 +166,7 @@ test("An opening that fails leaves nothing behind", () =>
 
 test(
   "Openings that are cancelled at any moment leave nothing behind",
-  { timeout: 300_000 },
+  { timeout: 60_000 },
   () =>
     withReplicaFolder({}, async (folder) => {
       folder.record(noiseSql(600));

@@ -45,9 +45,6 @@ function withStalled(use: (stalled: Stalled) => Promise<void>, options: OpenOpti
   });
 }
 
-/** What stalls does so longer: until its own deadline, which no test here waits for. */
-const LATE_MS = 6_000;
-
 const SOME = "SELECT hex(x) FROM n WHERE id = 900";
 
 function elapsed<T>(act: () => T): { value: T; ms: number } {
@@ -59,7 +56,7 @@ test("connect({ timeoutMs }) ends a read that stalls, with a DeadlineError", () 
   withStalled(async ({ folder, replica, release }) => {
     const db = replica.connect(undefined, { timeoutMs: 300 });
     const { ms } = elapsed(() => thrownBy(() => rowsOf(db, SOME)));
-    assert.ok(ms >= 280 && ms < LATE_MS, `${ms} ms`);
+    assert.ok(ms >= 280 && ms < 2000, `${ms} ms`);
     assert.ok(replica.lastError instanceof DeadlineError, String(replica.lastError));
     assert.match(replica.lastError.message, /300 ms/);
     assert.match(String(valueOf(db, "PRAGMA litestream_error")), /^DeadlineError: Cannot read page.*300 ms/);
@@ -72,7 +69,7 @@ test("readTimeoutMs ends reads of connections that name no timeout", () =>
   withStalled(({ replica }) => {
     withConnection(replica, undefined, (db) => {
       const { ms } = elapsed(() => thrownBy(() => rowsOf(db, SOME)));
-      assert.ok(ms >= 180 && ms < LATE_MS, `${ms} ms`);
+      assert.ok(ms >= 180 && ms < 2000, `${ms} ms`);
       assert.ok(replica.lastError instanceof DeadlineError);
     });
     return Promise.resolve();
@@ -86,7 +83,7 @@ test("Replica.interrupt() ends the read of another thread", () =>
     const { error, ms } = await asked;
     assert.match(error?.message ?? "", /interrupt/i);
     assert.match(error!.lastError, /interrupt\(\) was called/);
-    assert.ok(ms >= 200 && ms < LATE_MS, `${ms} ms`);
+    assert.ok(ms >= 200 && ms < 3000, `${ms} ms`);
     release();
     assert.equal((await reader.ask(SOME)).rows.length, 1);
     await reader.close();
@@ -113,7 +110,7 @@ test("Replica.interrupt() of a thread that joined ends the read of the one that 
     other.interruptAfter(300);
     const { value, ms } = elapsed(() => thrownBy(() => rowsOf(db, SOME)));
     assert.match(value.message, /interrupt/i);
-    assert.ok(ms >= 200 && ms < LATE_MS, `${ms} ms`);
+    assert.ok(ms >= 200 && ms < 3000, `${ms} ms`);
     release();
     assertSame(db, folder);
     db.close();
@@ -131,7 +128,7 @@ for (const force of [false, true]) {
       for (const { error } of await Promise.all(asked)) {
         assert.match(error?.lastError ?? "none", /ReplicaClosedError: .*closed/);
       }
-      assert.ok(performance.now() - began < LATE_MS);
+      assert.ok(performance.now() - began < 2000);
       for (const reader of readers) {
         assert.match((await reader.ask(SOME)).error?.lastError ?? "none", /ReplicaClosedError/);
         await reader.close();
@@ -176,7 +173,7 @@ test("A read that stalls keeps nobody from pages that are in memory, and nobody 
     withConnection(replica, undefined, (db) => {
       const { value, ms } = elapsed(() => valueOf(db, "SELECT count(*) FROM sqlite_schema"));
       assert.equal(value, 1);
-      assert.ok(ms < LATE_MS, `${ms} ms`);
+      assert.ok(ms < 500, `${ms} ms`);
     });
     await withReplicaFolder({}, async (folder) => {
       folder.step(noiseSql(400));

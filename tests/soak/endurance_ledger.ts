@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { LtxFormatError, ReplicaError } from "../../mod.ts";
+import { ReplicaError } from "../../mod.ts";
 
 /**
  * What is to be expected of storage: `"storm"` it goes wrong all the time · `"calming"` it is well again, and not everybody
@@ -23,9 +23,6 @@ const OF_STORAGE = [
 
 /** How drivers tell that a read, a write or an opening failed. */
 const DRIVER_WORDS = /disk I\/O error|unable to (open database|get the page)|interrupted|query aborted/i;
-
-/** How they tell of an {@link LtxFormatError}; without one it is a page that was shown damaged. */
-const DAMAGE_WORDS = /malformed/i;
 
 /** What is counted, by name. */
 export type Counts = Record<string, number>;
@@ -111,8 +108,7 @@ export function nameOf(error: unknown, reason: Error | undefined): string | unde
     const { cause } = error; // connect() has one class for all that may have kept it from connecting
     return error.name === "ReplicaError" && cause instanceof ReplicaError ? cause.name : error.name;
   }
-  const isDrivers = DRIVER_WORDS.test(String(error)) ||
-    (DAMAGE_WORDS.test(String(error)) && reason instanceof LtxFormatError);
+  const isDrivers = DRIVER_WORDS.test(String(error));
   return isDrivers && reason instanceof ReplicaError ? reason.name : undefined;
 }
 

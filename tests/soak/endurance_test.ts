@@ -62,7 +62,7 @@ async function settled(watch: ProcessWatch, isSettled: (held: Held) => boolean):
 
 test("endurance: rounds of opening, reading and closing leave nothing behind, in storms neither", {
   skip,
-  timeout: 300_000 + 20_000 * rounds("ENDURANCE_ROUNDS", 0),
+  timeout: 120_000 + 20_000 * rounds("ENDURANCE_ROUNDS", 0),
 }, async () => {
   const count = rounds("ENDURANCE_ROUNDS", 5);
   const server = await startS3Server();

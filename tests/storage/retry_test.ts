@@ -373,7 +373,7 @@ test("withRetries() ends at once when its signal aborts in a pause", async () =>
   const startMs = performance.now();
   setTimeout(() => controller.abort(reason), 10);
   await assert.rejects(work, reason);
-  assert.ok(performance.now() - startMs < 15_000, "the pause would take 20 s");
+  assert.ok(performance.now() - startMs < 5000);
   assert.equal(tries, 1);
 });
 

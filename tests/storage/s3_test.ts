@@ -626,10 +626,10 @@ test("S3Store.read() takes status 200 where the whole object was asked for", asy
 test("S3Store cancels the body of a server that ignores ranges", async () => {
   await using fake = await FakeS3.start({ faults: new FaultSchedule([{ fault: { kind: "ignoreRange" } }]) });
   fake.put("db/big", new Uint8Array(50_000_000));
-  fake.options.bytesPerSecond = 1_000_000;
+  fake.options.bytesPerSecond = 10_000_000;
   const startMs = performance.now();
   await errorOf(bareStore(fake).read(anyObject("big"), { offset: 5, size: 5 }));
-  assert.ok(performance.now() - startMs < 25_000, "all of it would take 50 s");
+  assert.ok(performance.now() - startMs < 2000);
 });
 
 const gone: [name: string, fault: Fault][] = [
@@ -833,14 +833,14 @@ for (
   test(`an abort while S3Store waits for the ${name} ends the read at once`, async () => {
     await using fake = await FakeS3.start({ faults: new FaultSchedule([{ fault }]) });
     fake.put("db/k", patternBytes(100));
-    const store = await storeAt(fake, "/db", { attemptTimeoutMs: 60_000 });
+    const store = await storeAt(fake);
     const controller = new AbortController();
     const reason = new Error("enough");
     setTimeout(() => controller.abort(reason), 50);
     const startMs = performance.now();
     const work = store.read(anyObject("k"), { offset: 0, size: 100 }, { signal: controller.signal });
     await assert.rejects(work, reason);
-    assert.ok(performance.now() - startMs < 30_000, "the attempt would take 60 s");
+    assert.ok(performance.now() - startMs < 1000);
   });
 }
 

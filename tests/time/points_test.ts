@@ -183,12 +183,12 @@ test("points() lets a deleted file pass as ObjectGoneError, and ends with its si
   await assert.rejects(points(files, createdAt, { exact: true, signal: AbortSignal.abort(reason) }), reason);
 });
 
-test("points() reads 10,000 files in no time where headers take none", async () => {
+test("points() reads 10,000 files within a second where headers take no time", async () => {
   const files = Array.from({ length: 10_000 }, (_, i) => made([i % 3, 1 + (i / 3 | 0), 1 + (i / 3 | 0), i]));
   const startMs = performance.now();
   assert.equal((await points(files, createdAt, { exact: true })).length, 3334);
   const tookMs = performance.now() - startMs;
-  assert.ok(tookMs < 10_000, `${tookMs} ms`);
+  assert.ok(tookMs < 1000, `${tookMs} ms`);
 });
 
 test(`points() agrees with all restore plans and all moments, on 3000 random replicas (FUZZ_SEED=${SEED})`, async () => {

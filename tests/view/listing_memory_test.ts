@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { test } from "node:test";
 import { onJsonLine, startScript } from "../soak/script_process.ts";
 
-test("a file of a listing does not keep the listing's text in memory", { timeout: 300_000 }, async () => {
+test("a file of a listing does not keep the listing's text in memory", { timeout: 120_000 }, async () => {
   const runtime = "Deno" in globalThis ? "deno" : "bun";
   const child = startScript(runtime, "tests/view/listing_memory_child.ts", { argument: {}, env: {} });
   let said: Record<string, unknown> | undefined;

@@ -17,7 +17,7 @@ const FILES: readonly [string, number][] = [
 ];
 
 for (const [file, count] of FILES) {
-  test(`${file} passes where SQLite runs in WASM`, { timeout: 300_000 }, () => {
+  test(`${file} passes where SQLite runs in WASM`, { timeout: 120_000 }, () => {
     const args = IS_BUN ? ["test", "--timeout", "120000", file] : ["test", "-A", "--no-check", file];
     const { status, stdout, stderr } = spawnSync(process.execPath, args, {
       cwd: ROOT,

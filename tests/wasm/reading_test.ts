@@ -22,7 +22,7 @@ function wasmTest(
   use: (place: Place) => unknown,
   options: OpenOptions = {},
 ): void {
-  test(name, { timeout: 300_000 }, () =>
+  test(name, { timeout: 60_000 }, () =>
     withReplicaFolder({}, async (folder) => {
       folder.record(sql);
       folder.snapshot();

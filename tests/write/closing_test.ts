@@ -38,7 +38,7 @@ for (const mode of MODES) {
     const beside = compact ? ", while it waits for upkeep as well" : "";
     test(
       `what another thread was told committed is stored when close() is fulfilled: ${mode}${beside}`,
-      { timeout: 300_000 },
+      { timeout: 120_000 },
       () =>
         withBucket(async (bucket) => {
           for (let round = 0; round < 4; round++) {

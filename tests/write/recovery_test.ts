@@ -82,7 +82,7 @@ for (const isEffective of [false, true]) {
   const how = isEffective ? "was done and said to have failed" : "failed";
   test(
     `a recovery whose n-th request ${how} is begun again until it is done`,
-    { timeout: 300_000 },
+    { timeout: 120_000 },
     async () => {
       let isDone = false;
       for (let nth = 0; !isDone; nth++) {

@@ -164,7 +164,7 @@ async function assertLoses(
 
 test(
   "a writer that slept while another took over is told, also where retention has removed the other's files",
-  { timeout: 300_000 },
+  { timeout: 120_000 },
   async () => {
     await Promise.all([
       withSleeper(
@@ -203,7 +203,7 @@ class Hold extends FaultSchedule {
 for (const pollIntervalMs of [0, 200]) {
   test(
     `a writer that slept while its PUT was on the way is told of a takeover: looks each ${pollIntervalMs} ms`,
-    { timeout: 300_000 },
+    { timeout: 120_000 },
     async () => {
       const faults = new Hold([]);
       await withBucket(async (bucket) => {

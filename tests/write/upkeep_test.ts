@@ -36,7 +36,7 @@ async function until(what: string, holds: () => Promise<boolean>): Promise<void>
 
 test(
   "a writer compacts what is due when it opens, and its readers and litestream go on",
-  { skip: noLitestream, timeout: 300_000 },
+  { skip: noLitestream, timeout: 120_000 },
   async () => {
     const folder = await mkdtemp(join(tmpdir(), "upkeep-test-"));
     const replicaFolder = join(folder, "replica");

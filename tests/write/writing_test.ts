@@ -33,7 +33,7 @@ for (const [i, { name, Database }] of drivers.entries()) {
     const of = `${name}, pages of ${pageSize} bytes, journal_mode ${round.journalMode}`;
     test(
       `a written replica is what a local file would be: ${of}`,
-      { timeout: 300_000 },
+      { timeout: 120_000 },
       () =>
         inFolder(async (folder, url) => {
           const { states } = await compareWork(folder, url, { ...round, Database });
