@@ -23,7 +23,8 @@ test(`What is read is what Litestream restores at the same TXID (DIFFERENTIAL_SE
 }, async () => {
   const scenario: Scenario = { ...drawScenario(SEED, SIZE), place: "folder" };
   const { counts, differences } = await runScenario(scenario);
-  assert.deepEqual(differences, [], scenarioText(scenario));
+  const told = differences.map(({ kind, event, text }) => `${kind} at event ${event}: ${text}`);
+  assert.equal(told.length, 0, [...told, scenarioText(scenario)].join("\n"));
   assert.ok(counts.cases >= 10 && counts.queries > 100, JSON.stringify(counts));
 });
 

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import assert from "node:assert/strict";
 import { parentPort, workerData } from "node:worker_threads";
 import { openPrimary, type PlainDatabase } from "../support/sqlite.ts";
 import { Archive, type ArchivePlaces } from "./archive.ts";
@@ -36,13 +37,20 @@ const STEP_MS = 40;
 const COLLECT_MS = 25;
 
 const { primaries, archives } = workerData as PrimaryThreadStart;
-const databases = await Promise.all(primaries.map(({ path, pageSize, autoVacuum, encoding }) => {
-  const setup = `PRAGMA auto_vacuum = ${autoVacuum}; PRAGMA encoding = '${encoding}'`;
-  return openPrimary(path, { pageSize, setup });
-}));
-for (const database of databases) database.exec("PRAGMA synchronous = NORMAL");
+const databases = await Promise.all(primaries.map((primary) => open(primary)));
 const kept = archives.map((places) => new Archive(places));
 const timer = setInterval(() => kept.forEach((archive) => archive.collect()), COLLECT_MS);
+
+/** Opens a new primary. Its settings stand in its file before the daemon opens that: else the daemon's would. */
+async function open({ path, ...wanted }: PrimaryThreadStart["primaries"][number]): Promise<PlainDatabase> {
+  const { pageSize, autoVacuum, encoding } = wanted;
+  const setup = `PRAGMA auto_vacuum = ${autoVacuum}; PRAGMA encoding = '${encoding}'`;
+  const database = await openPrimary(path, { pageSize, setup });
+  database.exec("CREATE TABLE first(a); DROP TABLE first; PRAGMA synchronous = NORMAL");
+  const [found] = database.all("SELECT * FROM pragma_page_size, pragma_auto_vacuum, pragma_encoding");
+  assert.deepEqual(found, { page_size: pageSize, auto_vacuum: autoVacuum, encoding });
+  return database;
+}
 
 /** Runs a step; gives why statements of it were refused. A transaction that is left open is ended. */
 function run(database: PlainDatabase, step: Step): string[] {
