@@ -15,8 +15,11 @@ import {
   type ReadResult,
 } from "./object_store.ts";
 
-/** Readings of a part after which it is another's, whatever they tell. */
+/** Readings of a part, all different and none of them ours, after which nobody can tell whose it is. */
 const READINGS_MAX = 6;
+
+/** What an empty object, which has no range, reads as. */
+const EMPTY: ReadResult = { bytes: new Uint8Array(0), etag: "", objectSize: 0 };
 
 /** What is compared at once, in bytes. */
 export const COMPARED_BYTES = 1024 * 1024;
@@ -57,19 +60,18 @@ export async function findOwn(sought: Sought, read: RangeReader): Promise<Listed
  * Its time is this machine's, since an answer to a read does not tell it.
  */
 async function findEqual(
-  { key, size, pieces }: Sought,
+  { name, key, size, pieces }: Sought,
   read: RangeReader,
 ): Promise<ListedObject | "none" | "other"> {
   let of = anyObject(key);
   let offset = 0;
   for await (const { bytes } of pieces) {
     try {
-      const found = await readOwn({ bytes, size }, () => read(of, { offset, size: bytes.length }));
+      const found = await readOwn({ name, key, bytes, size }, () => read(of, { offset, size: bytes.length }));
       if (found === undefined) return "other";
       of = { key, etag: found.etag, size };
     } catch (error) {
       if (error instanceof ObjectGoneError && offset === 0) return "none";
-      if (error instanceof StorageError && error.code === "InvalidRange") return "other"; // It is empty.
       throw error instanceof ObjectGoneError ? changedError(error) : error;
     }
     offset += bytes.length;
@@ -82,17 +84,26 @@ async function findEqual(
  * damaged on its way, and whoever is told of a rival stops writing.
  */
 async function readOwn(
-  own: { readonly bytes: Uint8Array; readonly size: number },
+  own: Pick<Sought, "name" | "key" | "size"> & { readonly bytes: Uint8Array },
   read: () => Promise<ReadResult>,
 ): Promise<ReadResult | undefined> {
   let before: ReadResult | undefined;
   for (let count = 0; count < READINGS_MAX; count++) {
-    const found = await read();
+    const found = await read().catch(unlessEmpty);
     if (isEqual(found, { bytes: own.bytes, objectSize: own.size })) return found;
     if (before && before.etag === found.etag && isEqual(found, before)) return undefined;
     before = found;
   }
-  return undefined;
+  throw new StorageError(
+    `Cannot put ${own.name}: the key has an object, and ${READINGS_MAX} readings of it all differ, expected equal ones`,
+    { key: own.key, status: 0, code: "Changed", retryable: true },
+  );
+}
+
+/** An answer that there is no such range may have come about on its way as well: it is a reading like any other. */
+function unlessEmpty(error: unknown): ReadResult {
+  if (error instanceof StorageError && error.code === "InvalidRange") return EMPTY;
+  throw error;
 }
 
 function isEqual(a: Omit<ReadResult, "etag">, b: Omit<ReadResult, "etag">): boolean {

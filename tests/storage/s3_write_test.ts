@@ -223,6 +223,37 @@ test("an object that was damaged on its way while it was looked at is no rival's
   assert.deepEqual(methods(fake), ["PUT", "GET", "GET", "GET"]);
 });
 
+test("one answer that our object has no such range makes it no rival's", async () => {
+  await using fake = await FakeS3.start();
+  plan(
+    fake,
+    { fault: { kind: "doneBut", then: { kind: "reset" } }, method: "PUT", nth: 1 },
+    { fault: { kind: "status", status: 416, code: "InvalidRange" }, method: "GET", nth: 1 },
+  );
+  await (await storeAt(fake)).put("k", OURS);
+  assert.deepEqual(methods(fake), ["PUT", "GET", "GET"]);
+});
+
+test("an empty object that has the key is another's", async () => {
+  await using fake = await FakeS3.start();
+  fake.put("db/k", new Uint8Array(0));
+  await assert.rejects((await storeAt(fake)).put("k", OURS), ObjectExistsError);
+  assert.deepEqual(methods(fake), ["PUT", "GET", "GET"]);
+});
+
+test("readings that all differ tell nothing: the put is tried again", async () => {
+  await using fake = await FakeS3.start();
+  fake.put("db/k", THEIRS);
+  const readings = Array.from({ length: 6 }, (_, i): FaultRule => ({
+    fault: { kind: "flipped", at: i },
+    method: "GET",
+    nth: i + 1,
+  }));
+  plan(fake, ...readings);
+  await assert.rejects((await storeAt(fake)).put("k", OURS), ObjectExistsError);
+  assert.deepEqual(methods(fake), ["PUT", ...Array(6).fill("GET"), "PUT", "GET", "GET"]);
+});
+
 test("an attempt that was given up and arrives late is ours", async () => {
   await using fake = await FakeS3.start();
   plan(fake, { fault: { kind: "slow", delayMs: 2_500 }, method: "PUT", nth: 1 });
