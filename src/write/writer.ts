@@ -22,7 +22,7 @@ import type { LayoutName, PutOptions, WritableStore } from "../storage/object_st
 import { PurposeStore } from "../storage/purpose_store.ts";
 import type { ReplicaFile } from "../view/restore_plan.ts";
 import { Lease } from "./lease.ts";
-import { keepRoom, lastStoredMs, writeBase } from "./log_base.ts";
+import { keepRoom, lastStoredMs, readBase, writeBase } from "./log_base.ts";
 import {
   collectLogged,
   type DatabaseHead,
@@ -41,6 +41,9 @@ import { BASE_SIZE, listLogs, readLog, syncLog } from "./write_log.ts";
 /** After so long without a look at all levels, one is taken before anything is stored, in ms. */
 const LOOK_AFTER_MS = 10_000;
 const LOOK_EVERY_MS = 30_000;
+
+/** How often a replica is looked at whose listing lacks a TXID that was stored. */
+const LOOKS_MAX = 3;
 
 /** Pause before trying again to write down what others made, in ms. */
 const SETTLE_RETRY_MS = 500;
@@ -201,7 +204,8 @@ export class Writer {
         onLost: (found) => void this.#fail(found),
       });
     }
-    const isUntouched = await this.#isUntouched();
+    const stored = (await readBase(path).catch(() => undefined))?.txid ?? 0n;
+    const isUntouched = await this.#isUntouched(stored);
     await recoverLog({
       path,
       name: store.name,
@@ -212,7 +216,7 @@ export class Writer {
       put: async (recovered) => (await this.#put(recovered)).file,
     });
     // Nobody is connected yet, so it is all the same which of them comes first; but of both failures the probe's says more.
-    const settling = Promise.resolve(isUntouched ? undefined : replica.refresh()).then(() => this.settle());
+    const settling = Promise.resolve(isUntouched || this.#catchUp(stored)).then(() => this.settle());
     for (const result of await Promise.allSettled([this.#probe(), settling])) {
       if (result.status === "rejected") throw result.reason;
     }
@@ -221,12 +225,20 @@ export class Writer {
     this.#looked();
   }
 
-  /** Whether nobody who had this log has stored anything since the replica was listed. */
-  async #isUntouched(): Promise<boolean> {
-    const { path, listedMs, isLeased } = this.#options;
-    if (isLeased || (await listLogs(path)).length > 0) return false;
+  /** Whether the listing has what whoever had this log has `stored`, the last TXID, and nobody can have stored more since. */
+  async #isUntouched(stored: bigint): Promise<boolean> {
+    const { path, replica, listedMs, isLeased } = this.#options;
+    if (isLeased || stored > replica.position || (await listLogs(path)).length > 0) return false;
     const storedMs = await lastStoredMs(path);
     return storedMs < listedMs - CLOCK_MS;
+  }
+
+  /** Looks for what was stored since; again where a listing lacks what is known to be there. It may be deleted for good. */
+  async #catchUp(stored: bigint): Promise<void> {
+    const { replica } = this.#options;
+    for (let look = 0; look === 0 || (look < LOOKS_MAX && replica.position < stored); look++) {
+      await replica.refresh();
+    }
   }
 
   /** Without conditions nothing keeps two writers from overwriting each other's transactions. */

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { mkdtemp, readdir, rm, utimes } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -149,6 +149,28 @@ test("what could not be found out of objects in parts at the opening is found ou
       assert.equal(count(again), 3);
     },
   ));
+
+test("a writer that is opened by listings as they were begins at what it has stored", () =>
+  inBucket([], async (open, server, { folder, faults }) => {
+    {
+      await using replica = await open();
+      for (let i = 0; i < 3; i++) {
+        insert(replica, i, 1);
+        await replica.sync();
+      }
+    }
+    const longAgo = new Date(Date.now() - 3_600_000);
+    await utimes(join(folder, "log.base"), longAgo, longAgo);
+    server.options.faults = new FaultSchedule([
+      { fault: { kind: "staleListing", hide: /000000000000000[23]-/ }, on: "list", times: 2 },
+    ]);
+    await using replica = await open();
+    assert.equal(replica.txid, 3n);
+    server.options.faults = faults;
+    insert(replica, 3, 1);
+    assert.equal(await replica.sync(), 4n);
+    assert.equal(count(replica), 4);
+  }));
 
 test("nothing is stored while nothing is committed, and one file an interval at most", () =>
   inBucket([], async (open, server) => {
