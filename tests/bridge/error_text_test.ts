@@ -138,7 +138,7 @@ test("an error cut at 1023 bytes is cut between characters", () => {
 
 test("sqliteCode() tells damage, failed openings and failed reads apart", () => {
   for (const act of ["open", "read"] as const) {
-    assert.equal(sqliteCode(new LtxFormatError("x"), act), SQLITE.CORRUPT);
+    assert.equal(sqliteCode(new LtxFormatError("x"), act), SQLITE.IOERR_DATA);
     assert.equal(sqliteCode(new StorageError("x", details), act), SQLITE.IOERR_READ);
     assert.equal(sqliteCode(new DeadlineError("x"), act), SQLITE.IOERR_READ);
     assert.equal(sqliteCode("x", act), SQLITE.IOERR_READ);
@@ -146,5 +146,8 @@ test("sqliteCode() tells damage, failed openings and failed reads apart", () => 
   for (const error of [new RestorePlanError("x", "gap"), new TypeError("x"), new RangeError("x")]) {
     assert.equal(sqliteCode(error, "open"), SQLITE.CANTOPEN);
     assert.equal(sqliteCode(error, "read"), SQLITE.IOERR_READ);
+  }
+  for (const error of [new LtxFormatError("x"), new StorageError("x", details), "x"]) {
+    assert.equal(sqliteCode(error, "move"), SQLITE.ERROR); // a PRAGMA failed, not the transaction
   }
 });

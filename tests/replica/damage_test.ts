@@ -6,9 +6,9 @@ import { decodeHeader } from "../../src/ltx/header.ts";
 import { decodePageIndex, type PageIndex } from "../../src/ltx/page_index.ts";
 import { Random } from "../support/random.ts";
 import { type ReplicaFolder, withReplicaFolder } from "../support/replica_folder.ts";
-import { noiseSql, resultCode, rowsOf, tableSql, thrownBy, valueOf, withConnection } from "./drivers.ts";
+import { extendedCode, noiseSql, rowsOf, tableSql, thrownBy, valueOf, withConnection } from "./drivers.ts";
 
-const SQLITE_CORRUPT = 11;
+const SQLITE_IOERR_DATA = 8202;
 const SNAPSHOT_FILE = { level: 9, minTxid: 1, maxTxid: 1 };
 
 function indexOf(bytes: Uint8Array): PageIndex {
@@ -42,7 +42,7 @@ const frameDamages: Record<string, FrameDamage> = {
 };
 
 for (const [name, damage] of Object.entries(frameDamages)) {
-  test(`R16: a frame with ${name} fails as SQLITE_CORRUPT with words; other pages can be read`, () =>
+  test(`R16: a frame with ${name} fails as SQLITE_IOERR_DATA with words; other pages can be read`, () =>
     withReplicaFolder({}, async (folder) => {
       folder.record(noiseSql(2000));
       folder.snapshot();
@@ -56,7 +56,7 @@ for (const [name, damage] of Object.entries(frameDamages)) {
       await using replica = await openReplica(folder.url);
       withConnection(replica, undefined, (db) => {
         const error = thrownBy(() => rowsOf(db, "SELECT sum(length(hex(x))) FROM n"));
-        assert.equal(resultCode(error), SQLITE_CORRUPT, error.message);
+        assert.equal(extendedCode(error), SQLITE_IOERR_DATA, error.message);
         const { lastError } = replica;
         assert.ok(lastError instanceof LtxFormatError, String(lastError));
         assert.match(lastError.message, new RegExp(`\\b${pgno}\\b`));
@@ -92,13 +92,13 @@ test("R16: a damaged page among those that come with the opening is told to who 
     withConnection(replica, undefined, (db) => {
       assert.deepEqual(rowsOf(db, "SELECT id, hex(x) FROM n"), folder.rows("SELECT id, hex(x) FROM n"));
       assert.equal(replica.lastError, undefined);
-      assert.equal(resultCode(thrownBy(() => rowsOf(db, "SELECT * FROM first"))), SQLITE_CORRUPT);
+      assert.equal(extendedCode(thrownBy(() => rowsOf(db, "SELECT * FROM first"))), SQLITE_IOERR_DATA);
       assert.match(replica.lastError!.message, new RegExp(`^Cannot decode page ${rootpage} of `));
     });
   }));
 
 for (const size of [0, 1, 4095, 4097, 8192]) {
-  test(`R16: a page of 4096 bytes that decompresses to ${size} fails as SQLITE_CORRUPT with words`, () =>
+  test(`R16: a page of 4096 bytes that decompresses to ${size} fails as SQLITE_IOERR_DATA with words`, () =>
     withReplicaFolder({}, async (folder) => {
       folder.record(noiseSql(1500));
       const wrong = Uint8Array.from({ length: size }, (_, i) => i);
@@ -106,7 +106,7 @@ for (const size of [0, 1, 4095, 4097, 8192]) {
       await using replica = await openReplica(folder.url);
       withConnection(replica, undefined, (db) => {
         const error = thrownBy(() => rowsOf(db, "SELECT sum(length(hex(x))) FROM n"));
-        assert.equal(resultCode(error), SQLITE_CORRUPT, error.message);
+        assert.equal(extendedCode(error), SQLITE_IOERR_DATA, error.message);
         assert.match(replica.lastError!.message, /^Cannot decode page 200 of /);
       });
     }));
@@ -124,7 +124,7 @@ test("R16: a flipped bit anywhere in a page stored as LZ4 frame is found", () =>
     await using replica = await openReplica(folder.url);
     withConnection(replica, undefined, (db) => {
       const error = thrownBy(() => rowsOf(db, "SELECT sum(length(hex(x))) FROM n"));
-      assert.equal(resultCode(error), SQLITE_CORRUPT, error.message);
+      assert.equal(extendedCode(error), SQLITE_IOERR_DATA, error.message);
       assert.ok(replica.lastError instanceof LtxFormatError);
     });
   }));

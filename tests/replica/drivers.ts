@@ -89,9 +89,14 @@ export function thrownBy(act: () => unknown): Error & { code?: unknown; errno?: 
 
 /** SQLite's primary result code of what a driver threw; undefined where the driver does not tell. */
 export function resultCode(error: unknown): number | undefined {
-  const { errno, errcode } = error as { errno?: number; errcode?: number };
-  const code = errno ?? errcode;
+  const code = extendedCode(error);
   return code === undefined ? undefined : code & 0xff;
+}
+
+/** SQLite's extended result code behind a driver's error, where the driver tells it. */
+export function extendedCode(error: unknown): number | undefined {
+  const { errno, errcode } = error as { errno?: number; errcode?: number };
+  return errno ?? errcode;
 }
 
 /** SQL that makes and fills a table `t (id, a, b)`, with an index. */
