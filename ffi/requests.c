@@ -1067,6 +1067,14 @@ static int isLocal(const LsView *p, uint32_t iPgno){
   return iFrame!=0 && lsFrameObject(iFrame)->pLocal!=NULL;
 }
 
+/* Why a page cannot be found: where its view has it, after so many requests. */
+static void placeText(char *zError, const LsView *pView, uint32_t iPgno, int nAsked){
+  LsObject *pObject = lsFrameObject(lsViewFrame(pView, iPgno));
+  snprintf(zError, LS_ERROR_SIZE, "ReplicaError: Cannot read page: its place keeps changing: page %u of view %u, stamp %u, "
+    "lies in object %u%s after %d requests", iPgno, pView->iId, pView->iStamp, pObject->iId,
+    pObject->pLocal ? " of the local copy" : "", nAsked);
+}
+
 int lsPageWait(LsWait *p, LsView **ppView, int bPinned, uint32_t *pk){
   int i, rc;
   p->eKind = LS_REQUEST_PAGE;
@@ -1093,7 +1101,7 @@ int lsPageWait(LsWait *p, LsView **ppView, int bPinned, uint32_t *pk){
       return SQLITE_OK;
     }
   }
-  copyText(p->zError, "ReplicaError: Cannot read page: its place keeps changing");
+  placeText(p->zError, *ppView, p->iPgno, i);
   return SQLITE_IOERR_READ;
 }
 

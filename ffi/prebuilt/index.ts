@@ -9,16 +9,16 @@ export interface Prebuilt {
 }
 
 /** A checksum of what they were made of. */
-export const sources: string = "911d7f7b544fac799f64e584eeabafe4b76bb10e2273233e4fcc60c82a1ac417";
+export const sources: string = "89f77fba7437f3ac41a5d8b9827f92549abbd94ba497037dee130d13562ecef9";
 
 /** What there is a library for. */
 export type Target = "linux_x64" | "linux_arm64" | "macos_x64" | "macos_arm64" | "windows_x64";
 
 /** The libraries, by target. */
 export const prebuilt: Readonly<Record<Target, Prebuilt>> = {
-  linux_x64: { file: "litestream_vfs.so", size: 165336, sha256: "0ad7e40bedd24f718a32df958ff85e8e79d00465d1e30c3e90c25dacf24060fb" },
-  linux_arm64: { file: "litestream_vfs.so", size: 152792, sha256: "4114210eba218b15f4adf8fc17d82284d2242b5669fa45d61ce4a368041aabdd" },
-  macos_x64: { file: "litestream_vfs.dylib", size: 311864, sha256: "31e70f918777f1a78792592c75bba0ed527439eefaef2323c9a11ac4d1b8d45f" },
-  macos_arm64: { file: "litestream_vfs.dylib", size: 328984, sha256: "857750a4bdee9fe93fe9cd7c3e513820dcc5184b938b7b1c98f724a0fa553644" },
-  windows_x64: { file: "litestream_vfs.dll", size: 189440, sha256: "f8d1304700606ec63aac2fe9bfc6a31208bcd84657ad34e7481516fd0ad3bff5" },
+  linux_x64: { file: "litestream_vfs.so", size: 165560, sha256: "484447b9c7c0fcc2385421e256518132de956e38e79127efb1a9e3327ed84589" },
+  linux_arm64: { file: "litestream_vfs.so", size: 153016, sha256: "bb9735bb680206a61e70443afe7d13b437a8ad6b38226006a73d90228373cdeb" },
+  macos_x64: { file: "litestream_vfs.dylib", size: 311864, sha256: "acb39efe02c6962bff636554ccbd463b9c4cd6542f53f8a26acb6777d5c49aae" },
+  macos_arm64: { file: "litestream_vfs.dylib", size: 328984, sha256: "6005584867d98e4672024d77190d8398c709265a2be521114371830947316f82" },
+  windows_x64: { file: "litestream_vfs.dll", size: 189440, sha256: "72da06d3c6efa17dadae3b1c68a3176b4f479f0fc9fcfe49330b97932f43d6e3" },
 };
