@@ -18,6 +18,9 @@ const STORAGE_CLASSES = [
   "StateGoneError",
 ];
 
+/** How SQLite words that the pages it was given make up no database: nothing of ours fails so. */
+const NO_DATABASE = /malformed|not a database/;
+
 /** Something that was promised was not kept. */
 export class BrokenPromise extends Error {
   override name = "BrokenPromise";
@@ -139,6 +142,10 @@ export class PromiseCheck {
     }
     const [, name = "", message = ""] = /^([A-Za-z]+): ([^]*)$/.exec(reasonOf(error)) ?? [];
     this.failure = `${name}: ${message}`;
+    if (error instanceof AskedError && NO_DATABASE.test(error.fault.driver)) {
+      this.broken(`${operation}: was given pages that make up no database: ${error.fault.driver}`);
+      return "broken";
+    }
     const isKnown = [...STORAGE_CLASSES, ...also].includes(name) && /^Cannot .+: /.test(message);
     if (isKnown) return name;
     this.broken(`${operation}: failed with ${error}`);
