@@ -60,6 +60,9 @@ async function openingOf(url: string, options: OpenOptions): Promise<{ error: Er
 const credentials = { accessKeyId: "AKIDEXAMPLE", secretAccessKey: SECRET, sessionToken: TOKEN };
 const customerKey = `&sseCustomerKey=${encodeURIComponent(CUSTOMER_KEY)}`;
 
+/** A request has 300 ms: on a busy machine they may pass before anything is sent, and it is opened once more. */
+const OPENINGS_MAX = 10;
+
 /** Replicas at a host, opened with secrets. */
 const places: [name: string, url: (host: string) => string, options?: OpenOptions][] = [
   ["s3", (host) => `s3://bucket/db?endpoint=http://${host}${customerKey}`, { credentials }],
@@ -87,9 +90,11 @@ for (const [name, urlAt, options = {}] of places) {
           body: `<Error><Code>Echo</Code><Message>${text}</Message></Error>`,
         };
       });
-      const { error, told } = await openingOf(urlAt(server.host), options);
-      assert.ok(server.asked.length > 0);
-      assertSilent(name, error, told);
+      for (let opened = 0; server.asked.length === 0; opened++) {
+        assert.ok(opened < OPENINGS_MAX, "the server was never asked");
+        const { error, told } = await openingOf(urlAt(server.host), options);
+        assertSilent(name, error, told);
+      }
     });
   }
 
