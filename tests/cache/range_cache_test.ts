@@ -370,9 +370,10 @@ test(
       const disk = join(place.path, "disk");
       mkdirSync(disk);
       command("mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", disk);
+      const folder = new CacheFolder(disk);
+      const cache = place.make({ folder });
+      let other: RangeCache | undefined;
       try {
-        const folder = new CacheFolder(disk);
-        const cache = place.make({ folder });
         for (let i = 0; i < 30; i++) await keep(cache, i * 20_000, bytesOf(20_000, i));
         assert.match(place.notices.join("\n"), /^Cannot keep what was fetched in ".*": .*(ENOSPC|no space)/i);
         assert.deepEqual(readdirSync(folder.unfinished), []);
@@ -381,13 +382,14 @@ test(
         const count = Array.from({ length: 30 }, (_, i) => i).filter((i) => isThere(cache, i)).length;
         assert.ok(count >= 5 && count < 30, `${count} of 30`);
         command("mount", "-o", "remount,ro", disk);
-        const other = place.make({ folder });
+        other = place.make({ folder });
         assert.deepEqual(await other.read(OF, { offset: 0, size: 20_000 }), bytesOf(20_000, 0));
         await keep(other, 29 * 20_000, bytesOf(20_000, 29));
         assert.equal(isThere(other, 29), false);
         assert.match(place.notices.at(-1)!, /EROFS|read-only/i);
         assert.equal(place.notices.length, 2);
       } finally {
+        await Promise.all([cache.close(), other?.close()]); // what they have open keeps the disk busy
         command("umount", disk);
       }
     }),
