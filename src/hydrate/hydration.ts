@@ -27,6 +27,9 @@ import { Transfer } from "./transfer.ts";
 /** How often a copy that another process has is asked for, in ms. */
 const TAKEN_RETRY_MS = 5_000;
 
+/** How often a copy is made anew for damage that is another one each time, before it is whole. */
+const DAMAGES_MAX = 16;
+
 /** Pauses before what has failed is tried again, and before pages that a reader keeps are looked at again, in ms. */
 const RETRY_MS = { least: 250, most: 30_000 } as const;
 const BLOCKED_MS = { least: 50, most: 2_000 } as const;
@@ -126,8 +129,8 @@ export class Hydration {
   /** Another database has taken the replica's place, or the file is of no use any more. */
   #isStale = false;
   #losses = 0;
-  /** How often what came was damaged since the copy was whole. */
-  #damages = 0;
+  /** What came damaged since the copy was whole, in words. */
+  readonly #damages = new Set<string>();
 
   /** Begins; with what a process before has left, where the newest state is made of it. */
   constructor(source: HydrationSource, { path }: HydrationOptions, left?: LeftCopy) {
@@ -275,9 +278,9 @@ export class Hydration {
       this.lost();
       return await this.#leave(error);
     }
-    // bytes may be damaged on their way; those of the file are no others when they come again
-    const isFirst = error instanceof LtxFormatError && this.#damages++ === 0;
-    if (!isFirst) throw error;
+    // bytes may be damaged on their way; those of a damaged file are no others when they come again
+    if (!(error instanceof LtxFormatError) || this.#damages.has(error.message)) throw error;
+    if (this.#damages.add(error.message).size > DAMAGES_MAX) throw error;
     this.#source.onNotice(`The local copy is made anew: ${error.message}`);
     await this.#drop(error);
   }
@@ -337,7 +340,7 @@ export class Hydration {
   async #whole({ txid }: State): Promise<void> {
     const isFirst = this.#wholeTxid === 0n;
     this.#wholeTxid = txid;
-    this.#damages = 0;
+    this.#damages.clear();
     this.#tell(PHASE.whole);
     if (isFirst) {
       this.#report();
@@ -377,7 +380,7 @@ export class Hydration {
 
   /** Takes over what a process before has left; false where it is of no use. */
   async #takeOver(file: LocalFile, path: string, state: State, pageSize: number): Promise<boolean> {
-    const isLost = this.#losses > 0 || this.#damages > 0; // whatever it was, this process has given it up
+    const isLost = this.#losses > 0 || this.#damages.size > 0; // whatever it was, this process has given it up
     const record = isLost ? undefined : await readRecord(path);
     if (record === undefined || !this.#isOf(record, state, pageSize)) return false;
     await this.#resume(file, record, state);

@@ -334,33 +334,35 @@ test(
     }),
 );
 
-test(
-  "What was damaged on its way is told of, nothing of it stays, and the copy is made anew",
-  TIMEOUT,
-  () =>
-    withServedPlace({}, async (place) => {
-      const { folder, s3 } = place;
-      folder.record(noiseSql(2_000));
-      folder.snapshot();
-      place.upload();
-      let damaged = 0;
-      s3.options.faults.pick = () => {
-        const [, first, last] = /(\d+)-(\d+)/.exec(s3.log.at(-1)!.range) ?? [];
-        const isCopied = Number(last) - Number(first) > HELD_BYTES;
-        return isCopied && damaged++ === 0 ? { kind: "flipped" } : undefined;
-      };
-      const said: string[] = [];
-      const replica = await place.openWhole({ log: ({ message }) => said.push(message) });
-      assert.ok(damaged > 1, `${damaged} parts`);
-      assert.ok(said.some((text) => /The local copy is made anew: Cannot/.test(text)), said.join("\n"));
-      await using reader = await readerOf(replica);
-      const mark = replica.mark();
-      assert.deepEqual(await reader.ask("SELECT count(*) AS n FROM n"), [{ n: 2_000 }]);
-      assert.ok(replica.stats(mark).localReads > 0);
-      await replica.close();
-      await place.assertCopy();
-    }),
-);
+for (const times of [1, 3]) {
+  test(
+    `What was damaged on its way is told of, nothing of it stays, and the copy is made anew, ${times}×`,
+    TIMEOUT,
+    () =>
+      withServedPlace({}, async (place) => {
+        const { folder, s3 } = place;
+        folder.record(noiseSql(2_000));
+        folder.snapshot();
+        place.upload();
+        let damaged = 0;
+        s3.options.faults.pick = () => {
+          const [, first, last] = /(\d+)-(\d+)/.exec(s3.log.at(-1)!.range) ?? [];
+          const isCopied = Number(last) - Number(first) > HELD_BYTES;
+          return isCopied && damaged++ < times ? { kind: "flipped", at: 5_000 * damaged } : undefined;
+        };
+        const said: string[] = [];
+        const replica = await place.openWhole({ log: ({ message }) => said.push(message) });
+        assert.ok(damaged > times, `${damaged} parts`);
+        assert.ok(said.some((text) => /The local copy is made anew: Cannot/.test(text)), said.join("\n"));
+        await using reader = await readerOf(replica);
+        const mark = replica.mark();
+        assert.deepEqual(await reader.ask("SELECT count(*) AS n FROM n"), [{ n: 2_000 }]);
+        assert.ok(replica.stats(mark).localReads > 0);
+        await replica.close();
+        await place.assertCopy();
+      }),
+  );
+}
 
 test(
   "What the copy is told by: PRAGMAs, property, event, threads",

@@ -247,8 +247,10 @@ test("nats: a bucket made anew is told from one whose last object was replaced",
         const connection = await server.connect();
         await jetStream(connection, `STREAM.DELETE.OBJ_${bucket}`);
         await nobodyAnswers(connection, `$JS.API.DIRECT.GET.OBJ_${bucket}`);
-        await connection.close();
         await server.makeBucket(bucket);
+        const { state } = await jetStream(connection, `STREAM.INFO.OBJ_${bucket}`);
+        await connection.close();
+        assert.equal(state.messages, 0, "the server's stream has messages of the one that was deleted");
         for (const key of ["x", "y", "z", "last"]) await put(key);
         assert.equal(await keys(), "last,x,y,z");
         await other.remove!(["x", "y", "z"], request);
