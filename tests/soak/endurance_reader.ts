@@ -16,7 +16,6 @@ import {
   isThreadRound,
   openRound,
   pastRound,
-  QUIET,
   type RoundContext,
   threadRound,
 } from "./endurance_round.ts";
@@ -66,6 +65,8 @@ export class ReadingSubject implements SubjectWork {
   readonly #start: SubjectStart;
   readonly #ledger: Ledger;
   readonly #replica: Replica;
+  /** Why its copy was, as the log says. */
+  readonly #givenUp: readonly string[];
   readonly #context: RoundContext;
   readonly #databases: readonly PlainDatabase[];
   readonly #readers: readonly FollowReader[];
@@ -73,17 +74,19 @@ export class ReadingSubject implements SubjectWork {
 
   /** Opens the replica that stays. */
   static async open(start: SubjectStart, ledger: Ledger): Promise<ReadingSubject> {
+    const givenUp: string[] = [];
     const replica = await openReplica(start.url, {
       ...openOptions(),
       ...heapTold,
-      ...QUIET,
+      log: ({ message }) => void (message.includes("given up") && givenUp.push(message)), // errors tell the rest
       ...(start.role === "hydrating" && { hydrate: join(start.folder, "copy.db") }),
     });
-    return new ReadingSubject(start, ledger, replica);
+    return new ReadingSubject(start, ledger, replica, givenUp);
   }
 
-  private constructor(start: SubjectStart, ledger: Ledger, replica: Replica) {
+  private constructor(start: SubjectStart, ledger: Ledger, replica: Replica, givenUp: readonly string[]) {
     this.#start = start;
+    this.#givenUp = givenUp;
     this.#ledger = ledger;
     this.#replica = replica;
     this.#context = { ledger, random: new Random(start.seed) };
@@ -177,6 +180,7 @@ export class ReadingSubject implements SubjectWork {
 
   /** Waits for a TXID, and for the copy. */
   async recover(txid: bigint): Promise<Stored> {
+    if (this.#givenUp.length > 0) throw new Error(this.#givenUp.join("\n"));
     await this.#replica.waitFor(txid, { timeoutMs: RECOVER_MS });
     if (this.#start.role === "hydrating") await this.#replica.hydrated({ timeoutMs: RECOVER_MS });
     for (const database of this.#databases) checkOnce(database, "rows");
