@@ -204,6 +204,7 @@ export class Writer {
         onLost: (found) => void this.#fail(found),
       });
     }
+    // a damaged one is told where it is needed, by recoverLog(), and else written anew
     const stored = (await readBase(path).catch(() => undefined))?.txid ?? 0n;
     const isUntouched = await this.#isUntouched(stored);
     await recoverLog({
