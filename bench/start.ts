@@ -3,8 +3,8 @@
  *
  * `npm run bench -- start [runs] [--latency 20] [--only NAME] [--act read,write]` · a replica of 30 MB behind an S3 stand-in with
  * added latency (ms); a new process each time, all forms in turn, so that what else the machine does falls on all alike. From the
- * start of the process, and as CPU time of all its threads: its modules are loaded; the replica is open; a look-up by key has its
- * row, or, for writing and with a local copy, an UPDATE is committed. The first run of each form fills its caches and is not
+ * start of the process: its modules are loaded; the replica is open; a look-up by key has its row, or, for writing and with a
+ * local copy, an UPDATE is committed; and the CPU time of all its threads. The first run of each form fills its caches and is not
  * counted.
  *
  * @module

@@ -49,7 +49,6 @@ export async function openNative(path: string): Promise<Native> {
   return {
     path,
     ...lateCalls(bind),
-    fetchSkipsVerify: true,
     listen(core, onRing) {
       const bell = new Int32Array(new SharedArrayBuffer(4));
       const worker = new Worker(new URL(`data:text/javascript,${encodeURIComponent(BELL_WORKER)}`), {

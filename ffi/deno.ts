@@ -58,7 +58,6 @@ export function openNative(path: string): Native {
   return {
     path,
     calls: calls as unknown as NativeCalls,
-    fetchSkipsVerify: false,
     async listen(core, onRing) {
       type Wait = (core: number, seen: number, timeoutMs: number) => Promise<number>;
       const wait = bind("ls_core_wait", { nonblocking: true }) as Wait;

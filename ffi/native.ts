@@ -28,8 +28,6 @@ export interface Native {
   readonly path: string;
   /** The shim's functions. */
   readonly calls: NativeCalls;
-  /** Whether `fetch` takes `{ tls: { rejectUnauthorized: false } }`. */
-  readonly fetchSkipsVerify: boolean;
   /**
    * Gives back what the runtime has made for functions that this thread has called; they go on being called as before. Bun 1.4.5
    * keeps 0.6 KB a function when a thread ends. Absent where nothing is kept.

@@ -109,7 +109,6 @@ export async function openNative(shim: WasmShim): Promise<Native> {
   return {
     path: shim.path,
     calls,
-    fetchSkipsVerify: "Bun" in globalThis,
     listen: (core, onRing) => listen(heap, exports.ls_core_bell!(core) >>> 0, { calls, core, onRing }),
     wasm: { shim, heap, sqlite: sqliteCalls(exports), load: () => exports.ls_sqlite_load!() },
   };

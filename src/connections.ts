@@ -3,13 +3,12 @@
  *
  * @module
  */
-import { dirname, join, sep } from "node:path";
-import process from "node:process";
 import { cString, type Native, readText } from "../ffi/native.ts";
 import { LS } from "../ffi/symbols.ts";
 import { type AsOf, momentText } from "./as_of.ts";
 import { decodeError } from "./bridge/error_text.ts";
 import type { DatabaseClass } from "./drivers/driver.ts";
+import { builtin, ownProcess } from "./drivers/host.ts";
 import { driverOf, Hosts } from "./drivers/mod.ts";
 import { ReplicaClosedError, ReplicaError, ShimError } from "./errors.ts";
 import { wholeNumber } from "./option_value.ts";
@@ -153,7 +152,8 @@ function windowFault(code: number): string {
  * a runtime with permissions must be allowed to read anyway.
  */
 function sentinelFolder(native: Native): string {
-  const folder = join(dirname(native.path), `.litestream-replica-${process.pid}`) + sep;
+  const { dirname, join, sep } = builtin("node:path");
+  const folder = join(dirname(native.path), `.litestream-replica-${ownProcess().pid}`) + sep;
   if (native.calls.ls_sentinel(cString(folder)) === 1) return folder;
   throw new ShimError(`Cannot use "${folder}" for connections: the process uses another folder already`);
 }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import process from "node:process";
+import { ownProcess } from "./drivers/host.ts";
 
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 type Signal = typeof SIGNALS[number];
@@ -25,7 +25,7 @@ let ending = false;
  * signal as well, it is the one that ends the process. Returns what takes this back.
  */
 export function onExitSignal(flush: Flush): () => void {
-  if (flushes.size === 0) { for (const signal of SIGNALS) process.on(signal, take); }
+  if (flushes.size === 0) { for (const signal of SIGNALS) ownProcess().on(signal, take); }
   flushes.add(flush);
   return () => {
     if (flushes.delete(flush) && flushes.size === 0) leave();
@@ -33,11 +33,11 @@ export function onExitSignal(flush: Flush): () => void {
 }
 
 function leave(): void {
-  for (const signal of SIGNALS) process.off(signal, take);
+  for (const signal of SIGNALS) ownProcess().off(signal, take);
 }
 
 async function take(signal: Signal): Promise<void> {
-  const isOurs = process.listenerCount(signal) === 1;
+  const isOurs = ownProcess().listenerCount(signal) === 1;
   if (isOurs && ending) return end(signal);
   ending ||= isOurs;
   let timer: ReturnType<typeof setTimeout> | undefined;
@@ -51,9 +51,9 @@ async function take(signal: Signal): Promise<void> {
 function end(signal: Signal): void {
   leave();
   try {
-    process.kill(process.pid, signal);
+    ownProcess().kill(ownProcess().pid, signal);
   } catch {
     // Deno asks for a permission to send signals
-    process.exit(128 + NUMBERS[signal]);
+    ownProcess().exit(128 + NUMBERS[signal]);
   }
 }

@@ -4,8 +4,8 @@
  * @module
  */
 import { nativePermission, wasmShim } from "../ffi/mod.ts";
-import type { WasmShim } from "../ffi/wasm.ts";
 import { type CoreClient, threadCore } from "./bridge/core_client.ts";
+import type { CoreStart } from "./bridge/protocol.ts";
 import type { DatabaseClass } from "./drivers/driver.ts";
 import { defaultDatabase, Hosts } from "./drivers/mod.ts";
 import { readableEnvironment } from "./drivers/permissions.ts";
@@ -22,8 +22,11 @@ export interface FrontEnd {
   /** The class of `connect()` without a class. */
   readonly Database: DatabaseClass;
   /** What other threads load, too. */
-  readonly shim: { readonly shimPath: string; readonly wasm?: WasmShim };
+  readonly shim: CoreStart;
 }
+
+/** Hears of a core that may be asked already, while its shim is looked for. It may be another one in the end. */
+export type OnBegun = (core: CoreClient) => void;
 
 /**
  * Starts what the options want; with `"auto"` WASM, and a warning, where native code cannot be had.
@@ -35,11 +38,12 @@ export async function startFrontEnd(
   options: OpenOptions,
   config: ReplicaConfig,
   log: Log,
+  onBegun: OnBegun,
 ): Promise<FrontEnd> {
   const wanted = wantedSqlite(options, config, readableEnvironment());
   if (wanted === "wasm") return await startWasm();
-  if (wanted === "native" || isNamed(options.shimPath)) return await startNative(options.shimPath);
-  const refused = await tryNative();
+  if (wanted === "native" || isNamed(options.shimPath)) return await startNative(onBegun, options.shimPath);
+  const refused = await tryNative(onBegun);
   if ("core" in refused) return refused;
   const fault = wasmFault(config);
   if (fault) throw new ReplicaError(`Cannot open replica: ${fault}: ${refused.message}`, { cause: refused });
@@ -50,19 +54,19 @@ export async function startFrontEnd(
   return await startWasm();
 }
 
-async function startNative(given?: string): Promise<FrontEnd> {
-  const shimPath = await shimPathOf(given);
-  const starting = threadCore(shimPath); // which takes longest
-  const [core, Database] = await Promise.all([starting, defaultDatabase()]);
-  return { core, Database, shim: { shimPath } };
+async function startNative(onBegun: OnBegun, given?: string): Promise<FrontEnd> {
+  const find = async () => ({ shimPath: await shimPathOf(given) });
+  const starting = threadCore(find, onBegun); // which takes longest
+  const [found, Database] = await Promise.all([starting, defaultDatabase()]);
+  return { ...found, Database };
 }
 
 /** Native code, or why it cannot be had. */
-async function tryNative(): Promise<FrontEnd | Error> {
+async function tryNative(onBegun: OnBegun): Promise<FrontEnd | Error> {
   const permission = nativePermission();
   if (permission === "denied") return new ShimError("this process may not load native code");
   try {
-    const started = await startNative();
+    const started = await startNative(onBegun);
     if (permission !== "granted") tryExtension(started); // a part of the permission is enough for all but this
     return started;
   } catch (error) {
@@ -81,12 +85,14 @@ function tryExtension({ core, Database }: FrontEnd): void {
 }
 
 async function startWasm(): Promise<FrontEnd> {
-  const wasm = await wasmShim();
-  const [core, { wasmDatabase }] = await Promise.all([
-    threadCore(wasm.path, wasm),
+  const [found, { wasmDatabase }] = await Promise.all([
+    threadCore(async () => {
+      const wasm = await wasmShim();
+      return { shimPath: wasm.path, wasm };
+    }),
     import("./drivers/wasm_sqlite.ts"),
   ]);
-  return { core, Database: wasmDatabase(core.native), shim: { shimPath: wasm.path, wasm } };
+  return { ...found, Database: wasmDatabase(found.core.native) };
 }
 
 /** The class of `connect()` on a thread that joined. */

@@ -4,7 +4,7 @@
  * @module
  */
 
-import process from "node:process";
+import { ownProcess } from "./drivers/host.ts";
 
 /** How much an entry matters, from the least. */
 export type LogLevel = "debug" | "info" | "warn" | "error";
@@ -96,7 +96,7 @@ export function formatEntry({ level, message, time }: LogEntry): string {
 
 /** The sink where none is given. */
 export function toStderr(entry: LogEntry): void {
-  process.stderr.write(`${formatEntry(entry)}\n`);
+  ownProcess().stderr.write(`${formatEntry(entry)}\n`);
 }
 
 /** Hands an entry over; a sink that throws must not end what is told about, so the entry goes to stderr with the fault. */

@@ -3,22 +3,21 @@
  *
  * @module
  */
-import { cString } from "../ffi/native.ts";
 import { loadNative } from "../ffi/mod.ts";
-import { askCredentials, CredentialsRenewal } from "./bridge/credentials_renewal.ts";
-import { encodeError } from "./bridge/error_text.ts";
+import type { CoreClient } from "./bridge/core_client.ts";
+import { askCredentials } from "./bridge/credentials_renewal.ts";
 import { OPEN_TIMEOUT_MS } from "./defaults.ts";
 import { readableEnvironment } from "./drivers/permissions.ts";
 import { environmentWarnings } from "./environment.ts";
 import { ReplicaClosedError } from "./errors.ts";
 import { onExitSignal } from "./exit_signals.ts";
-import { joinedDatabase, startFrontEnd } from "./front_end.ts";
-import { Log, toStderr } from "./log.ts";
-import { SpanInbox } from "./observe/observer.ts";
+import { type FrontEnd, joinedDatabase, startFrontEnd } from "./front_end.ts";
+import { Log } from "./log.ts";
 import type { OpenOptions } from "./options.ts";
 import { Replica } from "./replica.ts";
-import { makeConfig } from "./replica_config.ts";
+import { makeConfig, type ReplicaConfig } from "./replica_config.ts";
 import { ReplicaEvents } from "./replica_events.ts";
+import { type OpeningParts, ReplicaOpening } from "./replica_opening.ts";
 import type { SharedReplica } from "./shared_replica.ts";
 import { shimPath as shimPathOf } from "./shim_path.ts";
 
@@ -54,39 +53,18 @@ export async function openReplica(place?: string | OpenOptions, more?: OpenOptio
   const { openTimeoutMs: timeoutMs = OPEN_TIMEOUT_MS, signal } = options;
   const first = source && await askCredentials(source, { timeoutMs, signal });
   const config = makeConfig(url, first ? { ...options, credentials: first } : options, environment);
-  const { core, Database, shim } = await startFrontEnd(options, config, log);
-  const openId = core.newId();
-  let replicaId = 0;
-  const renewal = source && first && new CredentialsRenewal(source, first, {
-    push: (credentials) => core.call({ kind: "credentials", of: openId, credentials }),
-    fail: (error) => {
-      log.warn(error.message);
-      if (replicaId > 0) core.native.calls.ls_replica_fail(replicaId, cString(encodeError(error)));
-    },
-  });
   const events = new ReplicaEvents();
+  const keys = source && first && { source, first };
+  const { opening, Database, shim } = await openBySome(options, config, { options, log, keys, events });
+  const { core } = opening;
+  const replicaId = await opening.opened;
+  const shared = { ...shim, replicaId, name: config.location.name, writes: config.write !== undefined };
   let unsignal = () => {};
-  const spans = options.observe && new SpanInbox(options.observe);
-  const heard = { log: options.log ?? toStderr, spans };
   const onClose = () => {
     unsignal();
-    renewal?.stop();
-    core.listen(openId, heard); // what goes wrong at the end is told, too
+    opening.close();
   };
-  const onClosed = () => core.unlisten(openId);
-  core.listen(openId, {
-    ...heard,
-    onEvent: (event) => events.tell(event),
-    ...(renewal ? { onExpired: () => renewal.renew() } : {}),
-  });
-  try {
-    replicaId = await core.open(config, signal, openId);
-  } catch (error) {
-    onClose();
-    onClosed();
-    throw error;
-  }
-  const shared = { ...shim, replicaId, name: config.location.name, writes: config.write !== undefined };
+  const onClosed = () => opening.end();
   const replica = new Replica({ native: core.native, shared, core, Database, events, onClose, onClosed });
   if (config.write && (options.flushOnSignals ?? true)) {
     unsignal = onExitSignal(() =>
@@ -94,6 +72,26 @@ export async function openReplica(place?: string | OpenOptions, more?: OpenOptio
     );
   }
   return replica;
+}
+
+/** Begins an opening on the core that the options want: by the first one begun, whose shim is still looked for, if it can be. */
+async function openBySome(
+  options: OpenOptions,
+  config: ReplicaConfig,
+  parts: OpeningParts,
+): Promise<Omit<FrontEnd, "core"> & { readonly opening: ReplicaOpening }> {
+  const begun: ReplicaOpening[] = [];
+  try {
+    const onBegun = (core: CoreClient) => void begun.push(new ReplicaOpening(core, config, parts));
+    const { core, ...frontEnd } = await startFrontEnd(options, config, parts.log, onBegun);
+    const opening = begun.find((opening) => opening.core === core) ??
+      new ReplicaOpening(core, config, parts);
+    for (const other of begun) if (other !== opening) other.abandon();
+    return { ...frontEnd, opening };
+  } catch (error) {
+    for (const opening of begun) opening.abandon();
+    throw error;
+  }
 }
 
 /**

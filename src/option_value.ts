@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { resolve } from "node:path";
+import { resolvePath } from "./drivers/host.ts";
 import { MS_MAX } from "./deadline.ts";
 
 /**
@@ -73,7 +73,7 @@ export function isOn(text: string | undefined): boolean {
 /** A file's path wherever the process goes; others are beside it. */
 export function filePath(what: string, path: string | undefined): string | undefined {
   if (path === undefined) return undefined;
-  if (path !== "" && !/[/\\]$/.test(path)) return resolve(path);
+  if (path !== "" && !/[/\\]$/.test(path)) return resolvePath(path);
   throw new TypeError(
     `Cannot keep ${what} at "${path}": expected the name of a file, whose endings are added`,
   );

@@ -43,7 +43,7 @@ export interface Registration extends AsyncDisposable {
  */
 export async function register(options: RegisterOptions = {}): Promise<Registration> {
   const Database = options.Database ?? await defaultDatabase();
-  const core = await threadCore(await shimPath(options.shimPath));
+  const { core } = await threadCore(async () => ({ shimPath: await shimPath(options.shimPath) }));
   const host = new Hosts(core.native).of(Database);
   core.use();
   await core.call({ kind: "register" });

@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { resolve } from "node:path";
 import { type Native, readText } from "../ffi/native.ts";
 import { type AsOf, momentText } from "./as_of.ts";
 import type { CoreClient } from "./bridge/core_client.ts";
@@ -20,6 +19,7 @@ import { Deadline } from "./deadline.ts";
 import type { Change } from "./diff/change.ts";
 import { callDiff } from "./diff_call.ts";
 import type { DatabaseClass } from "./drivers/driver.ts";
+import { resolvePath } from "./drivers/host.ts";
 import { DeadlineError, ReplicaError } from "./errors.ts";
 import { type HydrationState, readHydration, waitHydrated } from "./hydration_state.ts";
 import { refreshFromAfar, waitFromAfar } from "./joined_replica.ts";
@@ -331,7 +331,8 @@ export class Replica implements AsyncDisposable {
       throw new TypeError(`Cannot restore to "${String(path).slice(0, 100)}": expected a file's path`);
     }
     const { replicaId } = this.#shared;
-    const call = { kind: "restore", replicaId, asOf: momentText(asOf), path: resolve(path), force } as const;
+    const asked = { asOf: momentText(asOf), path: resolvePath(path), force };
+    const call = { kind: "restore", replicaId, ...asked } as const;
     return await callRestore(this.#ours("restore"), call, { signal, onProgress });
   }
 

@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { resolve } from "node:path";
 import {
   CACHE_BYTES_LEAST,
   CACHE_DIR_BYTES_LEAST,
@@ -12,6 +11,7 @@ import {
   PREFETCH_BYTES_LEAST,
   PREFETCH_SHARE,
 } from "./defaults.ts";
+import { resolvePath } from "./drivers/host.ts";
 import { type Environment, environmentUrl } from "./environment.ts";
 import { completeUrl, moduleLocation, plainFetch } from "./location_option.ts";
 import { checkObserver } from "./observe/observer.ts";
@@ -130,7 +130,7 @@ function diskConfig(
     );
   }
   return {
-    cacheDir: cacheDir === undefined ? undefined : resolve(cacheDir),
+    cacheDir: cacheDir === undefined ? undefined : resolvePath(cacheDir),
     cacheDirBytesMax: wholeNumber(
       "cacheDirBytesMax",
       options.cacheDirBytesMax,

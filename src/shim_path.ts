@@ -3,9 +3,7 @@
  *
  * @module
  */
-import { resolve } from "node:path";
-import process from "node:process";
-import { fileURLToPath } from "node:url";
+import { builtin, resolvePath } from "./drivers/host.ts";
 import { readableEnvironment } from "./drivers/permissions.ts";
 import { ShimError } from "./errors.ts";
 
@@ -44,13 +42,13 @@ export function findShim(given?: string): string {
 }
 
 function knownPath(given: string | undefined): string | undefined {
-  const { existsSync } = process.getBuiltinModule("node:fs"); // takes milliseconds to load
+  const { existsSync } = builtin("node:fs");
   const named = given ?? (readableEnvironment()[VARIABLE] || undefined);
   if (named === undefined) {
     const built = builtPath();
     return built !== undefined && existsSync(built) ? built : undefined;
   }
-  const path = resolve(named);
+  const path = resolvePath(named);
   if (existsSync(path)) return path;
   throw new ShimError(
     `Cannot find shim: no file "${path}", expected the shared library; leave option shimPath and environment variable ` +
@@ -61,5 +59,5 @@ function knownPath(given: string | undefined): string | undefined {
 /** Where a checkout has it: beside this very file. What was packed, served or bundled has none, and looks for none. */
 function builtPath(): string | undefined {
   if (!/^file:.*\/src\/shim_path\.ts$/.test(import.meta.url)) return undefined;
-  return fileURLToPath(new URL("../ffi/build/litestream_vfs.so", import.meta.url));
+  return builtin("node:url").fileURLToPath(new URL("../ffi/build/litestream_vfs.so", import.meta.url));
 }

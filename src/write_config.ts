@@ -3,9 +3,8 @@
  *
  * @module
  */
-import { join } from "node:path";
-import process from "node:process";
 import { DEFAULTS, UNSYNCED_BYTES_LEAST } from "./defaults.ts";
+import { builtin } from "./drivers/host.ts";
 import { orAllowed } from "./drivers/permissions.ts";
 import type { Environment } from "./environment.ts";
 import { filePath, parseDuration, wholeNumber } from "./option_value.ts";
@@ -34,7 +33,7 @@ export function writeConfig(
     : DEFAULTS.syncIntervalMs;
   return {
     path: filePath("a write log", options.bufferPath ?? (path || undefined)) ??
-      join(stateFolder(environment), fileNameOf(location.name)),
+      builtin("node:path").join(stateFolder(environment), fileNameOf(location.name)),
     syncIntervalMs: wholeNumber("syncIntervalMs", options.syncIntervalMs, syncIntervalMs, 0),
     unsyncedBytesMax: wholeNumber(
       "unsyncedBytesMax",
@@ -58,8 +57,8 @@ export function noLease(name: string): TypeError {
 
 /** Where write logs are kept that outlive the process, and a restart of the machine. */
 function stateFolder({ XDG_STATE_HOME, HOME }: Environment): string {
-  const state = XDG_STATE_HOME || (HOME && join(HOME, ".local", "state"));
-  if (state) return join(state, "litestream-vfs");
+  const state = XDG_STATE_HOME || (HOME && builtin("node:path").join(HOME, ".local", "state"));
+  if (state) return builtin("node:path").join(state, "litestream-vfs");
   throw new TypeError(
     "Cannot keep a write log: neither XDG_STATE_HOME nor HOME is set, expected option bufferPath" +
       orAllowed("XDG_STATE_HOME", "HOME"),
@@ -69,6 +68,6 @@ function stateFolder({ XDG_STATE_HOME, HOME }: Environment): string {
 /** A file's name for a replica: what can be read of its own, and what tells it from all others. */
 function fileNameOf(name: string): string {
   const readable = name.replaceAll(/[^A-Za-z0-9.-]+/g, "-").slice(-60);
-  const { createHash } = process.getBuiltinModule("node:crypto"); // takes milliseconds to load
+  const { createHash } = builtin("node:crypto");
   return `${readable}-${createHash("sha256").update(name).digest("hex").slice(0, 16)}`;
 }

@@ -5,6 +5,7 @@
  */
 import { loadNative } from "../../ffi/mod.ts";
 import type { OpenOptions } from "../../mod.ts";
+import { beginOpening } from "../../src/bridge/begun_opening.ts";
 import { Core } from "../../src/bridge/core.ts";
 import type { LiveReplica } from "../../src/live/live_replica.ts";
 import { Log } from "../../src/log.ts";
@@ -57,10 +58,15 @@ export interface ReplicaHere {
 /** A core on this thread. */
 export async function coreHere(): Promise<{ open(url: string, options: OpenOptions): Promise<ReplicaHere> }> {
   const core = new Core(await loadNative(findShim()), {}, new Log(() => {}, "error"));
-  const { signal } = new AbortController();
+  const surroundings = {
+    environment: {},
+    native: Promise.resolve(core.native),
+    signal: undefined,
+    hooks: {},
+  };
   return {
     async open(url, options) {
-      const id = await core.open(makeConfig(url, options, {}), signal, {});
+      const id = await core.open(await beginOpening(makeConfig(url, options, {}), surroundings));
       return { live: core.replica(id), close: () => core.close(id) };
     },
   };

@@ -5,6 +5,7 @@
  */
 import type { Native } from "../../ffi/native.ts";
 import { BRIEFLY, isOutage, lastStatesOf } from "../cache/offline.ts";
+import { fetchSkipsVerify } from "../drivers/fetch.ts";
 import { StorageError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { Environment } from "../environment.ts";
@@ -36,12 +37,12 @@ function toCredentials(given: Exclude<ReplicaConfig["credentials"], "anonymous" 
   return { accessKeyId, secretAccessKey, sessionToken, expiresMs: expirationMs };
 }
 
-function fetchInit(location: ReplicaLocation, native: Native): OpenStoreOptions["fetchInit"] {
+function fetchInit(location: ReplicaLocation): OpenStoreOptions["fetchInit"] {
   const isUnverified = location.scheme === "s3"
     ? location.skipVerify
     : "parameters" in location && /^(true|1|t|yes)$/i.test(location.parameters.skipVerify ?? "");
   if (!isUnverified) return undefined;
-  if (native.fetchSkipsVerify) return { tls: { rejectUnauthorized: false } };
+  if (fetchSkipsVerify()) return { tls: { rejectUnauthorized: false } };
   throw new StorageError(
     `Cannot open replica ${location.name}: skipVerify is set, and this runtime's fetch always verifies TLS ` +
       "certificates, expected the process to be started with --unsafely-ignore-certificate-errors instead",
@@ -88,7 +89,7 @@ async function heldFiles(
 export async function openConfiguredStore(
   config: ReplicaConfig,
   environment: Environment,
-  native: Native,
+  native: Promise<Native>,
   signal: AbortSignal,
   hooks: StoreHooks = {},
 ): Promise<WritableStore> {
@@ -106,7 +107,7 @@ export async function openConfiguredStore(
       env: environment,
       prefix,
       fetch,
-      fetchInit: fetch ? undefined : fetchInit(location, native), // a function of the user's sees to TLS itself
+      fetchInit: fetch ? undefined : fetchInit(location), // a function of the user's sees to TLS itself
       totalTimeoutMs: config.requestTimeoutMs,
       log: hooks.log,
       observe: hooks.observe,
@@ -155,7 +156,7 @@ async function withCache(
   store: WritableStore,
   { cacheDir, cacheDirBytesMax: bytesMax, location }: ReplicaConfig,
   prefix: string | undefined,
-  native: Native,
+  native: Promise<Native>,
   { log, observe }: StoreHooks,
 ): Promise<WritableStore> {
   if (cacheDir === undefined) return store;
@@ -177,7 +178,7 @@ async function withCache(
   const account = "user" in location ? [location.user] : []; // two of them may have buckets of one name
   const place = [name, "endpoint" in location ? location.endpoint : "", prefix ?? "", ...account].join("\n");
   const onNotice = (text: string) => log?.warn(text);
-  const cache = new RangeCache({ folder, place, bytesMax, checksum: shimChecksum(native), onNotice });
+  const cache = new RangeCache({ folder, place, bytesMax, checksum: shimChecksum(await native), onNotice });
   const { diskReads } = observe ? await import("../observe/disk_reads.ts") : {};
   const tellRead = observe && diskReads?.(store.name, observe);
   return new CachingStore(store, cache, new LastStates(folder, place, onNotice), tellRead);

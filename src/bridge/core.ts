@@ -5,22 +5,19 @@
  */
 import { cString, type Native, readText } from "../../ffi/native.ts";
 import { LS } from "../../ffi/symbols.ts";
-import { MS_MAX } from "../deadline.ts";
-import { DeadlineError, ReplicaClosedError } from "../errors.ts";
+import { ReplicaClosedError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { Environment } from "../environment.ts";
 import type { ReplicaConfig } from "../replica_config.ts";
 import type { FollowEvent } from "../follow/follow_event.ts";
-import { lookFirst } from "../live/first_look.ts";
 import type { LiveReplica } from "../live/live_replica.ts";
 import { COUNTER } from "../pages/counters.ts";
-import type { RequestSpan } from "../observe/span.ts";
-import type { ObservedKinds, SpanBatch, SpanOutbox } from "../observe/span_outbox.ts";
+import type { ObservedKinds, SpanOutbox } from "../observe/span_outbox.ts";
 import type { TransactionWatch } from "../observe/transaction_watch.ts";
+import { beginOpening, type BegunOpening } from "./begun_opening.ts";
 import { encodeError } from "./error_text.ts";
 import { decodeParameters, decodeRequest, REQUEST, REQUEST_WORDS, type ShimRequest } from "./protocol.ts";
 import { sqliteCode } from "./sqlite_code.ts";
-import { openConfiguredStore, type StoreHooks } from "./configured_store.ts";
 
 /** Requests taken from the shim at once. */
 const BATCH = 64;
@@ -33,22 +30,11 @@ interface Shared {
   id?: number;
 }
 
-/** What surrounds a replica: its process's variables, and who hears of what happens. */
-export interface ReplicaHooks extends StoreHooks {
-  /** Variables in place of the core's own. */
-  readonly environment?: Environment;
-  /** Hears what its follower tells. */
-  onEvent?(event: FollowEvent): void;
-  /** What is told of requests and transactions, and to whom. */
-  readonly observed?: ObservedKinds;
-  postSpans?(batch: SpanBatch): void;
-}
-
 /** Serves all replicas of one thread. */
 export class Core {
   /** The shim's handle. */
   readonly id: number;
-  readonly #native: Native;
+  readonly native: Native;
   readonly #environment: Environment;
   readonly #log: Log;
   readonly #replicas = new Map<number, LiveReplica>();
@@ -61,7 +47,7 @@ export class Core {
   readonly #words = new Uint32Array(BATCH * REQUEST_WORDS);
 
   constructor(native: Native, environment: Environment, log: Log) {
-    this.#native = native;
+    this.native = native;
     this.#environment = environment;
     this.#log = log;
     this.id = native.calls.ls_core_start();
@@ -70,63 +56,40 @@ export class Core {
 
   /** Serves until {@link stop}. */
   run(): Promise<void> {
-    return this.#native.listen(this.id, () => this.#takeAll());
+    return this.native.listen(this.id, () => this.#takeAll());
   }
 
-  /** Opens a replica; returns its handle. */
-  async open(config: ReplicaConfig, signal: AbortSignal, hooks: ReplicaHooks): Promise<number> {
-    return (await this.#open(config, signal, hooks)).id;
+  /** Opens a replica, whose store has been asked already; returns its handle. */
+  async open(begun: BegunOpening): Promise<number> {
+    return (await this.#finish(begun)).id;
   }
 
-  async #open(
-    config: ReplicaConfig,
-    signal: AbortSignal | undefined,
-    hooks: ReplicaHooks,
-  ): Promise<LiveReplica> {
-    const deadline = new AbortController();
-    const waitMs = Math.min(config.openTimeoutMs + config.waitForReplicaMs, MS_MAX);
-    const timer = setTimeout(() => {
-      deadline.abort(
-        new DeadlineError(`Cannot open replica ${config.location.name}: not done after ${waitMs} ms`),
-      );
-    }, waitMs);
-    const either = signal ? AbortSignal.any([signal, deadline.signal]) : deadline.signal;
-    const outbox = await outboxOf(hooks);
-    const { requests = false } = hooks.observed ?? {};
-    const observe = requests ? (span: RequestSpan) => outbox?.request(span) : undefined;
+  async #finish(begun: BegunOpening): Promise<LiveReplica> {
+    const { config, hooks, store, look, outbox, signal } = begun;
     try {
-      const store = await openConfiguredStore(
-        config,
-        hooks.environment ?? this.#environment,
-        this.#native,
-        either,
-        { ...hooks, observe },
-      );
-      const { layout } = config.location;
-      const look = lookFirst(store, layout, { ...config, signal: either });
       await look.sent;
       const { LiveReplica } = await import("../live/live_replica.ts"); // while the answers are on their way
       const source = {
-        native: this.#native,
+        native: this.native,
         coreId: this.id,
         store,
-        layout,
+        layout: config.location.layout,
         onEvent: (event: FollowEvent) => hooks.onEvent?.(event),
         onNotice: (text: string) => (hooks.log ?? this.#log).warn(text),
         textOf: encodeError,
-        isObserved: requests,
+        isObserved: hooks.observed?.requests ?? false,
       };
-      const replica = await LiveReplica.open(source, config, { signal: either, purpose: "open" }, look);
+      const replica = await LiveReplica.open(source, config, { signal, purpose: "open" }, look);
       this.#replicas.set(replica.id, replica);
       if (outbox) await this.#observe(replica, hooks.observed!, outbox);
-      this.#native.calls.ls_replica_bound(replica.id, COUNTER.getRequests, BigInt(config.maxRequests));
-      this.#native.calls.ls_replica_bound(replica.id, COUNTER.bytes, BigInt(config.maxBytes));
+      this.native.calls.ls_replica_bound(replica.id, COUNTER.getRequests, BigInt(config.maxRequests));
+      this.native.calls.ls_replica_bound(replica.id, COUNTER.bytes, BigInt(config.maxBytes));
       return replica;
     } catch (error) {
       outbox?.flush(); // before the answer that it failed
       throw error;
     } finally {
-      clearTimeout(timer);
+      begun.settle();
     }
   }
 
@@ -134,7 +97,7 @@ export class Core {
   async #observe(replica: LiveReplica, { transactions }: ObservedKinds, outbox: SpanOutbox): Promise<void> {
     if (transactions) {
       const { TransactionWatch } = await import("../observe/transaction_watch.ts");
-      this.#watches.set(replica.id, new TransactionWatch(this.#native, replica.id, replica.name, outbox));
+      this.#watches.set(replica.id, new TransactionWatch(this.native, replica.id, replica.name, outbox));
     }
     this.#outboxes.set(replica.id, outbox);
   }
@@ -166,14 +129,14 @@ export class Core {
       await replica?.close();
     } finally {
       this.#unobserve(replicaId);
-      if (this.#replicas.size === 0) this.#native.release?.(); // this thread may be terminated any time now
+      if (this.#replicas.size === 0) this.native.release?.(); // this thread may be terminated any time now
     }
   }
 
   /** Makes this core the one that serves databases opened by URI. */
   async register(): Promise<void> {
     this.#registrations++;
-    this.#native.calls.ls_core_default(this.id, 1);
+    this.native.calls.ls_core_default(this.id, 1);
     const { environmentWarnings } = await import("../environment.ts");
     for (const warning of environmentWarnings(undefined, this.#environment)) this.#log.warn(warning);
   }
@@ -181,7 +144,7 @@ export class Core {
   /** Ends one registration; with the last one go the replicas that were opened by URI. */
   async unregister(): Promise<void> {
     if (--this.#registrations > 0) return;
-    this.#native.calls.ls_core_default(this.id, 0);
+    this.native.calls.ls_core_default(this.id, 0);
     const shared = [...this.#shared];
     this.#shared.clear();
     await Promise.allSettled(shared.map(async ([key, { opening }]) => {
@@ -193,10 +156,10 @@ export class Core {
   /** Closes everything and ends {@link run}. */
   async stop(): Promise<void> {
     const reason = cString("ReplicaClosedError: Cannot read page: the replica's core has ended");
-    this.#native.calls.ls_core_stop(this.id, reason);
+    this.native.calls.ls_core_stop(this.id, reason);
     const closings = [...this.#replicas.keys()].map((id) => this.close(id));
     const closed = await Promise.allSettled([...closings, ...this.#closings.values()]);
-    this.#native.release?.();
+    this.native.release?.();
     const failed = closed.find((result) => result.status === "rejected");
     if (failed) throw failed.reason;
   }
@@ -204,7 +167,7 @@ export class Core {
   #takeAll(): void {
     for (;;) {
       const bytes = new Uint8Array(this.#words.buffer);
-      const count = this.#native.calls.ls_core_take(this.id, bytes, BATCH);
+      const count = this.native.calls.ls_core_take(this.id, bytes, BATCH);
       for (let i = 0; i < count; i++) this.#serve(decodeRequest(this.#words, i));
       if (count < BATCH) return;
     }
@@ -230,13 +193,13 @@ export class Core {
   }
 
   #answer(request: ShimRequest, code: number, value: number, text: string): number {
-    return this.#native.calls.ls_answer(request.slot, request.generation, code, value, cString(text));
+    return this.native.calls.ls_answer(request.slot, request.generation, code, value, cString(text));
   }
 
   #textOf(request: ShimRequest): string {
     const { slot, generation } = request;
     return readText(
-      (buffer) => this.#native.calls.ls_request_text(slot, generation, buffer, buffer.length),
+      (buffer) => this.native.calls.ls_request_text(slot, generation, buffer, buffer.length),
       8192,
     );
   }
@@ -309,7 +272,9 @@ export class Core {
   /** A writer that is just being closed has its log until then. */
   async #openAfter(key: string, config: ReplicaConfig): Promise<LiveReplica> {
     await this.#closings.get(key);
-    return await this.#open(config, undefined, { log: this.#log });
+    const surroundings = { environment: this.#environment, native: Promise.resolve(this.native) };
+    const hooks = { log: this.#log };
+    return await this.#finish(await beginOpening(config, { ...surroundings, signal: undefined, hooks }));
   }
 
   async #unshare(replicaId: number): Promise<void> {
@@ -327,11 +292,4 @@ export class Core {
     this.#closings.set(key, closing);
     return closing;
   }
-}
-
-/** Where spans go; undefined where nobody observes. */
-async function outboxOf({ observed, postSpans }: ReplicaHooks): Promise<SpanOutbox | undefined> {
-  if (observed === undefined || postSpans === undefined) return undefined;
-  const { SpanOutbox } = await import("../observe/span_outbox.ts");
-  return new SpanOutbox(observed, postSpans);
 }

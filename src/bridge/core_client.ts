@@ -3,15 +3,14 @@
  *
  * @module
  */
-import process from "node:process";
-import { SHARE_ENV, Worker } from "node:worker_threads";
 import { cString, type Native } from "../../ffi/native.ts";
 import { loadNative } from "../../ffi/mod.ts";
-import { wholeEnvironment } from "../drivers/permissions.ts";
-import type { WasmShim } from "../../ffi/wasm.ts";
+import { ownProcess } from "../drivers/host.ts";
+import { mayReadEnvironment, wholeEnvironment } from "../drivers/permissions.ts";
+import { startThread, type Thread, type ThreadEvents } from "../drivers/thread.ts";
 import { DeadlineError, ReplicaClosedError } from "../errors.ts";
 import type { ReplicaConfig } from "../replica_config.ts";
-import { type CoreEntry, coreEntry } from "./core_entry.ts";
+import { coreEntry } from "./core_entry.ts";
 import { decodeError, encodeError } from "./error_text.ts";
 import { followEvent } from "./event_data.ts";
 import { type LogSink, tellSafely, toStderr } from "../log.ts";
@@ -49,7 +48,7 @@ interface Waiting {
 export class CoreClient {
   /** Settles when the worker has ended. */
   readonly ended: Promise<void>;
-  readonly #worker: Worker;
+  readonly #worker: Thread;
   readonly #waiting = new Map<number, Waiting>();
   readonly #listeners = new Map<number, NoticeListener>();
   #native: Native | undefined;
@@ -60,41 +59,61 @@ export class CoreClient {
   #dead: Error | undefined;
   #isStopping = false;
 
-  /** Starts a core with its worker. */
-  static async start(shimPath: string, wasm?: WasmShim): Promise<CoreClient> {
-    const client = new CoreClient({ shimPath, wasm }, await coreEntry());
-    const ready = client.#ready();
-    ready.catch(() => {}); // the shim's own failure says more
-    try {
-      client.#native = await loadNative(shimPath, wasm);
-      client.#coreId = await ready;
-    } catch (error) {
-      await client.#worker.terminate();
-      throw error;
-    }
-    return client;
+  /** Begins one: its worker, which does nothing before {@link serve}. */
+  static async begin(): Promise<CoreClient> {
+    const entry = await coreEntry();
+    // otherwise it gets a copy of all variables, which asks for the permission to read them all
+    const copiesEnvironment = mayReadEnvironment();
+    let tell: ThreadEvents;
+    const worker = await startThread({ ...entry, copiesEnvironment }, {
+      onMessage: (message) => tell.onMessage(message),
+      onError: (cause) => tell.onError(cause),
+      onEnd: () => tell.onEnd(),
+    });
+    worker.hold(false);
+    return new CoreClient(worker, (events) => tell = events);
   }
 
-  private constructor(shim: { shimPath: string; wasm: WasmShim | undefined }, { url, source }: CoreEntry) {
-    // otherwise it gets a copy of all variables, which asks for the permission to read them all
-    const workerData: CoreStart = { ...shim, source };
-    this.#worker = new Worker(url, wholeEnvironment() ? { workerData } : { workerData, env: SHARE_ENV });
-    this.#worker.on("message", (told: Answer | Notice) => {
-      if (told.id === NOTICE_ID) this.#hear(told as Notice);
-      else this.#settle(told as Answer);
-    });
+  private constructor(worker: Thread, hear: (events: ThreadEvents) => void) {
+    this.#worker = worker;
     this.ended = new Promise((resolve) => {
-      this.#worker.on("error", (cause) => {
-        const found = cause instanceof Error ? cause.message : String(cause);
-        this.#die(new ReplicaClosedError(`Cannot reach core: its worker failed: ${found}`, { cause }));
-      });
-      this.#worker.on("exit", () => {
-        this.#die(new ReplicaClosedError("Cannot reach core: its worker has ended"));
-        resolve();
+      hear({
+        onMessage: (told) => {
+          if ((told as Notice).id === NOTICE_ID) this.#hear(told as Notice);
+          else this.#settle(told as Answer);
+        },
+        onError: (cause) => {
+          const found = cause instanceof Error ? cause.message : String(cause);
+          this.#die(new ReplicaClosedError(`Cannot reach core: its worker failed: ${found}`, { cause }));
+        },
+        onEnd: () => {
+          this.#die(new ReplicaClosedError("Cannot reach core: its worker has ended"));
+          resolve();
+        },
       });
     });
-    // A reader on another thread must not wait for a core that goes with the process.
-    process.on("exit", this.#onExit);
+  }
+
+  /** Has it serve by a shim; ends it where that cannot be. */
+  async serve({ shimPath, wasm }: CoreStart): Promise<this> {
+    try {
+      const ready = this.#ready();
+      ready.catch(() => {}); // the shim's own failure says more
+      this.#worker.post({ shimPath, wasm });
+      // A reader on another thread must not wait for a core that goes with the process.
+      ownProcess().on("exit", this.#onExit);
+      this.#native = await loadNative(shimPath, wasm);
+      this.#coreId = await ready;
+      return this;
+    } catch (error) {
+      await this.terminate();
+      throw error;
+    }
+  }
+
+  /** Ends it where it is. */
+  terminate(): Promise<void> {
+    return this.#worker.terminate();
   }
 
   /** The shim on this thread. */
@@ -110,6 +129,8 @@ export class CoreClient {
   }
 
   #ready(): Promise<number> {
+    if (this.#dead) return Promise.reject(this.#dead);
+    this.#worker.hold(true);
     return new Promise((resolve, reject) => {
       const timer = setTimeout(
         () => reject(new DeadlineError(`Cannot start core: its worker is not ready after ${START_MS} ms`)),
@@ -126,7 +147,7 @@ export class CoreClient {
   #settle({ id, value, error }: Answer): void {
     const waiting = this.#waiting.get(id);
     this.#waiting.delete(id);
-    if (this.#waiting.size === 0) this.#worker.unref();
+    if (this.#waiting.size === 0) this.#worker.hold(false);
     if (id === 0 && error !== undefined && !waiting) this.#die(decodeError(error)); // it ran, and failed
     if (error === undefined) waiting?.resolve(value);
     else waiting?.reject(decodeError(error));
@@ -147,7 +168,7 @@ export class CoreClient {
     if (this.#dead) return;
     this.#dead = error;
     this.#endWaits(error);
-    process.off("exit", this.#onExit);
+    ownProcess().off("exit", this.#onExit);
     for (const waiting of this.#waiting.values()) waiting.reject(error);
     this.#waiting.clear();
   }
@@ -178,7 +199,7 @@ export class CoreClient {
     if (signal?.aborted) return Promise.reject(signal.reason);
     return new Promise((resolve, reject) => {
       const onAbort = () => {
-        this.#worker.postMessage({
+        this.#worker.post({
           id: this.#nextId++,
           kind: "cancel",
           of: id,
@@ -192,8 +213,8 @@ export class CoreClient {
       };
       signal?.addEventListener("abort", onAbort, { once: true });
       this.#waiting.set(id, { resolve: settled((value) => resolve(value as T)), reject: settled(reject) });
-      this.#worker.ref();
-      this.#worker.postMessage({ id, ...call });
+      this.#worker.hold(true);
+      this.#worker.post({ id, ...call });
     });
   }
 
@@ -242,20 +263,49 @@ export class CoreClient {
 /** The cores of this thread by shim: one, unless somebody names another shim. */
 const running = new Map<string, Promise<CoreClient>>();
 
-/** The core of this thread, started when there is none. */
-export async function threadCore(shimPath: string, wasm?: WasmShim): Promise<CoreClient> {
-  for (;;) {
-    const known = running.get(shimPath);
-    if (known === undefined) {
-      const starting = CoreClient.start(shimPath, wasm);
-      running.set(shimPath, starting);
-      starting.then(({ ended }) => ended).catch(() => {}).finally(() => {
-        if (running.get(shimPath) === starting) running.delete(shimPath);
-      });
-      return await starting;
+/** One that was begun for the next of these; none knows its shim yet. */
+let begun: Promise<CoreClient> | undefined;
+
+/** A core, and what it serves by. */
+export interface FoundCore {
+  readonly core: CoreClient;
+  readonly shim: CoreStart;
+}
+
+/**
+ * The core of this thread, started when there is none: then it begins, and is told to `onBegun`, while the shim is looked for. It
+ * is another one in the end where that is another thread's shim.
+ */
+export async function threadCore(
+  find: () => Promise<CoreStart>,
+  onBegun?: (core: CoreClient) => void,
+): Promise<FoundCore> {
+  try {
+    if (running.size === 0) {
+      const core = await (begun ??= CoreClient.begin());
+      onBegun?.(core);
     }
-    const core = await known;
-    if (core.alive) return core;
-    if (running.get(shimPath) === known) running.delete(shimPath);
+    const shim = await find();
+    for (;;) {
+      const starting = running.get(shim.shimPath) ?? startCore(shim);
+      const core = await starting;
+      if (core.alive) return { core, shim };
+      if (running.get(shim.shimPath) === starting) running.delete(shim.shimPath);
+    }
+  } finally {
+    const left = begun; // no shim was found, or a core was meanwhile
+    begun = undefined;
+    left?.then((core) => core.terminate(), () => {});
   }
+}
+
+function startCore(shim: CoreStart): Promise<CoreClient> {
+  const { shimPath } = shim;
+  const starting = (begun ?? CoreClient.begin()).then((core) => core.serve(shim));
+  begun = undefined;
+  running.set(shimPath, starting);
+  starting.then(({ ended }) => ended).catch(() => {}).finally(() => {
+    if (running.get(shimPath) === starting) running.delete(shimPath);
+  });
+  return starting;
 }

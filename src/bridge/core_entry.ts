@@ -3,8 +3,7 @@
  *
  * @module
  */
-import { Buffer } from "node:buffer";
-import process from "node:process";
+import { builtin } from "../drivers/host.ts";
 import { ReplicaError } from "../errors.ts";
 
 /** What a worker is started with. */
@@ -48,8 +47,8 @@ export async function coreEntry(
 async function bundledCore(): Promise<string> {
   const { base64 } = await import("./core_bundle.ts");
   if (base64 !== "") {
-    const { gunzipSync } = process.getBuiltinModule("node:zlib");
-    return gunzipSync(Buffer.from(base64, "base64")).toString();
+    const { Buffer } = builtin("node:buffer");
+    return builtin("node:zlib").gunzipSync(Buffer.from(base64, "base64")).toString();
   }
   throw new ReplicaError(
     "Cannot start core: this program is a bundle of a checkout, expected one of a package, as `npm run pack` makes it",

@@ -3,22 +3,26 @@
  *
  * @module
  */
-import { parentPort, workerData } from "node:worker_threads";
 import { loadNative } from "../../ffi/mod.ts";
 import type { Change } from "../diff/change.ts";
+import { parent } from "../drivers/parent.ts";
 import { readableEnvironment } from "../drivers/permissions.ts";
+import { warmFetch } from "../drivers/fetch.ts";
 import type { FollowEvent } from "../follow/follow_event.ts";
 import { Log, logLevel } from "../log.ts";
+import { beginOpening, type ReplicaHooks } from "./begun_opening.ts";
 import type { PushCredentials } from "./configured_store.ts";
-import { Core, type ReplicaHooks } from "./core.ts";
+import { Core } from "./core.ts";
 import { encodeError } from "./error_text.ts";
 import { plainEvent } from "./event_data.ts";
 import { type Answer, type Call, type CoreStart, type Notice, NOTICE_ID } from "./protocol.ts";
 import type { SpanBatch } from "../observe/span_outbox.ts";
 import type { RestoreProgress } from "../restore/progress.ts";
 
-const port = parentPort!;
-const { shimPath, wasm } = workerData as CoreStart;
+const port = parent();
+/** The core, once its shim is there. */
+let begin!: (starting: Core | Promise<Core>) => void;
+const starting = new Promise<Core>((resolve) => begin = resolve);
 /** Calls that can be cancelled. */
 const running = new Map<number, AbortController>();
 /** Comparisons under way, by the call that began them. */
@@ -28,6 +32,8 @@ const diffs = new Map<
 >();
 /** Open replicas by the call that opened them. */
 const opened = new Map<number, number>();
+/** Calls that are for a core that is still being started, too. */
+type EarlyKind = "open" | "cancel" | "credentials";
 /** Changes told at once, and how long they are gathered, in ms. */
 const CHANGES_MAX = 1_000;
 const CHANGES_MS = 20;
@@ -35,7 +41,7 @@ const CHANGES_MS = 20;
 const pushes = new Map<number, PushCredentials>();
 
 function post(message: Answer | Notice): void {
-  port.postMessage(message);
+  port.post(message);
 }
 
 /** A log whose entries the user's thread takes; `of` as a {@link Notice} has it. */
@@ -47,7 +53,7 @@ function logOf(of: number): Log {
 }
 
 function hooksOf(
-  { id, environment, renewsCredentials, observed }: Extract<Call, { kind: "open" }>,
+  { id, renewsCredentials, observed }: Extract<Call, { kind: "open" }>,
 ): ReplicaHooks {
   const onPush = (push: PushCredentials) => void pushes.set(id, push);
   const onExpired = () => post({ id: NOTICE_ID, of: id, kind: "expired" });
@@ -56,7 +62,6 @@ function hooksOf(
   };
   const postSpans = (batch: SpanBatch) => post({ id: NOTICE_ID, of: id, kind: "spans", batch });
   return {
-    environment: environment ?? readableEnvironment(),
     log: logOf(id),
     onPush,
     onEvent,
@@ -74,9 +79,15 @@ async function close(core: Core, replicaId: number): Promise<void> {
   await core.close(replicaId);
 }
 
-async function open(core: Core, call: Extract<Call, { kind: "open" }>, signal: AbortSignal): Promise<number> {
+/** Storage is asked before there is a core. */
+async function open(call: Extract<Call, { kind: "open" }>, signal: AbortSignal): Promise<number> {
+  const environment = call.environment ?? readableEnvironment();
+  const native = starting.then((core) => core.native);
+  native.catch(() => {}); // who waits for the core is told
   try {
-    const replicaId = await core.open(call.config, signal, hooksOf(call));
+    const begun = await beginOpening(call.config, { environment, native, signal, hooks: hooksOf(call) });
+    const core = await starting;
+    const replicaId = await core.open(begun);
     opened.set(call.id, replicaId);
     if (signal.aborted) await close(core, replicaId); // too late to stop it, and nobody takes it
     return replicaId;
@@ -109,10 +120,25 @@ async function cancellable<T>(id: number, act: (signal: AbortSignal) => Promise<
   }
 }
 
-async function perform(core: Core, call: Call): Promise<unknown> {
+async function perform(call: Call): Promise<unknown> {
   switch (call.kind) {
     case "open":
-      return await cancellable(call.id, (signal) => open(core, call, signal));
+      return await cancellable(call.id, (signal) => open(call, signal));
+    case "cancel":
+      running.get(call.of)?.abort(new DOMException(call.reason, "AbortError"));
+      // The caller cancelled before it had the answer, so what was opened is nobody's.
+      if (opened.has(call.of)) await close(await starting, opened.get(call.of)!);
+      return 0;
+    case "credentials":
+      pushes.get(call.of)?.(call.credentials);
+      return 0;
+    default:
+      return await serve(await starting, call);
+  }
+}
+
+async function serve(core: Core, call: Exclude<Call, { kind: EarlyKind }>): Promise<unknown> {
+  switch (call.kind) {
     case "refresh":
       return await core.replica(call.replicaId).refresh();
     case "sync":
@@ -154,14 +180,6 @@ async function perform(core: Core, call: Call): Promise<unknown> {
       await diffs.get(call.of)?.changes.return(undefined);
       diffs.delete(call.of);
       return 0;
-    case "cancel":
-      running.get(call.of)?.abort(new DOMException(call.reason, "AbortError"));
-      // The caller cancelled before it had the answer, so what was opened is nobody's.
-      if (opened.has(call.of)) await close(core, opened.get(call.of)!);
-      return 0;
-    case "credentials":
-      pushes.get(call.of)?.(call.credentials);
-      return 0;
     case "close":
       await close(core, call.replicaId);
       return 0;
@@ -177,26 +195,32 @@ async function perform(core: Core, call: Call): Promise<unknown> {
   }
 }
 
-async function answer(core: Core, call: Call): Promise<void> {
+async function answer(call: Call): Promise<void> {
   try {
-    post({ id: call.id, value: await perform(core, call) });
+    post({ id: call.id, value: await perform(call) });
   } catch (error) {
     post({ id: call.id, value: 0, error: encodeError(error) });
   }
 }
 
+async function start({ shimPath, wasm }: CoreStart): Promise<Core> {
+  return new Core(await loadNative(shimPath, wasm), readableEnvironment(), logOf(0));
+}
+
 async function run(): Promise<void> {
   try {
-    const core = new Core(await loadNative(shimPath, wasm), readableEnvironment(), logOf(0));
-    port.on("message", (call: Call) => void answer(core, call));
+    const core = await starting;
     post({ id: 0, value: core.id });
     await core.run();
   } catch (error) {
     post({ id: 0, value: 0, error: encodeError(error) });
   }
-  // Not every runtime's port can be closed; a worker that closes itself ends in all of them.
-  if (typeof port.close === "function") port.close();
-  else (globalThis as unknown as { close(): void }).close();
+  port.close();
 }
 
-void run(); // Bun before 1.4 hands out messages only once the module has been evaluated
+port.listen((told) => {
+  if ("shimPath" in (told as CoreStart | Call)) begin(start(told as CoreStart));
+  else void answer(told as Call);
+});
+void run();
+warmFetch(); // there is nothing else to do yet

@@ -11,13 +11,11 @@ import type { ReplicaConfig } from "../replica_config.ts";
 import type { ObservedKinds, SpanBatch } from "../observe/span_outbox.ts";
 import type { RestoreProgress } from "../restore/progress.ts";
 
-/** What a core worker is started with. */
+/** The shim that a core serves by: the first that its worker is told. */
 export interface CoreStart {
-  /** Absolute path of the shim. */
+  /** Its absolute path. */
   readonly shimPath: string;
-  /** The worker's own module, where it is no file. */
-  readonly source: string | undefined;
-  /** Of a shim in WASM. */
+  /** Of one in WASM. */
   readonly wasm?: WasmShim | undefined;
 }
 

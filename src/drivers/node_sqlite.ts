@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { dirname } from "node:path";
 import { type DatabaseClass, type Driver, hasMembers } from "./driver.ts";
+import { builtin } from "./host.ts";
 import { mayWrite } from "./permissions.ts";
 
 interface NodeDatabase {
@@ -27,7 +27,7 @@ export const nodeSqlite: Driver = {
   open(Database, path, options, writes) {
     // Deno asks for the permission to write wherever a database is not opened for reading only. The folder has it for all:
     // Deno 2.9 remembers each path that it was asked about for ever, and no two connections have the same.
-    const readOnly = writes || mayWrite(dirname(path)) ? {} : { readOnly: true };
+    const readOnly = writes || mayWrite(builtin("node:path").dirname(path)) ? {} : { readOnly: true };
     return new Database(path, { ...readOnly, ...options });
   },
 };

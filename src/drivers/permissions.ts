@@ -3,11 +3,7 @@
  *
  * @module
  */
-import { tmpdir } from "node:os";
-import process from "node:process";
-
-/** Environment variables by name. */
-type Environment = Readonly<Record<string, string | undefined>>;
+import { builtin, type Environment, platform, variable, variables } from "./host.ts";
 
 interface Descriptor {
   readonly name: "env" | "read" | "write";
@@ -32,18 +28,22 @@ function isReadable(variable: string): boolean {
   return isGranted({ name: "env", variable });
 }
 
-/** The process's variables: one that may not be read is as if it were not set. Lists them only where all may be read. */
+/** The process's variables, as they are when they are asked for: one that may not be read is as if it were not set. */
 export function readableEnvironment(): Environment {
-  if (isGranted({ name: "env" })) return process.env;
   const get = (_: object, name: string | symbol) => {
-    return typeof name === "string" && isReadable(name) ? process.env[name] : undefined;
+    return typeof name === "string" && isReadable(name) ? variable(name) : undefined;
   };
   return new Proxy({}, { get });
 }
 
 /** The same as plain data for another thread; undefined where that has to look at each by itself. */
 export function wholeEnvironment(): Environment | undefined {
-  return isGranted({ name: "env" }) ? { ...process.env } : undefined;
+  return mayReadEnvironment() ? variables() : undefined;
+}
+
+/** Whether all variables may be read without asking. */
+export function mayReadEnvironment(): boolean {
+  return isGranted({ name: "env" });
 }
 
 /** How these variables could be read, to go on with `expected …`; empty where they can. */
@@ -77,6 +77,6 @@ export function writeRefusal(...paths: string[]): string | undefined {
 
 /** The folder for temporary files; the usual one where it may not be asked for. */
 export function temporaryFolder(): string {
-  const isKnown = process.platform === "win32" || ["TMPDIR", "TMP", "TEMP"].every(isReadable);
-  return isKnown ? tmpdir() : "/tmp";
+  const isKnown = platform() === "win32" || ["TMPDIR", "TMP", "TEMP"].every(isReadable);
+  return isKnown ? builtin("node:os").tmpdir() : "/tmp";
 }

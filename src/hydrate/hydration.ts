@@ -27,7 +27,8 @@ import { Transfer } from "./transfer.ts";
 /** How often a copy that another process has is asked for, in ms. */
 const TAKEN_RETRY_MS = 5_000;
 
-/** How often a copy is made anew for damage that is another one each time, before it is whole. */
+/** How often the same damage comes before it is the file's, and how much different one on the way, before the copy is whole. */
+const DAMAGE_TIMES = 4;
 const DAMAGES_MAX = 16;
 
 /** Pauses before what has failed is tried again, and before pages that a reader keeps are looked at again, in ms. */
@@ -129,8 +130,8 @@ export class Hydration {
   /** Another database has taken the replica's place, or the file is of no use any more. */
   #isStale = false;
   #losses = 0;
-  /** What came damaged since the copy was whole, in words. */
-  readonly #damages = new Set<string>();
+  /** How often what came damaged since the copy was whole, by its words. */
+  readonly #damages = new Map<string, number>();
 
   /** Begins; with what a process before has left, where the newest state is made of it. */
   constructor(source: HydrationSource, { path }: HydrationOptions, left?: LeftCopy) {
@@ -278,11 +279,15 @@ export class Hydration {
       this.lost();
       return await this.#leave(error);
     }
-    // bytes may be damaged on their way; those of a damaged file are no others when they come again
-    if (!(error instanceof LtxFormatError) || this.#damages.has(error.message)) throw error;
-    if (this.#damages.add(error.message).size > DAMAGES_MAX) throw error;
+    if (!(error instanceof LtxFormatError)) throw error;
+    // Bytes may be damaged on their way, and in the same way twice: a server may give those of another place for a while. A damaged
+    // file gives no others.
+    const times = (this.#damages.get(error.message) ?? 0) + 1;
+    this.#damages.set(error.message, times);
+    if (times === DAMAGE_TIMES || this.#damages.size > DAMAGES_MAX) throw error;
     this.#source.onNotice(`The local copy is made anew: ${error.message}`);
     await this.#drop(error);
+    await this.#sleep(RETRY_MS.least * 2 ** (times - 1));
   }
 
   async #bring(state: State): Promise<{ blocked: boolean }> {

@@ -107,11 +107,13 @@ export class LiveReplica implements Followed {
     const replica = new LiveReplica(source, options);
     replica.#pages.signal.addEventListener("abort", () => look.stop(replica.#pages.signal.reason));
     try {
+      let onSent = () => {};
+      const isSent = new Promise<void>((resolve) => onSent = resolve);
       const opening = new Opening(replica.#parts, (state) => replica.#publish(state)).run(
-        request,
+        { ...request, onSent },
         look.listing,
       );
-      const parts = loadParts(options, look);
+      const parts = loadParts(options, Promise.race([isSent, opening]));
       parts.catch(() => {}); // where the opening fails before
       const { listing, stale, left } = await opening;
       replica.#left = left;
@@ -638,9 +640,9 @@ export class LiveReplica implements Followed {
 /** What an opening needs once the first answer is there, loaded while the next ones are awaited. */
 async function loadParts(
   { write, hydrate }: LiveReplicaOptions,
-  { listing }: FirstLook,
+  whenIdle: Promise<unknown>,
 ): Promise<{ Writer?: typeof Writer; Hydration?: typeof Hydration }> {
-  await listing?.catch(() => {}); // whoever opens is told
+  await whenIdle.catch(() => {}); // whoever opens is told
   const [writer, hydration] = await Promise.all([
     write && import("../write/writer.ts"),
     hydrate && import("../hydrate/hydration.ts"),

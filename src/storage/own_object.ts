@@ -4,7 +4,7 @@
  * @module
  */
 
-import { Buffer } from "node:buffer";
+import { builtin } from "../drivers/host.ts";
 import { ObjectExistsError, ObjectGoneError, StorageError } from "../errors.ts";
 import type { Piece } from "./content.ts";
 import {
@@ -107,7 +107,7 @@ function unlessEmpty(error: unknown): ReadResult {
 }
 
 function isEqual(a: Omit<ReadResult, "etag">, b: Omit<ReadResult, "etag">): boolean {
-  return a.objectSize === b.objectSize && Buffer.compare(a.bytes, b.bytes) === 0;
+  return a.objectSize === b.objectSize && builtin("node:buffer").Buffer.compare(a.bytes, b.bytes) === 0;
 }
 
 function changedError(cause: ObjectGoneError): StorageError {

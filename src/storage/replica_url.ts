@@ -5,8 +5,7 @@
  * @module
  */
 
-import { Buffer } from "node:buffer";
-import process from "node:process";
+import { builtin } from "../drivers/host.ts";
 import { type BackendLocation, parseBackendUrl } from "./backend_location.ts";
 import {
   booleanOf,
@@ -271,14 +270,14 @@ function customerKeyOf(url: string, query: URLSearchParams, endpoint: string): C
   if (key === "") return undefined;
   const algorithm = textOf(query, "sseCustomerAlgorithm", "sse-customer-algorithm") || "AES256";
   if (algorithm !== "AES256") throw fault(url, `sseCustomerAlgorithm "${algorithm}"`, "AES256");
-  const bytes = Buffer.from(key, "base64");
+  const bytes = builtin("node:buffer").Buffer.from(key, "base64");
   if (bytes.length !== CUSTOMER_KEY_SIZE || bytes.toString("base64") !== key) {
     throw fault(url, "an sseCustomerKey of another form", "base64 of 32 bytes");
   }
   if (endpoint.startsWith("http:") && !isLocalHost(hostname(hostOf(endpoint)))) {
     throw fault(url, "an sseCustomerKey for an endpoint without TLS", "https, or a local host");
   }
-  const { createHash } = process.getBuiltinModule("node:crypto"); // takes milliseconds to load
+  const { createHash } = builtin("node:crypto");
   const keyMd5 = createHash("md5").update(bytes).digest("base64");
   const given = textOf(query, "sseCustomerKeyMD5", "sse-customer-key-md5");
   if (given !== "" && given !== keyMd5) {

@@ -5,7 +5,7 @@
  * @module
  */
 
-import process from "node:process";
+import { builtin } from "../drivers/host.ts";
 import { StorageError } from "../errors.ts";
 import type { RequestOptions } from "./object_store.ts";
 import { RemovalError } from "./removal.ts";
@@ -145,6 +145,6 @@ function requestOf(keys: readonly string[]): string {
 }
 
 function hashOf(name: string, body: Uint8Array): string {
-  const { createHash } = process.getBuiltinModule("node:crypto"); // takes milliseconds to load
+  const { createHash } = builtin("node:crypto");
   return createHash(name).update(body).digest("base64");
 }

@@ -3,10 +3,10 @@
  *
  * @module
  */
-import { Buffer } from "node:buffer";
 import type { Native } from "../../ffi/native.ts";
 import { readText } from "../../ffi/native.ts";
 import { LS } from "../../ffi/symbols.ts";
+import { builtin } from "../drivers/host.ts";
 import { LtxFormatError, ReplicaError } from "../errors.ts";
 import { decodeHeader, HEADER_SIZE, isNoChecksum, isSnapshot, type LtxHeader } from "../ltx/header.ts";
 import { MIN_FILE_SIZE } from "../ltx/page_index.ts";
@@ -149,7 +149,7 @@ async function withRoom(tail: Tail, room: number, file: ReplicaFile): Promise<Ta
  */
 function unfilled(size: number, { key }: ReplicaFile): Uint8Array<ArrayBuffer> {
   try {
-    const { buffer, byteOffset } = Buffer.allocUnsafe(size);
+    const { buffer, byteOffset } = builtin("node:buffer").Buffer.allocUnsafe(size);
     return new Uint8Array(buffer as ArrayBuffer, byteOffset, size);
   } catch (cause) {
     throw new LtxFormatError(

@@ -334,9 +334,15 @@ test(
     }),
 );
 
-for (const times of [1, 3]) {
+for (
+  const [how, times, at] of [
+    ["1×", 1, () => 5_000],
+    ["3× in other ways", 3, (count: number) => 5_000 * count],
+    ["3× in the same way", 3, () => 5_000],
+  ] as const
+) {
   test(
-    `What was damaged on its way is told of, nothing of it stays, and the copy is made anew, ${times}×`,
+    `What was damaged on its way is told of, nothing of it stays, and the copy is made anew, ${how}`,
     TIMEOUT,
     () =>
       withServedPlace({}, async (place) => {
@@ -348,7 +354,7 @@ for (const times of [1, 3]) {
         s3.options.faults.pick = () => {
           const [, first, last] = /(\d+)-(\d+)/.exec(s3.log.at(-1)!.range) ?? [];
           const isCopied = Number(last) - Number(first) > HELD_BYTES;
-          return isCopied && damaged++ < times ? { kind: "flipped", at: 5_000 * damaged } : undefined;
+          return isCopied && damaged++ < times ? { kind: "flipped", at: at(damaged) } : undefined;
         };
         const said: string[] = [];
         const replica = await place.openWhole({ log: ({ message }) => said.push(message) });

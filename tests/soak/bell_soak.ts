@@ -12,8 +12,11 @@ import { nextMessage, startThread } from "./soak_support.ts";
 
 const [url, rows, misses, threads] = process.argv.slice(2);
 const shimPath = findShim();
-const core = startThread("./gc_core_worker.ts", { shimPath });
-await nextMessage(core);
+const core = startThread("./gc_core_worker.ts", {});
+await nextMessage(core); // it hears
+const ready = nextMessage(core);
+core.postMessage({ shimPath });
+await ready;
 // Four buffers of sixteen pages: nearly every read waits for the core.
 const config = { ...makeConfig(url, {}, {}), cacheBytesMax: 256 * 1024 };
 const opened = nextMessage<{ value: number; error?: string }>(core);

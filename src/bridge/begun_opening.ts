@@ -1,0 +1,86 @@
+/**
+ * beginOpening(): the part of an opening that needs no shim, so that storage is asked while that is still looked for.
+ *
+ * @module
+ */
+import type { Native } from "../../ffi/native.ts";
+import { MS_MAX } from "../deadline.ts";
+import type { Environment } from "../environment.ts";
+import { DeadlineError } from "../errors.ts";
+import type { FollowEvent } from "../follow/follow_event.ts";
+import { type FirstLook, lookFirst } from "../live/first_look.ts";
+import type { RequestSpan } from "../observe/span.ts";
+import type { ObservedKinds, SpanBatch, SpanOutbox } from "../observe/span_outbox.ts";
+import type { ReplicaConfig } from "../replica_config.ts";
+import type { WritableStore } from "../storage/object_store.ts";
+import { openConfiguredStore, type StoreHooks } from "./configured_store.ts";
+
+/** Who hears of what happens to a replica. */
+export interface ReplicaHooks extends StoreHooks {
+  /** Hears what its follower tells. */
+  onEvent?(event: FollowEvent): void;
+  /** What is told of requests and transactions, and to whom. */
+  readonly observed?: ObservedKinds;
+  postSpans?(batch: SpanBatch): void;
+}
+
+/** What an opening begins with. */
+export interface OpeningOptions {
+  /** The process's variables. */
+  readonly environment: Environment;
+  /** The shim, once it is there: a disk cache needs it at once. */
+  readonly native: Promise<Native>;
+  readonly signal: AbortSignal | undefined;
+  readonly hooks: ReplicaHooks;
+}
+
+/** A replica of which storage has been asked already. */
+export interface BegunOpening {
+  readonly config: ReplicaConfig;
+  readonly hooks: ReplicaHooks;
+  readonly store: WritableStore;
+  readonly look: FirstLook;
+  /** Where spans go; undefined where nobody observes. */
+  readonly outbox: SpanOutbox | undefined;
+  /** Aborts when it has taken too long, or nobody wants it any more. */
+  readonly signal: AbortSignal;
+  /** To be called when it is open, or has failed. */
+  settle(): void;
+}
+
+/**
+ * Opens the store, and has the replica listed.
+ *
+ * @throws {StorageError} the store cannot be asked, or the runtime cannot do what is asked
+ */
+export async function beginOpening(
+  config: ReplicaConfig,
+  { environment, native, signal, hooks }: OpeningOptions,
+): Promise<BegunOpening> {
+  const deadline = new AbortController();
+  const waitMs = Math.min(config.openTimeoutMs + config.waitForReplicaMs, MS_MAX);
+  const timer = setTimeout(() => {
+    deadline.abort(
+      new DeadlineError(`Cannot open replica ${config.location.name}: not done after ${waitMs} ms`),
+    );
+  }, waitMs);
+  const either = signal ? AbortSignal.any([signal, deadline.signal]) : deadline.signal;
+  const outbox = await outboxOf(hooks);
+  const observe = hooks.observed?.requests ? (span: RequestSpan) => outbox?.request(span) : undefined;
+  const settle = () => clearTimeout(timer);
+  try {
+    const store = await openConfiguredStore(config, environment, native, either, { ...hooks, observe });
+    const look = lookFirst(store, config.location.layout, { ...config, signal: either });
+    return { config, hooks, store, look, outbox, signal: either, settle };
+  } catch (error) {
+    settle();
+    outbox?.flush(); // before the answer that it failed
+    throw error;
+  }
+}
+
+async function outboxOf({ observed, postSpans }: ReplicaHooks): Promise<SpanOutbox | undefined> {
+  if (observed === undefined || postSpans === undefined) return undefined;
+  const { SpanOutbox } = await import("../observe/span_outbox.ts");
+  return new SpanOutbox(observed, postSpans);
+}
