@@ -1,4 +1,4 @@
-/** What is loaded when: a place's code, and the packages it needs, only when a replica lies there. */
+/** What is loaded when: a place's code, and the packages it needs, only when a replica lies there; Node's modules when used. */
 import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
@@ -12,10 +12,11 @@ const BACKENDS = readdirSync(STORAGE, { withFileTypes: true })
   .map(({ name }) => name)
   .sort();
 
-/** Modules of ours and names of packages. */
+/** Modules of ours, names of packages and of what a runtime has built in. */
 interface Graph {
   readonly modules: ReadonlySet<string>;
   readonly packages: ReadonlySet<string>;
+  readonly builtins: ReadonlySet<string>;
 }
 
 /** What a module imports when it is loaded: neither types nor `import()`. */
@@ -37,16 +38,17 @@ function isOfTypes(names: string): boolean {
 function graphOf(entry: string): Graph {
   const modules = new Set<string>();
   const packages = new Set<string>();
+  const builtins = new Set<string>();
   const visit = (path: string) => {
     if (modules.has(path)) return;
     modules.add(path);
     for (const name of importsOf(readFileSync(path, "utf8"))) {
       if (name.startsWith(".")) visit(join(dirname(path), name));
-      else if (!/^(node|bun):/.test(name)) packages.add(name);
+      else (/^(node|bun):/.test(name) ? builtins : packages).add(name);
     }
   };
   visit(join(ROOT, entry));
-  return { modules, packages };
+  return { modules, packages, builtins };
 }
 
 function backendsIn({ modules }: Graph): string[] {
@@ -65,6 +67,11 @@ test("neither the module nor its core loads a place's code before it is used", (
       `${entry}: ${graph.modules.size} modules, packages ${[...graph.packages].join(", ") || "none"}`,
     );
   }
+});
+
+test("an opening loads no module of Node's before storage has answered", () => {
+  const asked = ["mod.ts", "src/bridge/core_worker.ts", "src/storage/s3.ts", "src/live/live_replica.ts"];
+  for (const entry of asked) assert.deepEqual([...graphOf(entry).builtins], [], entry);
 });
 
 test("a place's code loads no other place's, and its packages are nobody else's", () => {

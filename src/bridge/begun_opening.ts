@@ -28,7 +28,7 @@ export interface ReplicaHooks extends StoreHooks {
 export interface OpeningOptions {
   /** The process's variables. */
   readonly environment: Environment;
-  /** The shim, once it is there: a disk cache needs it at once. */
+  /** The shim, once it is there: nothing is stored before, and a disk cache needs it at once. */
   readonly native: Promise<Native>;
   readonly signal: AbortSignal | undefined;
   readonly hooks: ReplicaHooks;
@@ -70,7 +70,7 @@ export async function beginOpening(
   const settle = () => clearTimeout(timer);
   try {
     const store = await openConfiguredStore(config, environment, native, either, { ...hooks, observe });
-    const look = lookFirst(store, config.location.layout, { ...config, signal: either });
+    const look = lookFirst(store, config.location.layout, { ...config, signal: either, mayStore: native });
     return { config, hooks, store, look, outbox, signal: either, settle };
   } catch (error) {
     settle();

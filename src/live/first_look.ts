@@ -28,16 +28,25 @@ export interface FirstLook {
   stop(reason: Error): void;
 }
 
-/** Begins to list the replica, and to probe a store that is written to. `signal` ends the listing. */
+/** How it is looked. */
+export interface LookOptions extends FirstLookOptions {
+  /** Ends the listing. */
+  readonly signal?: AbortSignal | undefined;
+  /** Nothing is stored before this: the replica may not be opened at all. */
+  readonly mayStore?: Promise<unknown>;
+}
+
+/** Begins to list the replica, and to probe a store that is written to. */
 export function lookFirst(
   store: WritableStore,
   layout: LayoutName,
-  { offline, write, signal }: FirstLookOptions & { readonly signal?: AbortSignal | undefined },
+  { offline, write, signal, mayStore = Promise.resolve() }: LookOptions,
 ): FirstLook {
   const abort = new AbortController();
   const listedMs = Date.now();
   const isProbed = write !== undefined && !write.isUnconditional;
-  const probing = isProbed ? probeConditions(store, { signal: abort.signal, purpose: "open" }) : undefined;
+  const probe = () => probeConditions(store, { signal: abort.signal, purpose: "open" });
+  const probing = isProbed ? mayStore.then(probe) : undefined;
   let onSent = () => {};
   const isSent = new Promise<void>((resolve) => onSent = resolve);
   const listing = offline === "serve-stale"

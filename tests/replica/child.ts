@@ -6,7 +6,9 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { existsSync, readdirSync } from "node:fs";
+import { copyFileSync, existsSync, readdirSync, rmSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import process from "node:process";
 import {
   type DatabaseClass,
@@ -14,7 +16,9 @@ import {
   loadablePath,
   openReplica,
   register,
+  type Replica,
   type ReplicaDatabase,
+  ShimError,
 } from "../../mod.ts";
 import { drivers, IS_BUN, rowsOf, tableSql, thrownBy, valueOf } from "./drivers.ts";
 
@@ -61,6 +65,53 @@ const children: Record<string, () => Promise<void>> = {
   async idle() {
     const replica = await openReplica(url);
     valueOf(replica.connect(), SUM);
+  },
+
+  /** The same where Deno's workers have no method, or one more, that could be what keeps the process waiting for them. */
+  async strangeWorkers() {
+    const { Worker } = globalThis as unknown as { Worker: { prototype: Record<symbol, unknown> } };
+    Worker.prototype[Symbol()] = (_isHeld: boolean) => assert.fail("called");
+    const replica = await openReplica(url);
+    valueOf(replica.connect(), SUM);
+  },
+
+  /** Two at once, of which one wants a shim of its own, and another one has none. */
+  async shimsAtOnce() {
+    const copy = `${process.cwd()}/copy.so`;
+    copyFileSync(await loadablePath(), copy);
+    const nowhere = { shimPath: `${process.cwd()}/no.so` };
+    const openings = [openReplica(url), openReplica(url, nowhere), openReplica(url, { shimPath: copy })];
+    const [first, second, third] = await Promise.allSettled(openings) as PromiseSettledResult<Replica>[];
+    const found = second!.status === "rejected" ? second!.reason : second!.value;
+    assert.ok(found instanceof ShimError, String(found));
+    for (const opening of [first!, third!]) {
+      if (opening.status === "rejected") throw opening.reason;
+      assert.equal(opening.value.txid, 1n);
+    }
+    rmSync(copy);
+  },
+
+  /** Ends although nobody answers what was asked while the shim was looked for. */
+  async noShim() {
+    const silent = createServer(() => {});
+    await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
+    silent.unref();
+    const { port } = silent.address() as AddressInfo;
+    const place = { endpoint: `http://127.0.0.1:${port}`, credentials: "anonymous" } as const;
+    const opening = openReplica("s3://bucket/db", { ...place, shimPath: "/no/such/shim.so" });
+    await assert.rejects(opening, ShimError);
+  },
+
+  /** Given up in its first moment, and while storage is asked. */
+  async givenUp() {
+    for (const afterMs of [0, 1, 5, 20]) {
+      const abort = new AbortController();
+      const opening = openReplica(url, { signal: abort.signal });
+      setTimeout(() => abort.abort(new Error("meant")), afterMs);
+      await opening.then((replica) => replica.close(), ({ message }) => assert.equal(message, "meant"));
+    }
+    await using replica = await openReplica(url);
+    assert.equal(valueOf(replica.connect(), SUM), 200);
   },
 
   async failedOpens() {

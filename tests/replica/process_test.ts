@@ -85,6 +85,22 @@ childTest("P5: nothing is left by a process that exits with everything open", "e
 
 childTest("An open replica does not keep a process from ending", "idle", nothingLeft);
 
+childTest(
+  "An open replica does not keep a process from ending whose workers are strange",
+  "strangeWorkers",
+  nothingLeft,
+);
+
+childTest("Replicas opened at once by several shims are each opened by theirs", "shimsAtOnce", nothingLeft);
+
+childTest("An opening without a shim fails, and keeps no process from ending", "noShim", nothingLeft);
+
+childTest(
+  "An opening that is given up at any moment leaves nothing in the way of the next",
+  "givenUp",
+  nothingLeft,
+);
+
 childTest("P1: opens that fail leave the connections that stand as they are", "failedOpens", nothingLeft);
 
 childTest(
