@@ -17,9 +17,6 @@ import type { State } from "./states.ts";
 /** States that were lost and are remembered; the oldest are forgotten. */
 const GONE_MAX = 4096;
 
-/** Stands for all views that the newest state was shown by: no view has this number. */
-const NEWEST = 0;
-
 /** What is asked of the replica. */
 export interface RelocationSource {
   /** Files that are in storage, as far as is known. */
@@ -39,8 +36,8 @@ export interface RelocationSource {
 export class Relocation {
   readonly #parts: LiveParts;
   readonly #replica: RelocationSource;
-  /** By the views whose readers wait; one for all that the newest state is shown by. */
-  readonly #searches = new Map<number, Promise<void>>();
+  /** By the views whose readers wait; one for all that a state was shown by while it was the newest. */
+  readonly #searches = new Map<string, Promise<void>>();
   readonly #gone = new Map<number, StateGoneError>();
 
   constructor(parts: LiveParts, replica: RelocationSource) {
@@ -77,7 +74,9 @@ export class Relocation {
     const gone = this.#gone.get(view.stamp);
     // For the newest state the files may be back; an older one has been given up.
     if (gone && view.stamp !== this.#parts.states.newest?.stamp) return Promise.reject(gone);
-    const key = this.#parts.states.isShown(viewId) ? NEWEST : viewId;
+    // Another state may have become the newest before a search has ended, and a view's number may be another one's by then.
+    const who = this.#parts.states.isShown(viewId) ? "shown" : viewId;
+    const key = `${who} ${view.stamp}`;
     const search = this.#searches.get(key) ?? this.#findOnce(viewId, view, cause).finally(() => {
       this.#searches.delete(key);
     });

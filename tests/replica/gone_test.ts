@@ -10,9 +10,13 @@ import {
   ReplicaError,
   StateGoneError,
 } from "../../mod.ts";
+import { readerOf, withServedPlace } from "../hydrate/hydrating.ts";
+import { FaultSchedule } from "../support/faults.ts";
 import { withReplicaFolder } from "../support/replica_folder.ts";
+import { until } from "./following.ts";
 import { assertSame, NOISE_SUM, noiseSql, rowsOf, thrownBy, valueOf, withConnection } from "./drivers.ts";
 
+const SLOW = { kind: "slow", delayMs: 400 } as const;
 const POOL = { cacheBytesMax: 1024 * 1024 };
 
 test("R4: reads go on when the base file is deleted and another plan ends at the same TXID", () =>
@@ -31,6 +35,44 @@ test("R4: reads go on when the base file is deleted and another plan ends at the
     });
     assert.equal(replica.txid, 3n);
     assert.equal(replica.lastError, undefined);
+  }));
+
+test("R4: a search for the files of one state is not taken for that of the state published meanwhile", () =>
+  withServedPlace({}, async (place) => {
+    const { folder, s3 } = place;
+    folder.record(noiseSql(1500));
+    folder.snapshot();
+    folder.step("UPDATE n SET x = randomblob(900) WHERE id % 100 = 0");
+    place.upload();
+    await using replica = await openReplica("s3://bucket/db", {
+      ...POOL,
+      endpoint: s3.endpoint,
+      credentials: s3.options,
+      prefetch: "off",
+      pollIntervalMs: 0,
+    });
+    const readers = [await readerOf(replica), await readerOf(replica)];
+    for (const reader of readers) await reader.ask("SELECT count(*) FROM n WHERE id < 20");
+    folder.step("UPDATE n SET x = randomblob(900) WHERE id % 100 = 1");
+    place.upload();
+    const asked = (part: string) => s3.log.some(({ key }) => key.includes(part));
+    // The next state is being made while the files of this one go,
+    s3.options.faults = new FaultSchedule([{ on: "object", key: "-0000000000000003", fault: SLOW }]);
+    const refreshed = replica.refresh();
+    await until("the next file is asked for", () => asked("-0000000000000003"));
+    folder.snapshot(2);
+    folder.delete(9, 1, 1);
+    folder.delete(0, 2, 2);
+    place.upload();
+    s3.options.faults = new FaultSchedule([{ on: "list", fault: SLOW }]);
+    const first = readers[0]!.ask(NOISE_SUM);
+    // and is there while others are looked for.
+    assert.equal(await refreshed, 3n);
+    const second = readers[1]!.ask(NOISE_SUM);
+    const sums = await Promise.all([first, second]);
+    assert.notDeepEqual(sums[0], sums[1]);
+    assert.deepEqual(await readers[0]!.ask(NOISE_SUM), sums[1]);
+    for (const reader of readers) await reader[Symbol.asyncDispose]();
   }));
 
 test("R4: a connection that names the newest state goes on, too, where others read it from a local copy", () =>
