@@ -5,7 +5,7 @@
  */
 import { nativePermission, wasmShim } from "../ffi/mod.ts";
 import { type CoreClient, threadCore } from "./bridge/core_client.ts";
-import type { CoreStart } from "./bridge/protocol.ts";
+import type { CoreShim } from "./bridge/protocol.ts";
 import type { DatabaseClass } from "./drivers/driver.ts";
 import { defaultDatabase, Hosts } from "./drivers/mod.ts";
 import { readableEnvironment } from "./drivers/permissions.ts";
@@ -22,7 +22,7 @@ export interface FrontEnd {
   /** The class of `connect()` without a class. */
   readonly Database: DatabaseClass;
   /** What other threads load, too. */
-  readonly shim: CoreStart;
+  readonly shim: CoreShim;
 }
 
 /** Hears of a core that may be asked already, while its shim is looked for. It may be another one in the end. */
@@ -56,7 +56,8 @@ export async function startFrontEnd(
 
 async function startNative(onBegun: OnBegun, given?: string): Promise<FrontEnd> {
   const find = async () => ({ shimPath: await shimPathOf(given) });
-  const starting = threadCore(find, onBegun); // which takes longest
+  // which takes longest; a file that somebody names may not be there
+  const starting = threadCore(find, isNamed(given) ? undefined : onBegun);
   const [found, Database] = await Promise.all([starting, defaultDatabase()]);
   return { ...found, Database };
 }

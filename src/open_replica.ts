@@ -7,9 +7,10 @@ import { loadNative } from "../ffi/mod.ts";
 import type { CoreClient } from "./bridge/core_client.ts";
 import { askCredentials } from "./bridge/credentials_renewal.ts";
 import { OPEN_TIMEOUT_MS } from "./defaults.ts";
+import { isEnvironmentGuessed, isGuessRight, variables } from "./drivers/host.ts";
 import { readableEnvironment } from "./drivers/permissions.ts";
-import { environmentWarnings } from "./environment.ts";
-import { ReplicaClosedError } from "./errors.ts";
+import { type Environment, environmentWarnings } from "./environment.ts";
+import { ReplicaClosedError, ReplicaError } from "./errors.ts";
 import { onExitSignal } from "./exit_signals.ts";
 import { type FrontEnd, joinedDatabase, startFrontEnd } from "./front_end.ts";
 import { Log } from "./log.ts";
@@ -44,9 +45,24 @@ export function openReplica(options: OpenOptions): Promise<Replica>;
 export async function openReplica(place?: string | OpenOptions, more?: OpenOptions): Promise<Replica> {
   const url = typeof place === "string" ? place : undefined;
   const options = (typeof place === "object" ? place : more) ?? {};
+  const guessed = isEnvironmentGuessed() ? variables() : undefined;
+  try {
+    return await open(url, options, guessed ?? readableEnvironment(), guessed);
+  } catch (error) {
+    if (guessed === undefined || isGuessRight(guessed)) throw error;
+    return await open(url, options, readableEnvironment());
+  }
+}
+
+/** The same; fails where the variables were guessed and are others. */
+async function open(
+  url: string | undefined,
+  options: OpenOptions,
+  environment: Environment,
+  guessed?: Environment,
+): Promise<Replica> {
   options.signal?.throwIfAborted();
   const source = typeof options.credentials === "function" ? options.credentials : undefined;
-  const environment = readableEnvironment();
   makeConfig(url, options, environment); // its faults come before anything is asked
   const log = Log.of(options.log, environment);
   for (const warning of environmentWarnings(url, environment)) log.warn(warning);
@@ -55,7 +71,8 @@ export async function openReplica(place?: string | OpenOptions, more?: OpenOptio
   const config = makeConfig(url, first ? { ...options, credentials: first } : options, environment);
   const events = new ReplicaEvents();
   const keys = source && first && { source, first };
-  const { opening, Database, shim } = await openBySome(options, config, { options, log, keys, events });
+  const parts = { options, log, keys, events };
+  const { opening, Database, shim } = await openBySome(options, config, parts, guessed);
   const { core } = opening;
   const replicaId = await opening.opened;
   const shared = { ...shim, replicaId, name: config.location.name, writes: config.write !== undefined };
@@ -79,18 +96,22 @@ async function openBySome(
   options: OpenOptions,
   config: ReplicaConfig,
   parts: OpeningParts,
+  guessed: Environment | undefined,
 ): Promise<Omit<FrontEnd, "core"> & { readonly opening: ReplicaOpening }> {
   const begun: ReplicaOpening[] = [];
+  let opening: ReplicaOpening | undefined;
   try {
-    const onBegun = (core: CoreClient) => void begun.push(new ReplicaOpening(core, config, parts));
+    const onBegun = (core: CoreClient) => void begun.push(new ReplicaOpening(core, config, parts, true));
     const { core, ...frontEnd } = await startFrontEnd(options, config, parts.log, onBegun);
-    const opening = begun.find((opening) => opening.core === core) ??
-      new ReplicaOpening(core, config, parts);
-    for (const other of begun) if (other !== opening) other.abandon();
+    if (guessed && !isGuessRight(guessed)) {
+      throw new ReplicaError("Cannot open replica: its variables are others");
+    }
+    opening = begun.find((opening) => opening.core === core);
+    opening?.confirm();
+    opening ??= new ReplicaOpening(core, config, parts, false);
     return { ...frontEnd, opening };
-  } catch (error) {
-    for (const opening of begun) opening.abandon();
-    throw error;
+  } finally {
+    for (const other of begun) if (other !== opening) other.abandon();
   }
 }
 

@@ -33,8 +33,9 @@ export class ReplicaOpening {
   readonly #renewal: CredentialsRenewal | undefined;
   #replicaId = 0;
 
-  /** Begins it. */
-  constructor(core: CoreClient, config: ReplicaConfig, { options, log, keys, events }: OpeningParts) {
+  /** Begins it; an early one asks, and goes on when it is confirmed. */
+  constructor(core: CoreClient, config: ReplicaConfig, parts: OpeningParts, isEarly: boolean) {
+    const { options, log, keys, events } = parts;
     this.core = core;
     this.#id = core.newId();
     this.#heard = { log: options.log ?? toStderr, spans: options.observe && new SpanInbox(options.observe) };
@@ -47,8 +48,13 @@ export class ReplicaOpening {
     });
     const abandoned = this.#abort.signal;
     const signal = options.signal ? AbortSignal.any([options.signal, abandoned]) : abandoned;
-    this.opened = core.open(config, signal, this.#id);
+    this.opened = core.open(config, { signal, id: this.#id, isEarly });
     this.opened.then((replicaId) => this.#replicaId = replicaId, () => this.end());
+  }
+
+  /** Has an early one go on. */
+  confirm(): void {
+    this.core.call({ kind: "confirm", of: this.#id }).catch(() => {}); // whoever opens is told
   }
 
   /** Gives it up: it is done by another core, or not at all. */

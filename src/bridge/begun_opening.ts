@@ -79,6 +79,13 @@ export async function beginOpening(
   }
 }
 
+/** Ends an opening that nobody goes on with. */
+export async function giveUp({ settle, store, outbox }: BegunOpening): Promise<void> {
+  settle();
+  await store.close().catch(() => {}); // why it is given up says more
+  outbox?.flush();
+}
+
 async function outboxOf({ observed, postSpans }: ReplicaHooks): Promise<SpanOutbox | undefined> {
   if (observed === undefined || postSpans === undefined) return undefined;
   const { SpanOutbox } = await import("../observe/span_outbox.ts");

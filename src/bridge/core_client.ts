@@ -15,7 +15,14 @@ import { decodeError, encodeError } from "./error_text.ts";
 import { followEvent } from "./event_data.ts";
 import { type LogSink, tellSafely, toStderr } from "../log.ts";
 import type { FollowEvent } from "../follow/follow_event.ts";
-import { type Answer, type CallOf, type CoreStart, type Notice, NOTICE_ID } from "./protocol.ts";
+import {
+  type Answer,
+  type CallOf,
+  type CoreShim,
+  type CoreStart,
+  type Notice,
+  NOTICE_ID,
+} from "./protocol.ts";
 import type { SpanInbox } from "../observe/observer.ts";
 import type { RestoreProgress } from "../restore/progress.ts";
 
@@ -37,6 +44,13 @@ export interface NoticeListener {
   onProgress?(progress: RestoreProgress): void;
   /** Takes spans. */
   readonly spans?: SpanInbox | undefined;
+}
+
+/** How a replica is opened. */
+export interface OpenCall {
+  readonly signal?: AbortSignal | undefined;
+  readonly id?: number;
+  readonly isEarly?: boolean;
 }
 
 interface Waiting {
@@ -64,14 +78,19 @@ export class CoreClient {
     const entry = await coreEntry();
     // otherwise it gets a copy of all variables, which asks for the permission to read them all
     const copiesEnvironment = mayReadEnvironment();
-    let tell: ThreadEvents;
+    let heard: ThreadEvents | undefined;
+    const early: ((events: ThreadEvents) => void)[] = []; // it may fail before it is a client's
+    const tell = (event: (events: ThreadEvents) => void) => heard ? event(heard) : void early.push(event);
     const worker = await startThread({ ...entry, copiesEnvironment }, {
-      onMessage: (message) => tell.onMessage(message),
-      onError: (cause) => tell.onError(cause),
-      onEnd: () => tell.onEnd(),
+      onMessage: (message) => tell((events) => events.onMessage(message)),
+      onError: (cause) => tell((events) => events.onError(cause)),
+      onEnd: () => tell((events) => events.onEnd()),
     });
     worker.hold(false);
-    return new CoreClient(worker, (events) => tell = events);
+    return new CoreClient(worker, (events) => {
+      heard = events;
+      for (const event of early) event(events);
+    });
   }
 
   private constructor(worker: Thread, hear: (events: ThreadEvents) => void) {
@@ -95,13 +114,13 @@ export class CoreClient {
   }
 
   /** Has it serve by a shim; ends it where that cannot be. */
-  async serve({ shimPath, wasm }: CoreStart): Promise<this> {
+  async serve({ shimPath, wasm }: CoreShim): Promise<this> {
     try {
       const ready = this.#ready();
       ready.catch(() => {}); // the shim's own failure says more
-      this.#worker.post({ shimPath, wasm });
+      this.#worker.post({ shimPath, wasm, environment: wholeEnvironment() } satisfies CoreStart);
       // A reader on another thread must not wait for a core that goes with the process.
-      ownProcess().on("exit", this.#onExit);
+      if (!this.#dead) ownProcess().on("exit", this.#onExit);
       this.#native = await loadNative(shimPath, wasm);
       this.#coreId = await ready;
       return this;
@@ -218,15 +237,18 @@ export class CoreClient {
     });
   }
 
-  /** Opens a replica by the call `id` and counts it as a use of this core. */
-  async open(config: ReplicaConfig, signal?: AbortSignal, id: number = this.newId()): Promise<number> {
+  /** Opens a replica by the call `id` and counts it as a use of this core; an early one once it is confirmed. */
+  async open(
+    config: ReplicaConfig,
+    { signal, id = this.newId(), isEarly = false }: OpenCall = {},
+  ): Promise<number> {
     const { onExpired, spans } = this.#listeners.get(id) ?? {};
     const observed = spans && { observed: spans.kinds };
     const renewsCredentials = onExpired !== undefined;
     this.use();
     try {
       return await this.call(
-        { kind: "open", config, environment: wholeEnvironment(), renewsCredentials, ...observed },
+        { kind: "open", config, environment: wholeEnvironment(), isEarly, renewsCredentials, ...observed },
         signal,
         id,
       );
@@ -269,22 +291,19 @@ let begun: Promise<CoreClient> | undefined;
 /** A core, and what it serves by. */
 export interface FoundCore {
   readonly core: CoreClient;
-  readonly shim: CoreStart;
+  readonly shim: CoreShim;
 }
 
 /**
- * The core of this thread, started when there is none: then it begins, and is told to `onBegun`, while the shim is looked for. It
- * is another one in the end where that is another thread's shim.
+ * The core of this thread, started when there is none: with `onBegun`, which is told of it, it begins while the shim is looked
+ * for. In the end it may be another one, where somebody else has found another shim meanwhile.
  */
 export async function threadCore(
-  find: () => Promise<CoreStart>,
+  find: () => Promise<CoreShim>,
   onBegun?: (core: CoreClient) => void,
 ): Promise<FoundCore> {
   try {
-    if (running.size === 0) {
-      const core = await (begun ??= CoreClient.begin());
-      onBegun?.(core);
-    }
+    if (onBegun && running.size === 0) onBegun(await (begun ??= CoreClient.begin()));
     const shim = await find();
     for (;;) {
       const starting = running.get(shim.shimPath) ?? startCore(shim);
@@ -295,11 +314,11 @@ export async function threadCore(
   } finally {
     const left = begun; // no shim was found, or a core was meanwhile
     begun = undefined;
-    left?.then((core) => core.terminate(), () => {});
+    left?.then((core) => core.terminate()).catch(() => {}); // nobody has it
   }
 }
 
-function startCore(shim: CoreStart): Promise<CoreClient> {
+function startCore(shim: CoreShim): Promise<CoreClient> {
   const { shimPath } = shim;
   const starting = (begun ?? CoreClient.begin()).then((core) => core.serve(shim));
   begun = undefined;

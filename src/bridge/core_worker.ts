@@ -10,7 +10,7 @@ import { readableEnvironment } from "../drivers/permissions.ts";
 import { warmFetch } from "../drivers/fetch.ts";
 import type { FollowEvent } from "../follow/follow_event.ts";
 import { Log, logLevel } from "../log.ts";
-import { beginOpening, type ReplicaHooks } from "./begun_opening.ts";
+import { beginOpening, giveUp, type ReplicaHooks } from "./begun_opening.ts";
 import type { PushCredentials } from "./configured_store.ts";
 import { Core } from "./core.ts";
 import { encodeError } from "./error_text.ts";
@@ -33,10 +33,12 @@ const diffs = new Map<
 /** Open replicas by the call that opened them. */
 const opened = new Map<number, number>();
 /** Calls that are for a core that is still being started, too. */
-type EarlyKind = "open" | "cancel" | "credentials";
+type EarlyKind = "open" | "confirm" | "cancel" | "credentials";
 /** Changes told at once, and how long they are gathered, in ms. */
 const CHANGES_MAX = 1_000;
 const CHANGES_MS = 20;
+/** What confirms openings that wait for it, by the call. */
+const confirmations = new Map<number, () => void>();
 /** Where newer keys go, by the call that opens or opened the replica. */
 const pushes = new Map<number, PushCredentials>();
 
@@ -79,14 +81,19 @@ async function close(core: Core, replicaId: number): Promise<void> {
   await core.close(replicaId);
 }
 
-/** Storage is asked before there is a core. */
+/** Storage is asked before there is a core, or it is known that this one opens the replica. */
 async function open(call: Extract<Call, { kind: "open" }>, signal: AbortSignal): Promise<number> {
   const environment = call.environment ?? readableEnvironment();
-  const native = starting.then((core) => core.native);
+  const confirmed = call.isEarly ? confirmation(call.id, signal) : Promise.resolve();
+  const serving = confirmed.then(() => starting);
+  const native = serving.then((core) => core.native);
   native.catch(() => {}); // who waits for the core is told
   try {
     const begun = await beginOpening(call.config, { environment, native, signal, hooks: hooksOf(call) });
-    const core = await starting;
+    const core = await serving.catch(async (reason) => {
+      await giveUp(begun);
+      throw reason;
+    });
     const replicaId = await core.open(begun);
     opened.set(call.id, replicaId);
     if (signal.aborted) await close(core, replicaId); // too late to stop it, and nobody takes it
@@ -94,6 +101,14 @@ async function open(call: Extract<Call, { kind: "open" }>, signal: AbortSignal):
   } finally {
     if (!opened.has(call.id)) pushes.delete(call.id);
   }
+}
+
+/** When the user's thread has confirmed an early opening; rejects when it gives it up. */
+function confirmation(id: number, signal: AbortSignal): Promise<void> {
+  return new Promise<void>((resolve, reject) => {
+    confirmations.set(id, resolve);
+    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+  }).finally(() => confirmations.delete(id));
 }
 
 /** The next changes of a comparison; null when there are no more. */
@@ -124,6 +139,9 @@ async function perform(call: Call): Promise<unknown> {
   switch (call.kind) {
     case "open":
       return await cancellable(call.id, (signal) => open(call, signal));
+    case "confirm":
+      confirmations.get(call.of)?.();
+      return 0;
     case "cancel":
       running.get(call.of)?.abort(new DOMException(call.reason, "AbortError"));
       // The caller cancelled before it had the answer, so what was opened is nobody's.
@@ -203,8 +221,8 @@ async function answer(call: Call): Promise<void> {
   }
 }
 
-async function start({ shimPath, wasm }: CoreStart): Promise<Core> {
-  return new Core(await loadNative(shimPath, wasm), readableEnvironment(), logOf(0));
+async function start({ shimPath, wasm, environment }: CoreStart): Promise<Core> {
+  return new Core(await loadNative(shimPath, wasm), environment ?? readableEnvironment(), logOf(0));
 }
 
 async function run(): Promise<void> {

@@ -11,12 +11,18 @@ import type { ReplicaConfig } from "../replica_config.ts";
 import type { ObservedKinds, SpanBatch } from "../observe/span_outbox.ts";
 import type { RestoreProgress } from "../restore/progress.ts";
 
-/** The shim that a core serves by: the first that its worker is told. */
-export interface CoreStart {
+/** The shim that a core serves by. */
+export interface CoreShim {
   /** Its absolute path. */
   readonly shimPath: string;
   /** Of one in WASM. */
   readonly wasm?: WasmShim | undefined;
+}
+
+/** What has a core's worker serve. */
+export interface CoreStart extends CoreShim {
+  /** The process's variables for replicas that are opened by URI; undefined: the worker reads what it may by itself. */
+  readonly environment: Environment | undefined;
 }
 
 /** A call; the core answers each with one {@link Answer} of the same `id`. */
@@ -29,11 +35,14 @@ export type Call =
       /** The process's variables as they are now: the worker's own are of its start. */
       /** Undefined: the worker reads what it may by itself. */
       readonly environment: Environment | undefined;
+      /** Whether nothing is stored, and nothing opened, before a call `confirm` of this one. */
+      readonly isEarly: boolean;
       /** Whether somebody pushes newer keys, and hears when they are needed. */
       readonly renewsCredentials: boolean;
       /** What is told of requests and transactions; absent: nothing. */
       readonly observed?: ObservedKinds;
     }
+    | { readonly kind: "confirm"; readonly of: number }
     | { readonly kind: "cancel"; readonly of: number; readonly reason: string }
     | {
       readonly kind: "credentials";

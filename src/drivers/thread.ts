@@ -5,6 +5,7 @@
  */
 import type { WorkerOptions } from "node:worker_threads";
 import { ENDS, HEARS, WEB_THREAD } from "./parent.ts";
+import { mayRead } from "./permissions.ts";
 
 /** A thread of this process. */
 export interface Thread {
@@ -61,7 +62,7 @@ interface WebWorkerClass {
  * @throws {Error} it cannot be started; some runtimes tell that as what the thread did not catch
  */
 export async function startThread(start: ThreadStart, events: ThreadEvents): Promise<Thread> {
-  const hold = "Deno" in globalThis && start.source === undefined ? webHold() : undefined;
+  const hold = "Deno" in globalThis && isReadable(start) ? webHold() : undefined;
   // What a runtime hands out before anybody hears it is lost. Deno's own workers are handed nothing before their module has been
   // evaluated, and the thread that starts one may be busy until long after that.
   let early: object[] | undefined = hold ? undefined : [];
@@ -119,7 +120,7 @@ function webWorker({ url }: ThreadStart, events: ThreadEvents, hold: Hold): Work
   worker.addEventListener("error", (event) => {
     event.preventDefault(); // or it would be this thread's, too
     const { error, message } = event as ErrorEvent;
-    events.onError(error ?? new Error(message));
+    events.onError(error ?? new Error(message.replace(/^Uncaught (?:\(in promise\) )?(?:Error: )?/, "")));
     end();
   });
   return {
@@ -141,9 +142,16 @@ function webWorker({ url }: ThreadStart, events: ThreadEvents, hold: Hold): Work
  * a description. Undefined where there is none, or more than one.
  */
 function webHold(): Hold | undefined {
-  const { Worker } = globalThis as unknown as { Worker?: WebWorkerClass };
-  const symbols = Worker ? Object.getOwnPropertySymbols(Worker.prototype) : [];
-  const found = symbols.filter((symbol) => !symbol.description).map((symbol) => Worker!.prototype[symbol]);
-  const [hold] = found;
-  return found.length === 1 && typeof hold === "function" && hold.length === 1 ? hold as Hold : undefined;
+  const { Worker } = globalThis as unknown as { Worker?: Partial<WebWorkerClass> };
+  const symbols = Worker?.prototype ? Object.getOwnPropertySymbols(Worker.prototype) : [];
+  const [symbol, ...more] = symbols.filter((symbol) => !symbol.description);
+  if (symbol === undefined || more.length > 0) return undefined;
+  const hold = Object.getOwnPropertyDescriptor(Worker!.prototype!, symbol)?.value;
+  return typeof hold === "function" && hold.length === 1 ? hold as Hold : undefined;
+}
+
+/** Whether the module may be read without asking: otherwise Node's worker says so to whoever starts it. */
+function isReadable({ url, source }: ThreadStart): boolean {
+  if (source !== undefined) return false;
+  return url.protocol !== "file:" || mayRead(decodeURIComponent(url.pathname));
 }

@@ -10,6 +10,7 @@ import { copyFileSync, existsSync, readdirSync, rmSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import process from "node:process";
+import { Worker } from "node:worker_threads";
 import {
   type DatabaseClass,
   entryPoint,
@@ -69,10 +70,47 @@ const children: Record<string, () => Promise<void>> = {
 
   /** The same where Deno's workers have no method, or one more, that could be what keeps the process waiting for them. */
   async strangeWorkers() {
-    const { Worker } = globalThis as unknown as { Worker: { prototype: Record<symbol, unknown> } };
-    Worker.prototype[Symbol()] = (_isHeld: boolean) => assert.fail("called");
+    const { Worker: Own } = globalThis as unknown as { Worker: { prototype: Record<symbol, unknown> } };
+    Own.prototype[Symbol()] = (_isHeld: boolean) => assert.fail("called");
     const replica = await openReplica(url);
     valueOf(replica.connect(), SUM);
+  },
+
+  /** Variables that only `process.env` knows: put there by the program, or given to a thread of Node's. */
+  async ownVariables() {
+    const name = "LITESTREAM_REPLICA_URL";
+    assert.equal(process.env[name], undefined);
+    const source = `const { parentPort, workerData } = await import("node:worker_threads");
+      const { openReplica } = await import(workerData);
+      const replica = await openReplica();
+      parentPort.postMessage(replica.txid);
+      await replica.close();`;
+    const thread = new Worker(new URL(`data:text/javascript,${encodeURIComponent(source)}`), {
+      workerData: new URL("../../mod.ts", import.meta.url).href,
+      env: { ...process.env, [name]: url },
+    });
+    const ended = new Promise((resolve) => thread.once("exit", resolve));
+    const txid = await new Promise((resolve, reject) =>
+      thread.once("message", resolve).once("error", reject)
+    );
+    assert.equal(txid, 1n);
+    await ended;
+    await assert.rejects(openReplica(), /no URL given/);
+    process.env = { ...process.env, [name]: url };
+    await using replica = await openReplica();
+    assert.equal(replica.txid, 1n);
+  },
+
+  /** A program that has put something else in the place of `process`. */
+  async otherProcess() {
+    const replaced = process;
+    (globalThis as { process?: unknown }).process = { env: {} };
+    try {
+      await using replica = await openReplica(url);
+      assert.equal(replica.txid, 1n);
+    } finally {
+      globalThis.process = replaced;
+    }
   },
 
   /** Two at once, of which one wants a shim of its own, and another one has none. */

@@ -91,6 +91,10 @@ childTest(
   nothingLeft,
 );
 
+childTest("Variables that only process.env knows are the replica's", "ownVariables", nothingLeft);
+
+if (!IS_BUN) childTest("A program may have replaced globalThis.process", "otherProcess", nothingLeft);
+
 childTest("Replicas opened at once by several shims are each opened by theirs", "shimsAtOnce", nothingLeft);
 
 childTest("An opening without a shim fails, and keeps no process from ending", "noShim", nothingLeft);
