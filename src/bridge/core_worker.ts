@@ -99,6 +99,7 @@ async function open(call: Extract<Call, { kind: "open" }>, signal: AbortSignal):
     if (signal.aborted) await close(core, replicaId); // too late to stop it, and nobody takes it
     return replicaId;
   } finally {
+    confirmations.delete(call.id);
     if (!opened.has(call.id)) pushes.delete(call.id);
   }
 }
@@ -108,7 +109,7 @@ function confirmation(id: number, signal: AbortSignal): Promise<void> {
   return new Promise<void>((resolve, reject) => {
     confirmations.set(id, resolve);
     signal.addEventListener("abort", () => reject(signal.reason), { once: true });
-  }).finally(() => confirmations.delete(id));
+  });
 }
 
 /** The next changes of a comparison; null when there are no more. */

@@ -92,17 +92,20 @@ export class ReadingSubject implements SubjectWork {
     this.#context = { ledger, random: new Random(start.seed) };
     this.#databases = Array.from({ length: CONNECTIONS }, () => connectPlain(replica));
     this.#readers = this.#databases.map((database, i) => this.#reader(database, i));
+    const { pace } = start;
     const onFault = (text: string) => ledger.fault(text);
     this.#rounds = [
       new Rounds({
         name: "check",
-        pauseMs: CHECK_PAUSE_MS * start.pace,
+        pauseMs: CHECK_PAUSE_MS,
+        pace,
         work: (round, isOver) => this.#check(round, isOver),
         onFault,
       }),
       new Rounds({
         name: "round",
-        pauseMs: ROUND_PAUSE_MS * start.pace,
+        pauseMs: ROUND_PAUSE_MS,
+        pace,
         work: (round) => this.#round(round),
         onFault,
       }),
@@ -193,6 +196,10 @@ export class ReadingSubject implements SubjectWork {
 
   go(): void {
     for (const rounds of this.#rounds) rounds.go();
+  }
+
+  pace(pace: number): void {
+    for (const rounds of this.#rounds) rounds.pace = pace;
   }
 
   stats(): Counts {

@@ -52,10 +52,14 @@ const GONE: readonly Measure[] = [
 /** What of a runtime's own may be left more than there was before, once all is closed. */
 const LEFT: Partial<Record<Measure, number>> = { threads: 6, files: 6 };
 
+/** How long the warm-up of a run lasts, in seconds. */
+export function warmUpSeconds(seconds: number): number {
+  return Math.max(seconds * WARM_UP, seconds - MEASURED_SECONDS_MAX);
+}
+
 /** The samples after the warm-up, while the process worked. */
 export function warmPoints(subject: SubjectResult, result: EnduranceResult, measure: Measure): Point[] {
-  const warmUp = Math.max(result.seconds * WARM_UP, result.seconds - MEASURED_SECONDS_MAX);
-  const fromMs = result.beganMs + warmUp * 1000;
+  const fromMs = result.beganMs + warmUpSeconds(result.seconds) * 1000;
   const untilMs = result.beganMs + result.seconds * 1000;
   return subject.samples
     .filter(({ kind, atMs }) => kind === "run" && atMs >= fromMs && atMs <= untilMs)

@@ -13,8 +13,9 @@ export interface RoundsOptions {
   readonly name: string;
   /** One round; `isOver` tells when it should come to an end. */
   readonly work: (round: number, isOver: () => boolean) => Promise<void> | void;
-  /** Pause after each, in ms. */
+  /** Pause after each, in ms, at a pace of 1. */
   readonly pauseMs: number;
+  readonly pace: number;
   /** Hears that a round hangs, or of what it throws. */
   readonly onFault: (text: string) => void;
 }
@@ -22,18 +23,21 @@ export interface RoundsOptions {
 /** Rounds that go on until they are stopped. */
 export class Rounds {
   readonly #options: RoundsOptions;
+  /** Pauses are so many times as long. */
+  pace: number;
   #isHeld = false;
   #isStopped = false;
   #round: Promise<void> = Promise.resolve();
 
   constructor(options: RoundsOptions) {
     this.#options = options;
+    this.pace = options.pace;
     void this.#run();
   }
 
   async #run(): Promise<void> {
     const { pauseMs } = this.#options;
-    for (let round = 0; !this.#isStopped; await sleep(pauseMs * (0.75 + Math.random() / 2))) {
+    for (let round = 0; !this.#isStopped; await sleep(pauseMs * this.pace * (0.75 + Math.random() / 2))) {
       if (this.#isHeld) continue;
       this.#round = this.#one(round++);
       await this.#round;

@@ -43,6 +43,9 @@ export interface EnduranceOptions {
   readonly sampleMs: number;
   /** Pauses of all workloads are so many times as long as usual. */
   readonly pace: number;
+  /** How long, from the beginning, those of the processes are shorter by a factor: what once fills fills sooner. */
+  readonly hasteSeconds: number;
+  readonly haste: number;
   /** The runtime of the primary's writer. */
   readonly writer: "bun" | "deno";
 }
@@ -124,7 +127,7 @@ class Subject {
   constructor(
     options: SubjectOptions,
     { origin, weather }: { origin: string; weather: () => Counts },
-    given: Pick<EnduranceOptions, "folder" | "sampleMs" | "pace" | "seed">,
+    given: Pick<EnduranceOptions, "folder" | "sampleMs" | "pace" | "haste" | "seed">,
     { server, canary, isStormy }: { server: S3Server; canary: Canary; isStormy: IsStormy },
   ) {
     this.options = options;
@@ -141,7 +144,7 @@ class Subject {
       seed: given.seed,
       folder: join(given.folder, `${options.role}-${options.runtime}.files`),
       sampleMs: given.sampleMs,
-      pace: given.pace,
+      pace: given.pace / given.haste,
     };
     this.#child = startScript(options.runtime, "tests/soak/endurance_subject.ts", {
       argument: start,
@@ -321,6 +324,10 @@ export async function runEndurance(options: EnduranceOptions): Promise<Endurance
   };
   const beganMs = Date.now();
   const untilMs = beganMs + options.seconds * 1000;
+  const slowing = setTimeout(
+    () => subjects.forEach((subject) => subject.tell({ do: "pace", pace })),
+    options.hasteSeconds * 1000,
+  );
   const wait = (seconds: number) => sleep(Math.max(0, Math.min(seconds * 1000, untilMs - Date.now())));
   try {
     await daemon.sync();
@@ -367,6 +374,7 @@ export async function runEndurance(options: EnduranceOptions): Promise<Endurance
       subjects: results,
     };
   } finally {
+    clearTimeout(slowing);
     for (const subject of subjects) subject.kill();
     canary.stop();
     await front[Symbol.asyncDispose]();

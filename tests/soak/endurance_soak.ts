@@ -5,7 +5,8 @@
  * `SOAK_MINUTES=105 npm run soak [-- FOLDER]`: samples and the result are written to the folder, and the curves as
  * `curves.svg`. `SOAK_SUBJECTS=reader-bun,writer-deno` picks some of the six processes, `SOAK_STORM=0` has storage go
  * wrong never (else so many seconds, as `SOAK_CALM` has it well), `SOAK_PACE=2` has all work with pauses twice as long,
- * `SEED=7` draws other faults. Ends with 1 when something grew or went wrong.
+ * `SOAK_HASTE=4` those of the processes a quarter as long in the first two thirds of the warm-up, `SEED=7` draws other
+ * faults. Ends with 1 when something grew or went wrong.
  *
  * @module
  */
@@ -14,10 +15,13 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import process from "node:process";
 import { curvesOf } from "./endurance_curves.ts";
-import { faultsOf, reportText } from "./endurance_report.ts";
+import { faultsOf, reportText, warmUpSeconds } from "./endurance_report.ts";
 import { runEndurance, type SubjectOptions } from "./endurance_run.ts";
 
 const SUBJECTS = ["reader", "hydrating", "writer"].flatMap((role) => [`${role}-bun`, `${role}-deno`]);
+
+/** How much of the warm-up the processes hurry. */
+const HASTE = 2 / 3;
 
 const number = (name: string, otherwise: number) => Number(process.env[name] ?? otherwise);
 
@@ -32,8 +36,9 @@ await mkdir(folder, { recursive: true });
 if ((await readdir(folder)).length > 0) throw new Error(`Cannot write to ${folder}: it is not empty`);
 const seed = number("SEED", Date.now() % 1_000_000);
 console.log(`seed ${seed}, samples in ${folder}`);
+const seconds = number("SOAK_MINUTES", 105) * 60;
 const result = await runEndurance({
-  seconds: number("SOAK_MINUTES", 105) * 60,
+  seconds,
   subjects: (process.env.SOAK_SUBJECTS?.split(",") ?? SUBJECTS).map(subjectOf),
   stormSeconds: number("SOAK_STORM", 150),
   calmSeconds: number("SOAK_CALM", 150),
@@ -41,6 +46,8 @@ const result = await runEndurance({
   folder,
   sampleMs: 5_000,
   pace: number("SOAK_PACE", 1),
+  hasteSeconds: warmUpSeconds(seconds) * HASTE,
+  haste: number("SOAK_HASTE", 4),
   writer: "bun",
 });
 await writeFile(join(folder, "result.json"), JSON.stringify(result));

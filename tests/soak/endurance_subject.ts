@@ -26,13 +26,15 @@ export interface SubjectStart {
   /** A folder of its own, made if need be. */
   readonly folder: string;
   readonly sampleMs: number;
-  /** Pauses are so many times as long as usual. */
+  /** Pauses are so many times as long as usual, until it is told otherwise. */
   readonly pace: number;
 }
 
 /** What a process is told. */
 export type SubjectCommand =
   | { readonly do: "weather"; readonly weather: Weather }
+  /** To make its pauses so many times as long as usual from now on. */
+  | { readonly do: "pace"; readonly pace: number }
   /** To see this TXID, or to store what it has, holding still meanwhile; it answers with what that is. */
   | { readonly do: "recover"; readonly txid: string }
   /** To hold still for a sample. */
@@ -70,6 +72,8 @@ export interface SubjectWork {
   /** Ends what is under way, and begins nothing. */
   hold(): Promise<void>;
   go(): void;
+  /** Makes pauses so many times as long as usual. */
+  pace(pace: number): void;
   /** Counts since the beginning. */
   stats(): Counts;
   close(): Promise<void>;
@@ -124,6 +128,7 @@ async function recover(txid: bigint): Promise<Stored> {
 /** Does what it is told. */
 async function obey(command: SubjectCommand): Promise<void> {
   if (command.do === "weather") ledger.weather = command.weather;
+  if (command.do === "pace") work.pace(command.pace);
   if (command.do === "recover" || command.do === "end") {
     const beganMs = Date.now();
     await work.hold();

@@ -59,17 +59,20 @@ export class WritingSubject implements SubjectWork {
     this.#start = start;
     this.#ledger = ledger;
     this.#open = open;
+    const { pace } = start;
     const onFault = (text: string) => ledger.fault(text);
     this.#rounds = {
       write: new Rounds({
         name: "write",
-        pauseMs: WRITE_PAUSE_MS * start.pace,
+        pauseMs: WRITE_PAUSE_MS,
+        pace,
         work: () => this.#write(),
         onFault,
       }),
       round: new Rounds({
         name: "round",
-        pauseMs: ROUND_PAUSE_MS * start.pace,
+        pauseMs: ROUND_PAUSE_MS,
+        pace,
         work: (round) => this.#round(round),
         onFault,
       }),
@@ -191,6 +194,11 @@ export class WritingSubject implements SubjectWork {
   go(): void {
     this.#rounds.write.go();
     this.#rounds.round.go();
+  }
+
+  pace(pace: number): void {
+    this.#rounds.write.pace = pace;
+    this.#rounds.round.pace = pace;
   }
 
   stats(): Counts {
