@@ -8,7 +8,7 @@
 import { readFile, writeFile } from "node:fs/promises";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
-import { type Measure, percent, trendOfSubject } from "./endurance_report.ts";
+import { type Measure, percent, trendAtRest, trendOfSubject } from "./endurance_report.ts";
 import type { EnduranceResult, SubjectResult } from "./endurance_run.ts";
 import { minuteMedians, type Point } from "./endurance_trend.ts";
 
@@ -78,11 +78,18 @@ function plot(
     const path = points.map(([ms, value]) => `${x(ms)} ${y(value)}`).join("L");
     return `<path d="M${path}" fill="none" stroke="${curve.colour}" stroke-width="1.5"/>`;
   });
-  return [...storms, ...lines, ...paths];
+  const rests = curves !== MEMORY
+    ? []
+    : subject.samples.filter(({ kind }) => kind === "rest").map((sample) => {
+      const [left, above] = [x(sample.atMs - result.beganMs), y(sample.rssBytes / unit)];
+      return `<circle cx="${left}" cy="${above}" r="2" fill="${MEMORY[0]!.colour}"/>`;
+    });
+  return [...storms, ...lines, ...paths, ...rests];
 }
 
 function panel(subject: SubjectResult, result: EnduranceResult): string[] {
-  const { slope, low, high } = trendOfSubject(subject, result, "rssBytes");
+  const atRest = trendAtRest(subject, result, "rssBytes");
+  const atWork = trendOfSubject(subject, result, "rssBytes");
   const countsTop = 20 + PANEL.memory + PANEL.gap;
   const minutes = Math.round(result.seconds / 60);
   const foot = countsTop + PANEL.counts + 14;
@@ -90,9 +97,9 @@ function panel(subject: SubjectResult, result: EnduranceResult): string[] {
     text(
       PANEL.left,
       12,
-      `<tspan font-weight="bold">${subject.name}</tspan>: resident ${percent(slope)} an hour (95 %: ${
-        percent(low)
-      } … ${percent(high)})`,
+      `<tspan font-weight="bold">${subject.name}</tspan>: resident an hour ${
+        percent(atRest.slope)
+      } at rest (95 %: ${percent(atRest.low)} … ${percent(atRest.high)}), ${percent(atWork.slope)} at work`,
     ),
     ...plot(subject, result, { curves: MEMORY, top: 20, height: PANEL.memory, unit: MIB }),
     ...plot(subject, result, { curves: COUNTS, top: countsTop, height: PANEL.counts, unit: 1 }),
@@ -122,7 +129,7 @@ export function curvesOf(result: EnduranceResult): string {
         24,
         `What ${result.subjects.length} processes held in ${
           Math.round(result.seconds / 60)
-        } minutes: MiB above, counts below; storms in grey`,
+        } minutes: MiB above (dots: resident at rest), counts below; storms in grey`,
         ' font-size="15" font-weight="bold"',
       ),
       ...legend,

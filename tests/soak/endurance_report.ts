@@ -17,7 +17,7 @@ const WARM_UP = 1 / 6;
 /** Of a longer run only its end is looked at, in seconds. */
 const MEASURED_SECONDS_MAX = 3_600;
 
-/** How much resident memory may change in an hour, as a part of its level. */
+/** How much resident memory may change in an hour at rest, as a part of its level. */
 const SLOPE_MAX = 0.01;
 
 /** Shorter runs tell of slopes, and fail by none: an hour's change cannot be told from a few minutes'. */
@@ -57,18 +57,29 @@ export function warmUpSeconds(seconds: number): number {
   return Math.max(seconds * WARM_UP, seconds - MEASURED_SECONDS_MAX);
 }
 
-/** The samples after the warm-up, while the process worked. */
-export function warmPoints(subject: SubjectResult, result: EnduranceResult, measure: Measure): Point[] {
+/** The samples of a kind after the warm-up. */
+function warmPoints(
+  subject: SubjectResult,
+  result: EnduranceResult,
+  measure: Measure,
+  kind: SubjectSample["kind"],
+): Point[] {
   const fromMs = result.beganMs + warmUpSeconds(result.seconds) * 1000;
   const untilMs = result.beganMs + result.seconds * 1000;
   return subject.samples
-    .filter(({ kind, atMs }) => kind === "run" && atMs >= fromMs && atMs <= untilMs)
+    .filter((sample) => sample.kind === kind)
+    .filter(({ atMs }) => atMs >= fromMs && atMs <= untilMs)
     .map((sample) => [sample.atMs, sample[measure]]);
 }
 
-/** The trend of a process's minutes after the warm-up. */
+/** The trend of a process's minutes after the warm-up, while it worked. */
 export function trendOfSubject(subject: SubjectResult, result: EnduranceResult, measure: Measure): Trend {
-  return trendOf(minuteMedians(warmPoints(subject, result, measure)));
+  return trendOf(minuteMedians(warmPoints(subject, result, measure, "run")));
+}
+
+/** The trend of what a process held at rest after the warm-up, garbage and free memory given back. */
+export function trendAtRest(subject: SubjectResult, result: EnduranceResult, measure: Measure): Trend {
+  return trendOf(warmPoints(subject, result, measure, "rest"));
 }
 
 /** What must not have happened to a process, in words; empty when all is well. */
@@ -85,8 +96,8 @@ export function faultsOf(subject: SubjectResult, result: EnduranceResult): strin
 
 function slopeFaults(subject: SubjectResult, result: EnduranceResult): string[] {
   if (result.seconds < SLOPE_SECONDS_MIN) return [];
-  const { slope } = trendOfSubject(subject, result, "rssBytes");
-  return Math.abs(slope) <= SLOPE_MAX ? [] : [`resident memory changes by ${percent(slope)} an hour`];
+  const { slope } = trendAtRest(subject, result, "rssBytes");
+  return Math.abs(slope) <= SLOPE_MAX ? [] : [`resident memory at rest changes by ${percent(slope)} an hour`];
 }
 
 /** What a process at rest holds more of in the second half of the run than it ever did in the first. */
@@ -132,10 +143,19 @@ export function reportText(result: EnduranceResult): string {
   const memory = (["rssBytes", "anonBytes", "heapBytes", "coreHeapBytes", "poolBytes"] as const).flatMap((
     measure,
   ) =>
-    subjects.map((subject) => {
-      const { level, slope, low, high } = trendOfSubject(subject, result, measure);
-      return [subject.name, measure, mib(level), percent(slope), `${percent(low)} … ${percent(high)}`];
-    })
+    subjects.flatMap((subject) =>
+      ([["at work", trendOfSubject], ["at rest", trendAtRest]] as const).map(([when, trend]) => {
+        const { level, slope, low, high } = trend(subject, result, measure);
+        return [
+          subject.name,
+          measure,
+          when,
+          mib(level),
+          percent(slope),
+          `${percent(low)} … ${percent(high)}`,
+        ];
+      })
+    )
   );
   const held = subjects.flatMap((subject) => {
     const rests = subject.samples.filter(({ kind }) => kind === "rest");
@@ -167,7 +187,7 @@ export function reportText(result: EnduranceResult): string {
   ]);
   return [
     `${result.seconds} s, seed ${result.seed}, ${result.storms.length} storms, ${result.generations} transactions of the primary; slowest listing beside storms ${result.slowestMs} ms`,
-    table([["process", "measure", "level MiB", "slope an hour", "95 %"], ...memory]),
+    table([["process", "measure", "", "level MiB", "slope an hour", "95 %"], ...memory]),
     table([["process", "measure", "begun", "at rest", "closed"], ...held]),
     counts.join("\n"),
   ].join("\n\n");

@@ -4,14 +4,15 @@
  *
  * @module
  */
-import { mkdirSync } from "node:fs";
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import process from "node:process";
 import { createInterface } from "node:readline";
 import { type Counts, type Fault, Ledger, type Weather } from "./endurance_ledger.ts";
 import { ReadingSubject } from "./endurance_reader.ts";
 import { type Held, ProcessWatch } from "./endurance_sample.ts";
 import { InvariantViolation } from "../support/invariant_writer_check.ts";
-import { collectGarbage } from "./garbage.ts";
+import { collectGarbage, releaseMemory } from "./garbage.ts";
 import { WritingSubject } from "./endurance_writer.ts";
 import { sleep } from "./follow_reader.ts";
 
@@ -85,6 +86,12 @@ const RECOVER_MS = 180_000;
 /** How long a core lingers after its last replica, and threads of a runtime's pool after their last work, in ms. */
 const LINGER_MS = 15_000;
 
+/** How often memory is given back before a sample at rest: what one time finds garbage holds more of it. */
+const RELEASES = 6;
+
+/** How long a core may take to give memory back, in ms. */
+const RELEASE_MS = 60_000;
+
 const start = JSON.parse(process.argv[2]!) as SubjectStart;
 const print = (line: SubjectLine) =>
   new Promise<void>((resolve) => process.stdout.write(`${JSON.stringify(line)}\n`, () => resolve()));
@@ -98,11 +105,21 @@ function sample(kind: SubjectSample["kind"]): Promise<void> {
   return print({ sample: { atMs: Date.now(), kind, weather: ledger.weather, ...watch.look() } });
 }
 
-/** A sample of a process that has come to rest. */
+/** Has the core of the replica that stays give back what it can; see `core_heap.ts`. */
+async function releaseCore(): Promise<void> {
+  const request = join(start.folder, "core-heap.release");
+  writeFileSync(request, "");
+  for (const untilMs = Date.now() + RELEASE_MS; existsSync(request); await sleep(50)) {
+    if (Date.now() > untilMs) throw new Error(`The core has not given memory back within ${RELEASE_MS} ms`);
+  }
+}
+
+/** A sample of a process that has come to rest, and given back what it does not need. */
 async function cleanSample(kind: SubjectSample["kind"]): Promise<void> {
-  for (let i = 0; i < 3; i++) {
-    collectGarbage();
-    await sleep(300);
+  for (let i = 0; i < RELEASES; i++) {
+    if (kind === "rest") await releaseCore();
+    releaseMemory();
+    await sleep(500);
   }
   await sample(kind);
 }
