@@ -91,6 +91,11 @@ export class ChaosProxy {
     this.#memory.storm(rates);
   }
 
+  /** Ends the connections that nothing is asked on: a client frees what it keeps for each. */
+  hangUp(): void {
+    this.#worker.postMessage("hang up");
+  }
+
   /** Ends it, and every connection through it. */
   async close(): Promise<void> {
     await this.#worker.terminate();

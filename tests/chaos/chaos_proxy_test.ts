@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
+import { once } from "node:events";
+import { connect } from "node:net";
 import { test } from "node:test";
 import { AwsClient } from "aws4fetch";
 import { until } from "../replica/following.ts";
@@ -196,6 +198,32 @@ test("ChaosProxy has each kind of fault happen to each request that it can happe
   }
   assert.equal(metCount, 69);
   assert.ok(Object.values(proxy.counts(0)).every((count) => count === 0));
+});
+
+test("ChaosProxy hangs up where nothing is asked, and nowhere else", async () => {
+  await using server = await FakeS3.start();
+  server.options.latencyMs = 300;
+  await using proxy = await ChaosProxy.start({ target: server.endpoint, seed: 3, rates: {} });
+  const open = async () => {
+    const socket = connect(Number(new URL(proxy.origin).port), "127.0.0.1");
+    await once(socket, "connect");
+    return socket;
+  };
+  const [idle, asking] = [await open(), await open()];
+  const before = proxy.requests;
+  asking.write("GET / HTTP/1.1\r\nhost: x\r\n\r\n");
+  await until("it is asked", () => proxy.requests > before);
+  const ended: string[] = [];
+  idle.once("end", () => ended.push("idle")).resume();
+  asking.once("end", () => ended.push("asking"));
+  proxy.hangUp();
+  const [answer] = await once(asking, "data") as [Buffer];
+  assert.match(answer.toString(), /^HTTP\/1\.1 /);
+  await until("it hangs up", () => ended.length > 0);
+  assert.deepEqual(ended, ["idle"]);
+  proxy.hangUp();
+  await until("it hangs up there too", () => ended.length > 1);
+  for (const socket of [idle, asking]) socket.destroy();
 });
 
 /** Sends a request that nothing happens to, which overtakes the one before. */

@@ -24,6 +24,9 @@ export interface ProxyStart {
 /** Between what is sent before a reset and the reset, in ms. */
 const RESET_MS = 2;
 
+/** Connections that are open, each with how many requests it has under way. */
+const connections = new Map<Socket, number>();
+
 /** Listens on a free port, which it gives. */
 async function listen(lane: ChaosLane): Promise<number> {
   const server = createServer((socket) => accept(socket, lane));
@@ -34,11 +37,24 @@ async function listen(lane: ChaosLane): Promise<number> {
 function accept(socket: Socket, lane: ChaosLane): void {
   socket.setNoDelay(true);
   socket.on("error", () => {}); // the client has gone, which is its own affair
+  connections.set(socket, 0);
+  socket.once("close", () => connections.delete(socket));
+  const count = (change: number) => {
+    const asked = connections.get(socket);
+    if (asked !== undefined) connections.set(socket, asked + change);
+  };
   let turn = Promise.resolve();
   new RequestReader(socket).onRequest = (request) => {
+    count(1);
     turn = turn.then(() => lane.serve(request, (delivery) => deliver(delivery, socket)))
-      .catch(() => void socket.destroy());
+      .catch(() => void socket.destroy())
+      .finally(() => count(-1));
   };
+}
+
+/** Ends the connections that nothing is asked on. */
+function hangUp(): void {
+  for (const [socket, asked] of connections) if (asked === 0) socket.end();
 }
 
 async function deliver({ pieces, pauseMs, then }: Delivery, socket: Socket): Promise<void> {
@@ -77,4 +93,5 @@ const ports = await Promise.all(
       }),
     )),
 );
+parentPort!.on("message", hangUp); // it is told nothing else
 parentPort!.postMessage(ports);

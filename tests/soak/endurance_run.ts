@@ -99,6 +99,9 @@ const LATE = /DeadlineError|StateGoneError|StorageError|core does not answer/;
 /** How long a process may take to do what it is told, in ms. */
 const ANSWER_MS = 300_000;
 
+/** How often connections without a request are ended while processes are at rest, in ms. */
+const HANG_UP_MS = 500;
+
 const STDERR_MAX = 8_192;
 
 /** Whether storage went wrong at some time between two. */
@@ -322,6 +325,12 @@ export async function runEndurance(options: EnduranceOptions): Promise<Endurance
     });
     weather("clear");
   };
+  /** Without the buffers that runtimes keep for connections, which are now few, now 64. */
+  const rest = async () => {
+    const hanging = setInterval(() => front.hangUp(), HANG_UP_MS);
+    await each((subject) => subject.rest());
+    clearInterval(hanging);
+  };
   const beganMs = Date.now();
   const untilMs = beganMs + options.seconds * 1000;
   const slowing = setTimeout(
@@ -338,7 +347,7 @@ export async function runEndurance(options: EnduranceOptions): Promise<Endurance
     for (;;) {
       await recover();
       await wait(options.calmSeconds);
-      await each((subject) => subject.rest());
+      await rest();
       if (Date.now() >= untilMs) break;
       if (options.stormSeconds === 0) continue;
       weather("storm");

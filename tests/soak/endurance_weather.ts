@@ -19,6 +19,8 @@ export interface Front extends AsyncDisposable {
   readonly origins: readonly string[];
   storm(): void;
   calm(): void;
+  /** Ends the connections that nothing is asked on. */
+  hangUp(): void;
   /** Faults that a process has met so far, by kind. */
   counts(process: number): Counts;
 }
@@ -39,6 +41,7 @@ function clearFront(target: string, processes: number): Front {
     origins: Array.from({ length: processes }, () => target),
     storm() {},
     calm() {},
+    hangUp() {},
     counts: () => ({}),
     [Symbol.asyncDispose]: () => Promise.resolve(),
   };
