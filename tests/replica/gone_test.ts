@@ -12,6 +12,7 @@ import {
 } from "../../mod.ts";
 import { readerOf, withServedPlace } from "../hydrate/hydrating.ts";
 import { FaultSchedule } from "../support/faults.ts";
+import { checkIntegrity, InvariantViolation } from "../support/invariant_writer_check.ts";
 import { withReplicaFolder } from "../support/replica_folder.ts";
 import { until } from "./following.ts";
 import { assertSame, NOISE_SUM, noiseSql, rowsOf, thrownBy, valueOf, withConnection } from "./drivers.ts";
@@ -171,6 +172,31 @@ test("R4: a state that no files make up any more fails with words, and the next 
       assertSame(db, folder);
     });
   }));
+
+test("R4: integrity_check calls a page of a state that is gone unread, one of the pointer map too", () =>
+  withReplicaFolder({ pageSize: 512, setup: "PRAGMA auto_vacuum = INCREMENTAL" }, async (folder) => {
+    folder.record(noiseSql(1500));
+    folder.snapshot();
+    await using replica = await openReplica(folder.url, { ...POOL, prefetch: "off", pollIntervalMs: 0 });
+    withConnection(replica, undefined, (db) => {
+      db.exec("BEGIN");
+      assert.equal(valueOf(db, "SELECT count(*) FROM n WHERE id < 3"), 2);
+      folder.record("DELETE FROM n WHERE id = 77");
+      folder.snapshot(2);
+      folder.delete(9, 1, 1);
+      let told: Error | undefined;
+      const query = (sql: string) => rowsOf(db, sql);
+      assert.throws(() => checkIntegrity(query), (error: Error) => (told = error, true));
+      assert.ok(!(told instanceof InvariantViolation), String(told));
+      assert.match(String(told), /Failed to read ptrmap key=/);
+      assert.ok(replica.lastError instanceof StateGoneError, String(replica.lastError));
+    });
+  }));
+
+test("R4: faults of a pointer map that can be read are the database's", () => {
+  const rows = [{ integrity_check: "Bad ptr map entry key=10 expected=(5,4) got=(3,4)" }];
+  assert.throws(() => checkIntegrity(() => rows), InvariantViolation);
+});
 
 test("R4: when nothing can be planned any more, each read says why, and works again once the files are back", () =>
   withReplicaFolder({}, async (folder) => {
