@@ -119,6 +119,7 @@ export class ReadingSubject implements SubjectWork {
       pauseMs: 0,
       holdMs: number === 0 ? HOLD_MS : 0,
       statesMax: STATES_MAX,
+      findingsMax: 0, // each is told, and memory is measured here
       reasonOf: (error) =>
         `${nameOf(error, this.#replica.lastError)}\n${textOf(error, this.#replica.lastError)}`,
       onFinding: ({ kind, text, atMs, ageMs }) => {

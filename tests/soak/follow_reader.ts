@@ -65,12 +65,13 @@ export interface ReaderOptions {
   readonly onFinding?: (finding: Finding) => void;
   /** How many of the states seen are kept, the latest; all unless given. */
   readonly statesMax?: number;
+  /** How many findings are kept whole, the first; 200 unless given. */
+  readonly findingsMax?: number;
 }
 
 /** How long without a new TXID is worth a word, in ms. */
 export const STANDSTILL_MS = 15_000;
 
-/** Findings that are kept whole. */
 const FINDINGS_MAX = 200;
 
 /** Waits. */
@@ -145,7 +146,7 @@ export class FollowReader {
   }
 
   #find(error: unknown, at: { state: SeenState | undefined; depth: CheckDepth; beganMs: number }): void {
-    const { reader, reasonOf, onFinding } = this.#options;
+    const { reader, reasonOf, onFinding, findingsMax = FINDINGS_MAX } = this.#options;
     const { state, depth, beganMs } = at;
     const finding: Finding = {
       kind: error instanceof InvariantViolation ? error.kind : "error",
@@ -157,7 +158,7 @@ export class FollowReader {
       depth,
     };
     this.#findingCount++;
-    if (this.#findings.length < FINDINGS_MAX) this.#findings.push(finding);
+    if (this.#findings.length < findingsMax) this.#findings.push(finding);
     onFinding?.(finding);
   }
 
