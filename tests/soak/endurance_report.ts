@@ -14,8 +14,9 @@ export type Measure = Exclude<keyof SubjectSample, "atMs" | "kind" | "weather">;
 /** What a process does first makes it grow, until each kind of work has been done and each pool was once full. */
 const WARM_UP = 1 / 6;
 
-/** Of a longer run only its end is looked at, in seconds. */
-const MEASURED_SECONDS_MAX = 3_600;
+/** An hour is measured as soon as a run is long enough, and more once the warm-up is, in seconds. */
+const MEASURED_SECONDS_MIN = 3_600;
+const WARM_UP_SECONDS_MAX = 2_700;
 
 /** How much resident memory may change in an hour at rest, as a part of its level. */
 const SLOPE_MAX = 0.01;
@@ -54,7 +55,7 @@ const LEFT: Partial<Record<Measure, number>> = { threads: 6, files: 6 };
 
 /** How long the warm-up of a run lasts, in seconds. */
 export function warmUpSeconds(seconds: number): number {
-  return Math.max(seconds * WARM_UP, seconds - MEASURED_SECONDS_MAX);
+  return Math.min(WARM_UP_SECONDS_MAX, Math.max(seconds * WARM_UP, seconds - MEASURED_SECONDS_MIN));
 }
 
 /** The samples of a kind after the warm-up. */

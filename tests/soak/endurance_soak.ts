@@ -1,6 +1,6 @@
 /**
- * The endurance run: readers, readers with a local copy, and writers in both runtimes, for an hour after a warm-up of 45
- * minutes, under storms of storage.
+ * The endurance run: readers, readers with a local copy, and writers in both runtimes, for an hour or more after a warm-up
+ * of 45 minutes, under storms of storage.
  *
  * `SOAK_MINUTES=105 npm run soak [-- FOLDER]`: samples and the result are written to the folder, and the curves as
  * `curves.svg`. `SOAK_SUBJECTS=reader-bun,writer-deno` picks some of the six processes, `SOAK_STORM=0` has storage go

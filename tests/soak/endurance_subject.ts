@@ -99,10 +99,15 @@ const ledger = new Ledger((fault) => void print({ fault, atMs: Date.now() }));
 
 mkdirSync(start.folder, { recursive: true });
 const watch = await ProcessWatch.start(start.folder);
+
+function tell(kind: SubjectSample["kind"], held: Held): Promise<void> {
+  return print({ sample: { atMs: Date.now(), kind, weather: ledger.weather, ...held } });
+}
+
 /** A sample without this thread's garbage; the core's is collected as often. */
 function sample(kind: SubjectSample["kind"]): Promise<void> {
   collectGarbage();
-  return print({ sample: { atMs: Date.now(), kind, weather: ledger.weather, ...watch.look() } });
+  return tell(kind, watch.look());
 }
 
 /** Has the core of the replica that stays give back what it can; see `core_heap.ts`. */
@@ -114,14 +119,18 @@ async function releaseCore(): Promise<void> {
   }
 }
 
-/** A sample of a process that has come to rest, and given back what it does not need. */
+/** A sample of a process that has come to rest, and given back what it does not need: the least memory that it came to. */
 async function cleanSample(kind: SubjectSample["kind"]): Promise<void> {
+  let [rssBytes, anonBytes] = [Infinity, Infinity];
   for (let i = 0; i < RELEASES; i++) {
     if (kind === "rest") await releaseCore();
     releaseMemory();
     await sleep(500);
+    const held = watch.look();
+    rssBytes = Math.min(rssBytes, held.rssBytes);
+    anonBytes = Math.min(anonBytes, held.anonBytes);
   }
-  await sample(kind);
+  await tell(kind, { ...watch.look(), rssBytes, anonBytes });
 }
 
 await cleanSample("begun");
