@@ -18,7 +18,7 @@ const WARM_UP = 1 / 6;
 const MEASURED_SECONDS_MIN = 3_600;
 const WARM_UP_SECONDS_MAX = 2_700;
 
-/** How much resident memory may change in an hour at rest, as a part of its level. */
+/** How much resident memory may change in an hour, at rest and at work, as a part of its level. */
 const SLOPE_MAX = 0.01;
 
 /** Shorter runs tell of slopes, and fail by none: an hour's change cannot be told from a few minutes'. */
@@ -97,8 +97,12 @@ export function faultsOf(subject: SubjectResult, result: EnduranceResult): strin
 
 function slopeFaults(subject: SubjectResult, result: EnduranceResult): string[] {
   if (result.seconds < SLOPE_SECONDS_MIN) return [];
-  const { slope } = trendAtRest(subject, result, "rssBytes");
-  return Math.abs(slope) <= SLOPE_MAX ? [] : [`resident memory at rest changes by ${percent(slope)} an hour`];
+  return ([["at rest", trendAtRest], ["at work", trendOfSubject]] as const).flatMap(([when, trend]) => {
+    const { slope } = trend(subject, result, "rssBytes");
+    return Math.abs(slope) <= SLOPE_MAX
+      ? []
+      : [`resident memory ${when} changes by ${percent(slope)} an hour`];
+  });
 }
 
 /** What a process at rest holds more of in the second half of the run than it ever did in the first. */
