@@ -341,7 +341,7 @@ export function folderUrl(path: string): string {
 
 /** Runs a temporary folder's worth of test, and removes the folder. */
 export async function withFolder<T>(work: (folder: string) => Promise<T>): Promise<T> {
-  const folder = await mkdtemp(join(tmpdir(), "litestream-vfs-test-"));
+  const folder = await mkdtemp(join(tmpdir(), "real-parts-test-"));
   try {
     return await work(folder);
   } finally {
