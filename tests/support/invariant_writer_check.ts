@@ -103,8 +103,8 @@ function checkRows(query: Query, table: CheckedTable): void {
   expectSame(`rows of ${table.name}`, found, { ...sums, invalid: 0 });
 }
 
-/** Why the last read of a connection to a replica failed; undefined where none did, or where it is no replica's. */
-function readFailure(query: Query): unknown {
+/** Why the last read of a connection to a replica failed; undefined where it is no replica's. */
+export function readFailure(query: Query): unknown {
   return Object.values(query("PRAGMA litestream_error")[0] ?? {})[0];
 }
 
