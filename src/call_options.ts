@@ -31,7 +31,7 @@ export interface ListPointsOptions {
 
 /** What is compared. */
 export interface CompareOptions {
-  /** Tables to compare; all but SQLite's own unless given. */
+  /** Tables to compare, each there in one of the states at least; all but SQLite's own unless given. */
   tables?: readonly string[];
   /** Ends it. */
   signal?: AbortSignal;

@@ -290,7 +290,7 @@ export class Replica implements AsyncDisposable {
    *
    * @throws {TypeError} a moment cannot be understood
    * @throws {RestorePlanError} the replica does not reach back to it
-   * @throws {ReplicaError} a page is damaged, or cannot be had
+   * @throws {ReplicaError} a page is damaged, or cannot be had; neither state has one of `tables`
    */
   async *diff(
     from: AsOf,
@@ -298,6 +298,11 @@ export class Replica implements AsyncDisposable {
     { tables, signal }: CompareOptions = {},
   ): AsyncGenerator<Change, void, undefined> {
     const core = this.#ours("compare states");
+    if (
+      tables !== undefined && !(Array.isArray(tables) && tables.every((name) => typeof name === "string"))
+    ) {
+      throw new TypeError(`Cannot use option tables: ${String(tables)}, expected an array of names`);
+    }
     const moments = { from: momentText(from), to: momentText(to) };
     const { replicaId } = this.#shared;
     yield* callDiff(core, { kind: "diff", replicaId, ...moments, tables }, signal);

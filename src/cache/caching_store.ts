@@ -92,6 +92,10 @@ export class CachingStore implements WritableStore, LocalRanges {
     const { signal, onProgress } = options;
     if (!isKnown(of)) return undefined;
     signal?.throwIfAborted();
+    if (options.isFresh) {
+      await this.#cache.drop(of, range);
+      return undefined;
+    }
     const told = this.#tellRead?.(of.key, range, options);
     const bytes = await this.#cache.read(of, range);
     signal?.throwIfAborted();

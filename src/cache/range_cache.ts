@@ -61,11 +61,13 @@ interface CachedObject {
   listedMs: number;
 }
 
-/** A range that waits to be written. */
+/** A range that waits to be written, or is being written. */
 interface Waiting {
   readonly object: CachedObject;
   readonly offset: number;
   readonly bytes: Uint8Array;
+  /** It was given up. */
+  isVain: boolean;
 }
 
 /** The bytes of a file are not what was written. */
@@ -79,6 +81,7 @@ export class RangeCache {
   readonly #objects = new Map<string, CachedObject>();
   readonly #byName = new Map<string, CachedObject>();
   readonly #waiting: Waiting[] = [];
+  readonly #underWay = new Set<Waiting>();
   #waitingBytes = 0;
   #writing: Promise<void> | undefined;
   #failedMs = -Infinity;
@@ -136,8 +139,25 @@ export class RangeCache {
     const object = this.#object(of);
     if (object.ranges.cover({ offset, size: bytes.length })) return;
     this.#waitingBytes += bytes.length;
-    this.#waiting.push({ object, offset, bytes: bytes.slice() });
+    this.#waiting.push({ object, offset, bytes: bytes.slice(), isVain: false });
     this.#writing ??= this.#writeAll().finally(() => this.#writing = undefined);
+  }
+
+  /** Gives up what was kept of a range, on disk and on its way there: it was written as it came, and came damaged. */
+  async drop(of: ObjectIdentity, range: ByteRange): Promise<void> {
+    const object = this.#object(of);
+    for (const waiting of [...this.#waiting, ...this.#underWay]) {
+      const { offset, bytes: { length } } = waiting;
+      const isShared = offset < range.offset + range.size && range.offset < offset + length;
+      if (waiting.object === object && isShared) waiting.isVain = true;
+    }
+    await this.#list(object);
+    await Promise.all(
+      object.ranges.overlapping(range).map((file) => {
+        this.#forget(object, `${file.offset}-${file.size}`);
+        return this.#remove(this.#options.folder.rangePath(object.name, file));
+      }),
+    );
   }
 
   /** Resolves when all that was to be kept is written. */
@@ -272,16 +292,19 @@ export class RangeCache {
   async #writeOn(): Promise<void> {
     for (let next = this.#waiting.shift(); next; next = this.#waiting.shift()) {
       this.#waitingBytes -= next.bytes.length;
+      this.#underWay.add(next);
       try {
         await this.#writeRange(next);
       } catch (error) {
         this.#waiting.length = this.#waitingBytes = 0;
         this.#failed(error);
       }
+      this.#underWay.delete(next);
     }
   }
 
-  async #writeRange({ object, offset, bytes }: Waiting): Promise<void> {
+  async #writeRange(waiting: Waiting): Promise<void> {
+    const { object, offset, bytes } = waiting;
     const { folder, checksum, write = (path, file) => folder.write(path, file) } = this.#options;
     if (object.listedMs === -Infinity) await this.#list(object);
     for (let at = 0; at < bytes.length; at += FILE_BYTES_MAX) {
@@ -290,8 +313,9 @@ export class RangeCache {
       if (object.ranges.cover(range)) continue;
       const file = encodeRangeFile({ object: object.name, ...range }, part, checksum);
       const room = await this.#bound.take(file.length);
-      if (room === undefined) return;
+      if (room === undefined || waiting.isVain) return;
       await write(folder.rangePath(object.name, range), file);
+      if (waiting.isVain) return await this.#remove(folder.rangePath(object.name, range));
       object.ranges.add(range);
       object.touchedMs.set(`${range.offset}-${range.size}`, Date.now());
       await this.#bound.wrote(room);

@@ -50,6 +50,11 @@ export class RangeSet {
     return pieces;
   }
 
+  /** The ranges that share bytes with one. */
+  overlapping({ offset, size }: ByteRange): ByteRange[] {
+    return this.#ranges.filter((range) => range.offset < offset + size && offset < range.offset + range.size);
+  }
+
   /** Of the ranges that hold a byte, the one that reaches furthest. */
   #furthest(at: number): ByteRange | undefined {
     let best: ByteRange | undefined;

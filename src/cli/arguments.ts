@@ -225,18 +225,13 @@ function bytesOf(given: CommandArguments, name: string): number | undefined {
   throw new UsageError(`Cannot use option --${name}: "${text}", expected bytes such as 500000, 10MB or 1GiB`);
 }
 
-/** A moment as the library reads it: a TXID may be written as it is listed. */
+/** A moment, which the library reads. */
 export function momentOf(given: CommandArguments, name: string): string | undefined {
   const text = textOf(given, name);
   if (text === "") {
     throw new UsageError(`Cannot use option --${name}: an empty text, expected a time or a TXID`);
   }
-  return text === undefined ? undefined : momentText(text);
-}
-
-/** A TXID of 16 digits becomes `txid:…`; one that is in use begins with a zero, and no Unix time in µs does. */
-export function momentText(text: string): string {
-  return /^0[0-9a-f]{15}$/i.test(text) ? `txid:${text.toLowerCase()}` : text;
+  return text;
 }
 
 /**

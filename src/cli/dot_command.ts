@@ -5,7 +5,7 @@
  */
 import { readFileSync } from "node:fs";
 import { formatTxid } from "../ltx/txid.ts";
-import { momentText, urlOf } from "./arguments.ts";
+import { urlOf } from "./arguments.ts";
 import { shownText } from "./cell_text.ts";
 import { costText } from "./cost.ts";
 import { writeChanges } from "./change_text.ts";
@@ -106,9 +106,10 @@ const COMMANDS: Readonly<Record<string, DotCommand>> = {
     does: "shows a moment of the past, or the newest state again",
     async run(shell, words) {
       const text = words.join(" ");
-      if (text !== "") await shell.moveTo(/^latest$/i.test(text) ? undefined : momentText(text));
+      if (text !== "") await shell.moveTo(/^latest$/i.test(text) ? undefined : text);
       const { rows: [row] } = await shell.session.queries.rows("SELECT litestream_txid(), litestream_time()");
-      await shell.context.out.lines(`TXID ${row![0]}, written ${row![1]}`);
+      const [txid, time] = row!.map(String);
+      await shell.context.out.lines(`TXID ${txid}${time!.startsWith("txid:") ? "" : `, written ${time}`}`);
     },
   },
   ".points": {
@@ -124,7 +125,7 @@ const COMMANDS: Readonly<Record<string, DotCommand>> = {
         throw new UsageError("Cannot compare: no moment is given, expected .diff FROM [TO]");
       }
       const { replica } = shell.session;
-      await writeChanges(replica.diff(momentText(from), momentText(to), { signal }), shell.context);
+      await writeChanges(replica.diff(from, to, { signal }), shell.context);
     },
   },
   ".stats": {

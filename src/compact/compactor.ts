@@ -19,6 +19,7 @@ import { decodeHeader, HEADER_SIZE } from "../ltx/header.ts";
 import type { Lz4 } from "../ltx/lz4.ts";
 import { levelsPrefix } from "../storage/layout.ts";
 import { anyObject, type LayoutName, type ListedObject } from "../storage/object_store.ts";
+import { Suspects } from "../storage/second_reading.ts";
 import { LEVELS } from "../view/listing.ts";
 import { type ReplicaFile, replicaFiles, SNAPSHOT_LEVEL } from "../view/restore_plan.ts";
 import { type CompactionStep, dueMerge, dueSnapshot, stepKey } from "./compaction_plan.ts";
@@ -71,6 +72,8 @@ export class Compactor {
   readonly #now: () => number;
   readonly #sizeMax: number;
   readonly #ledger: FileLedger;
+  /** Found in the last run; read anew in the next one. */
+  #suspects = new Suspects();
   #running: Promise<CompactionReport> | null = null;
 
   /** @throws {RangeError} the schedule cannot be */
@@ -104,6 +107,7 @@ export class Compactor {
       if (progress.made.length > 0) files = await this.#look(signal);
       await this.#retain(files, progress, signal);
     }
+    if (progress.failures.length === 0) this.#suspects = new Suspects();
     return { ...progress, foreign: this.#ledger.foreign };
   }
 
@@ -152,20 +156,29 @@ export class Compactor {
       return { ...object, level, minTxid, maxTxid };
     } catch (error) {
       if (!(error instanceof ReplicaError) || !isOfFiles(error)) throw error;
+      this.#suspects.note(error); // the next run reads it anew
       progress.failures.push(error);
       return null;
     }
   }
 
+  /** Reads what is merged. */
+  get #sources(): Pick<CompactionStore, "read"> {
+    const { store } = this.#options;
+    return {
+      read: (of, range, options) => store.read(of, range, { ...options, ...this.#suspects.reading(of.key) }),
+    };
+  }
+
   /** Merges a step's sources and puts the file; null when somebody else has put another one. */
   async #make(step: CompactionStep, signal: AbortSignal | undefined): Promise<ListedObject | null> {
-    const { store, layout, lz4 } = this.#options;
+    const { layout, lz4 } = this.#options;
     const key = stepKey(layout, step);
     const timestampMs = await this.#timestampMs(step, signal);
     const file: MergedObject = {
       key,
       timestampMs,
-      merge: () => mergeFiles(step.sources, { store, lz4, timestampMs, signal }),
+      merge: () => mergeFiles(step.sources, { store: this.#sources, lz4, timestampMs, signal }),
       onKnown: (merged) => this.#ledger.intend(key, merged),
     };
     try {
@@ -181,7 +194,7 @@ export class Compactor {
   /** As Litestream does: a merge has the time of its last transaction, a snapshot that of its making. */
   async #timestampMs({ level, sources }: CompactionStep, signal: AbortSignal | undefined): Promise<number> {
     const last = sources.at(-1)!;
-    const { bytes } = await this.#options.store.read(last, { offset: 0, size: HEADER_SIZE }, { signal });
+    const { bytes } = await this.#sources.read(last, { offset: 0, size: HEADER_SIZE }, { signal });
     const { timestampMs } = decodeHeader(bytes, { key: last.key });
     return level === SNAPSHOT_LEVEL ? Math.max(timestampMs, this.#now()) : timestampMs;
   }

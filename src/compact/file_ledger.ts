@@ -11,6 +11,7 @@ import { decodeHeader, HEADER_SIZE, isNoChecksum } from "../ltx/header.ts";
 import { MIN_FILE_SIZE } from "../ltx/page_index.ts";
 import { decodeTrailer, TRAILER_SIZE } from "../ltx/trailer.ts";
 import type { ListedObject, ObjectIdentity, RequestOptions } from "../storage/object_store.ts";
+import { readTwice } from "../storage/second_reading.ts";
 import type { ReplicaFile } from "../view/restore_plan.ts";
 import type { CompactionStore } from "./compaction_store.ts";
 
@@ -99,12 +100,15 @@ export class FileLedger {
   async #fileChecksum(object: ObjectIdentity, options: RequestOptions): Promise<bigint | "gone" | null> {
     if (object.size < MIN_FILE_SIZE) return null;
     const { key, size } = object;
-    const read = (offset: number, size: number) => this.#store.read(object, { offset, size }, options);
     try {
-      const head = await read(0, HEADER_SIZE);
-      const tail = await read(size - TRAILER_SIZE, TRAILER_SIZE);
-      const noChecksum = isNoChecksum(decodeHeader(head.bytes, { key }));
-      return decodeTrailer(tail.bytes, { noChecksum, fileSize: size, key }).fileChecksum;
+      return await readTwice(async (reading) => {
+        const read = (offset: number, size: number) =>
+          this.#store.read(object, { offset, size }, { ...options, ...reading });
+        const head = await read(0, HEADER_SIZE);
+        const tail = await read(size - TRAILER_SIZE, TRAILER_SIZE);
+        const noChecksum = isNoChecksum(decodeHeader(head.bytes, { key }));
+        return decodeTrailer(tail.bytes, { noChecksum, fileSize: size, key }).fileChecksum;
+      });
     } catch (error) {
       if (error instanceof LtxFormatError) return null;
       if (error instanceof ObjectGoneError) return "gone";

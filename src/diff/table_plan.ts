@@ -1,5 +1,7 @@
 import type { TreeKind } from "./btree_page.ts";
 import type { Comparison } from "./comparison.ts";
+import type { ReplicaError } from "../errors.ts";
+import { databaseFault } from "./fault.ts";
 import type { Pace } from "../pace.ts";
 import { PageSet, pageSetOf } from "./page_set.ts";
 import type { Schema, SchemaTable } from "./schema.ts";
@@ -34,10 +36,15 @@ export interface TablePlan {
   readonly sharedCount: number;
 }
 
+/** Names that an error lists at most. */
+const SHOWN_NAMES_MAX = 10;
+
 /**
  * Pairs the tables of two schemas by name, without regard to case, in the names' order.
  *
  * `names` asks for tables, internal ones too; without it, all but those whose names begin with `sqlite_`.
+ *
+ * @throws {ReplicaError} a name is that of no table in either
  */
 export async function pairTables(
   from: Schema,
@@ -46,6 +53,8 @@ export async function pairTables(
 ): Promise<TablePair[]> {
   const wanted = names && new Set(names.map(foldCase));
   const isWanted = (name: string): boolean => wanted ? wanted.has(name) : !name.startsWith("sqlite_");
+  const absent = names?.find((name) => !from.tables.has(foldCase(name)) && !to.tables.has(foldCase(name)));
+  if (absent !== undefined) throw noTable(absent, from, to);
   const define = (table: SchemaTable | undefined): Table | null =>
     table ? { ...table, definition: parseCreateTable(table.sql) } : null;
   const pairs: TablePair[] = [];
@@ -56,6 +65,14 @@ export async function pairTables(
     pairs.push({ name: (after ?? before)!.name, from: define(before), to: define(after) });
   }
   return pairs.sort((a, b) => a.name < b.name ? -1 : 1);
+}
+
+function noTable(name: string, from: Schema, to: Schema): ReplicaError {
+  const tables = new Map([...from.tables, ...to.tables]);
+  const known = [...tables.values()].map((table) => table.name).sort();
+  const shown = known.slice(0, SHOWN_NAMES_MAX).join(", ") + (known.length > SHOWN_NAMES_MAX ? ", …" : "");
+  const expected = known.length > 0 ? `a table (not a view or a virtual one) such as ${shown}` : "a table";
+  return databaseFault(`compare table "${name}"`, "neither state has one of that name", expected);
 }
 
 /** Gives the kind of a table's tree. */

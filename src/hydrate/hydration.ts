@@ -14,6 +14,7 @@ import type { State } from "../live/states.ts";
 import { storedPageCount } from "../ltx/txid.ts";
 import { Pace } from "../pace.ts";
 import type { ByteRange, ObjectIdentity, ObjectStore } from "../storage/object_store.ts";
+import { Suspects } from "../storage/second_reading.ts";
 import type { PlanFile } from "../view/plan_file.ts";
 import type { ReplicaFile } from "../view/restore_plan.ts";
 import { viewInfo } from "../view/view_info.ts";
@@ -132,6 +133,7 @@ export class Hydration {
   #losses = 0;
   /** How often what came damaged since the copy was whole, by its words. */
   readonly #damages = new Map<string, number>();
+  #suspects = new Suspects();
 
   /** Begins; with what a process before has left, where the newest state is made of it. */
   constructor(source: HydrationSource, { path }: HydrationOptions, left?: LeftCopy) {
@@ -284,6 +286,7 @@ export class Hydration {
     // file gives no others.
     const times = (this.#damages.get(error.message) ?? 0) + 1;
     this.#damages.set(error.message, times);
+    this.#suspects.note(error);
     if (times === DAMAGE_TIMES || this.#damages.size > DAMAGES_MAX) throw error;
     this.#source.onNotice(`The local copy is made anew: ${error.message}`);
     await this.#drop(error);
@@ -327,7 +330,8 @@ export class Hydration {
   /** What readers wait for goes first. */
   async #read(store: Pick<ObjectStore, "read">, of: ObjectIdentity, range: ByteRange): Promise<Uint8Array> {
     await this.#source.replica.quiet(QUIET_MS);
-    const { bytes } = await store.read(of, range, { signal: this.#stopping.signal });
+    const { signal } = this.#stopping;
+    const { bytes } = await store.read(of, range, { signal, ...this.#suspects.reading(of.key) });
     return bytes;
   }
 
@@ -346,6 +350,7 @@ export class Hydration {
     const isFirst = this.#wholeTxid === 0n;
     this.#wholeTxid = txid;
     this.#damages.clear();
+    this.#suspects = new Suspects();
     this.#tell(PHASE.whole);
     if (isFirst) {
       this.#report();

@@ -34,6 +34,8 @@ export interface FlightOptions {
   readonly wanted?: number;
   /** It comes from this machine's disk: no request is made for it. */
   readonly isLocal?: boolean;
+  /** It comes from the store itself: what came before made no sense. */
+  readonly isFresh?: boolean;
   /** Frames of a group at most; {@link GROUP_FRAMES} unless given. */
   readonly groupMax?: number;
 }
@@ -54,13 +56,14 @@ export class Flight implements FrameRange {
   readonly depth: number;
   readonly wanted: number | undefined;
   readonly isLocal: boolean;
+  readonly isFresh: boolean;
   readonly groups: readonly FlightGroup[];
   isStarted = false;
   #landed = 0;
   #waiters: Waiter[] = [];
 
   constructor(options: FlightOptions) {
-    const { file, first, frames, viewId, connection, depth, wanted, isLocal, groupMax } = options;
+    const { file, first, frames, viewId, connection, depth, wanted, isLocal, isFresh, groupMax } = options;
     this.file = file;
     this.first = first;
     this.count = frames.length;
@@ -69,6 +72,7 @@ export class Flight implements FrameRange {
     this.depth = depth;
     this.wanted = wanted;
     this.isLocal = isLocal ?? false;
+    this.isFresh = isFresh ?? false;
     this.groups = groupsOf(first, frames, groupMax ?? GROUP_FRAMES);
   }
 

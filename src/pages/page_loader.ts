@@ -138,24 +138,29 @@ export class PageLoader {
     const landing = flight.wait(frame);
     this.#start(flight);
     this.#fetchGuessed(reader, flight);
+    return await this.#landed(flight, frame, landing, reader);
+  }
+
+  /**
+   * Waits for a frame; one that breaks the format is fetched again, alone, from the store itself: a neighbour may be the
+   * damaged one, or it was damaged on its way, or on the disk cache's.
+   */
+  async #landed(flight: Flight, frame: number, landing: Promise<void>, reader: PageReader): Promise<number> {
+    const { file, depth } = flight;
     try {
       await landing;
+      return Math.max(reader.depth, depth);
     } catch (error) {
-      if (!(error instanceof LtxFormatError) || flight.count === 1) throw error;
-      // A neighbour may be the damaged one, which is nothing to this reader.
-      const alone = this.#flightOf(file, frame) ??
-        this.#depart(
-          file,
-          this.#partOf(file, { first: frame, count: 1 }, reader),
-          { ...reader, depth: flight.depth },
-          frame,
-        );
-      const landing = alone.wait(frame);
-      this.#start(alone);
-      await landing;
-      return alone.depth;
+      if (!(error instanceof LtxFormatError) || flight.isFresh) throw error;
     }
-    return Math.max(reader.depth, flight.depth);
+    const alone = this.#flightOf(file, frame) ??
+      this.#depart(file, { first: frame, count: 1, isLocal: false }, { ...reader, depth }, {
+        wanted: frame,
+        isFresh: true,
+      });
+    const again = alone.wait(frame);
+    this.#start(alone);
+    return await this.#landed(alone, frame, again, reader);
   }
 
   /** Begins to fetch pages that will be wanted, where they are neither in the pool nor on their way. */
@@ -250,30 +255,24 @@ export class PageLoader {
       if (places.isCached(index)) continue;
       const file = fileOf(places.objectId(index));
       if (file === undefined || file.closed || this.#flightOf(file, places.frame(index))) continue;
-      if (!this.#takeHeldAhead(file, places.frame(index), viewId)) yield { file, index };
+      if (!this.#takeHeld(file, places.frame(index), viewId)) yield { file, index };
     }
   }
 
-  /** Takes in a frame that came with its file's index; false when it did not, or is not there any more. */
+  /** Takes in a frame that came with its file's index; false when it did not, is not there any more, or makes no sense. */
   #takeHeld(file: PlanFile, frame: number, viewId: number): boolean {
     const { offset, bytes } = file.fetched;
     if (bytes.length === 0) return false;
     const start = frameOffset(this.#native, file, frame) - offset;
     const end = frameOffset(this.#native, file, frame + 1) - offset;
     if (start < 0 || end > bytes.length) return false;
-    this.#intake.enter(file, { first: frame, count: 1 }, bytes.subarray(start, end), {
-      viewId,
-      wanted: frame,
-    });
-    return true;
-  }
-
-  #takeHeldAhead(file: PlanFile, frame: number, viewId: number): boolean {
     try {
-      return this.#takeHeld(file, frame, viewId);
+      const options = { viewId, wanted: frame };
+      this.#intake.enter(file, { first: frame, count: 1 }, bytes.subarray(start, end), options);
+      return true;
     } catch (error) {
       if (!(error instanceof LtxFormatError)) throw error;
-      return true; // nobody waits for it; who does will be told
+      return false;
     }
   }
 
@@ -338,7 +337,7 @@ export class PageLoader {
   #departFor(file: PlanFile, asked: FrameRange, reader: PageReader, wanted: number): Flight {
     const range = this.#partOf(file, asked, reader, wanted);
     if (!range.isLocal) this.#check(file, wanted, reader);
-    return this.#depart(file, range, reader, wanted);
+    return this.#depart(file, range, reader, { wanted });
   }
 
   /**
@@ -356,7 +355,12 @@ export class PageLoader {
   }
 
   /** Enters a flight, which has not started yet. */
-  #depart(file: PlanFile, range: LocalPart, reader: PageReader, wanted?: number): Flight {
+  #depart(
+    file: PlanFile,
+    range: LocalPart,
+    reader: PageReader,
+    { wanted, isFresh = false }: { readonly wanted?: number; readonly isFresh?: boolean } = {},
+  ): Flight {
     const { viewId, connection, depth } = reader;
     const frames: FrameState[] = frameStates(this.#native, file, range, viewId);
     const { first, isLocal } = range;
@@ -368,6 +372,7 @@ export class PageLoader {
       connection,
       depth: isLocal ? depth : depth + 1,
       isLocal,
+      isFresh,
       groupMax: Math.min(GROUP_FRAMES, this.#pagesMax(file, GROUP_SHARE)),
       ...(wanted === undefined ? {} : { wanted }),
     });
@@ -431,7 +436,8 @@ export class PageLoader {
     const onProgress = (received: Uint8Array) => {
       if (!signal.aborted && !file.closed) this.#land(flight, received);
     };
-    const options = { signal, onProgress, ...(this.#isObserved && this.#reasonOf(flight)) };
+    const { isFresh } = flight;
+    const options = { signal, onProgress, isFresh, ...(this.#isObserved && this.#reasonOf(flight)) };
     const { bytes } = await this.#store.read(file.file, { offset, size }, options);
     signal.throwIfAborted();
     if (!file.closed) this.#land(flight, bytes);

@@ -17,6 +17,7 @@ import { Transfer } from "../hydrate/transfer.ts";
 import { formatTxid } from "../ltx/txid.ts";
 import { Pace } from "../pace.ts";
 import type { ObjectStore } from "../storage/object_store.ts";
+import { Suspects } from "../storage/second_reading.ts";
 import type { PlanFile } from "../view/plan_file.ts";
 import { makeRestorePlan, type ReplicaFile } from "../view/restore_plan.ts";
 import type { ViewInfo } from "../view/view_info.ts";
@@ -68,6 +69,7 @@ export class Restore {
   readonly #request: RestoreRequest;
   readonly #progress: Progress;
   readonly #ending = new AbortController();
+  readonly #suspects = new Suspects();
   #listed: readonly ReplicaFile[];
 
   constructor(source: RestoreSource, request: RestoreRequest) {
@@ -118,8 +120,9 @@ export class Restore {
       try {
         return await this.#bring(partial);
       } catch (error) {
-        if (error instanceof LtxFormatError && partial.isResumed) {
-          await partial.begin(); // what was left may be at fault
+        const isNews = this.#suspects.note(error);
+        if (isNews || (error instanceof LtxFormatError && partial.isResumed)) {
+          await partial.begin(); // what was left, or is on the cache's disk, may be at fault
           continue;
         }
         const isGone = error instanceof ObjectGoneError;
@@ -168,7 +171,8 @@ export class Restore {
       native,
       file: partial.local,
       viewId,
-      read: async (of, range) => (await store.read(of, range, { signal })).bytes,
+      read: async (of, range) =>
+        (await store.read(of, range, { signal, ...this.#suspects.reading(of.key) })).bytes,
       pace: new Pace(signal),
       before: () => partial.record(this.#record()),
       after: (pages, bytes) => {

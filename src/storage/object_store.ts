@@ -69,6 +69,8 @@ export interface RequestOptions {
   readonly onProgress?: (received: Uint8Array) => void;
   /** Called when the request is on its way, where the store can tell; each time it is tried. */
   readonly onSent?: (() => void) | undefined;
+  /** From the store itself: what was kept on disk of these bytes makes no sense, and is given up. */
+  readonly isFresh?: boolean;
   /** What it is for, where somebody observes. */
   readonly purpose?: RequestPurpose;
   /** For whose query, likewise. */

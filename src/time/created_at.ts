@@ -9,6 +9,7 @@ import { decodeHeader, HEADER_SIZE } from "../ltx/header.ts";
 import { formatTxid } from "../ltx/txid.ts";
 import type { ObjectStore, RequestOptions } from "../storage/object_store.ts";
 import { RequestQueue } from "../storage/request_queue.ts";
+import { readTwice } from "../storage/second_reading.ts";
 import type { ReplicaFile } from "../view/restore_plan.ts";
 
 /** Tells when a file was created, in ms since the Unix epoch: a whole number. */
@@ -113,15 +114,24 @@ export class CreationTimes {
       );
     }
     this.#reads++;
-    const { bytes } = await this.#store.read(file, { offset: 0, size: HEADER_SIZE }, { signal });
-    const { minTxid, maxTxid, timestampMs } = decodeHeader(bytes, { key: file.key });
-    if (minTxid === file.minTxid && maxTxid === file.maxTxid) return timestampMs;
-    throw new LtxFormatError(
-      `Cannot read time of "${file.key}": its header names TXIDs ${formatTxid(minTxid)} to ` +
-        `${formatTxid(maxTxid)}, expected those of its name`,
-      { key: file.key, offset: 16 },
-    );
+    return await readTwice(async (reading) => {
+      const { bytes } = await this.#store.read(file, { offset: 0, size: HEADER_SIZE }, {
+        signal,
+        ...reading,
+      });
+      return timeIn(bytes, file);
+    });
   }
+}
+
+function timeIn(header: Uint8Array, file: ReplicaFile): number {
+  const { minTxid, maxTxid, timestampMs } = decodeHeader(header, { key: file.key });
+  if (minTxid === file.minTxid && maxTxid === file.maxTxid) return timestampMs;
+  throw new LtxFormatError(
+    `Cannot read time of "${file.key}": its header names TXIDs ${formatTxid(minTxid)} to ` +
+      `${formatTxid(maxTxid)}, expected those of its name`,
+    { key: file.key, offset: 16 },
+  );
 }
 
 /** What names a file's content: names are reused when a replica is made anew. */

@@ -60,7 +60,7 @@ interface Duration {
 const CHARACTERS_MAX = 100;
 const SHOWN_CHARACTERS_MAX = 60;
 const FRACTION_DIGITS_MAX = 9;
-const EXPECTED = 'RFC 3339, a Unix time, or words such as "5 minutes ago"';
+const EXPECTED = 'RFC 3339, a Unix time, a TXID of 16 hex digits, or words such as "5 minutes ago"';
 
 const SECOND_MS = 1000;
 const MINUTE_MS = 60 * SECOND_MS;
@@ -175,12 +175,16 @@ const NOT_FOR_OTHER_LANGUAGES =
 /** What makes a number a clock: minutes, or a letter or word behind it. */
 const CLOCK_IN_OTHER_LANGUAGES = /\d(?::\d\d|\p{Letter}| uhr)/u;
 
+/** One that is in use begins with a zero, and no Unix time in µs does. */
+const BARE_TXID = /^0[0-9a-f]{15}$/;
+
 /** The Gregorian calendar, weekdays too, repeats after so many years. */
 const CALENDAR_YEARS = 400;
 
 /**
- * Reads what somebody wrote for a moment, in any letter case: `latest`, `txid:` and 16 hex digits, RFC 3339, Unix
- * seconds (10 digits), milliseconds (13) or microseconds (16), or words, which count from `nowMs` and are in UTC.
+ * Reads what somebody wrote for a moment, in any letter case: `latest`, a TXID as `litestream_txid()` gives it or with
+ * `txid:` before it, RFC 3339, Unix seconds (10 digits), milliseconds (13) or microseconds (16), or words, which count
+ * from `nowMs` and are in UTC.
  *
  * A duration without `in` lies in the past. A day without a clock is its midnight, a weekday the last such day, today
  * included. The answer does not depend on the process's time zone.
@@ -194,7 +198,8 @@ export async function parseMoment(text: string, nowMs: number): Promise<Moment |
   const given = text.trim();
   const words = given.normalize("NFC").toLowerCase().replace(/\s+/g, " ");
   if (words === "latest") return "latest";
-  if (words.startsWith("txid:")) return readTxid(words);
+  if (words.startsWith("txid:")) return readTxid(words, words.slice("txid:".length));
+  if (BARE_TXID.test(words)) return readTxid(words, words);
   const rfc3339 = readRfc3339(given);
   if (rfc3339 !== undefined) return { ms: rfc3339, text: given };
   const ms = readUnixTime(words) ?? readShift(words, nowMs) ?? readYear(words, nowMs) ??
@@ -222,10 +227,10 @@ function unreadable(text: string, found = "not understood", wanted = EXPECTED): 
   return new TypeError(`Cannot read time ${shown}: ${found}, expected ${wanted}`);
 }
 
-function readTxid(words: string): TxidMoment {
-  const digits = words.slice("txid:".length);
+function readTxid(words: string, digits: string): TxidMoment {
   if (!/^[0-9a-f]{16}$/.test(digits)) throw unreadable(words, "not a TXID", "16 hex digits after txid:");
   const txid = parseTxid(digits);
+  if (txid === 0n) throw unreadable(words, "TXID 0", "one from 1 on");
   return { txid, text: `txid:${formatTxid(txid)}` };
 }
 

@@ -13,6 +13,7 @@ import { MIN_FILE_SIZE } from "../ltx/page_index.ts";
 import { decodeTrailer, TRAILER_SIZE } from "../ltx/trailer.ts";
 import { formatTxid } from "../ltx/txid.ts";
 import type { ObjectStore, RequestOptions } from "../storage/object_store.ts";
+import { readTwice } from "../storage/second_reading.ts";
 import type { ReplicaFile } from "./restore_plan.ts";
 
 /** Files up to this size are fetched whole: index, trailer and pages in one request. */
@@ -267,7 +268,8 @@ export interface PlanFileSource {
 /**
  * Fetches what describes a plan file and enters its frames into the shim.
  *
- * Small files are fetched whole and verified by their checksum; of large ones head and tail, at the same time.
+ * Small files are fetched whole and verified by their checksum; of large ones head and tail, at the same time. What breaks
+ * the format is fetched a second time.
  *
  * @throws {LtxFormatError} the file breaks the format
  * @throws {ObjectGoneError} it is not there any more: plan anew
@@ -275,8 +277,21 @@ export interface PlanFileSource {
 export async function openPlanFile(
   native: Native,
   store: ObjectStore,
-  { replicaId, file, base = false, head: known }: PlanFileSource,
+  source: PlanFileSource,
   options: RequestOptions = {},
+): Promise<PlanFile> {
+  return await readTwice(({ isFresh }) =>
+    isFresh
+      ? openOnce(native, store, { ...source, head: undefined }, { ...options, isFresh })
+      : openOnce(native, store, source, options)
+  );
+}
+
+async function openOnce(
+  native: Native,
+  store: ObjectStore,
+  { replicaId, file, base = false, head: known }: PlanFileSource,
+  options: RequestOptions,
 ): Promise<PlanFile> {
   const { head, tail } = await readEnds(store, file, { base, head: known }, options);
   const header = decodeHeader(head.subarray(0, HEADER_SIZE), { key: file.key });

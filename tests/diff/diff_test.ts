@@ -207,8 +207,22 @@ test("diffDatabases() leaves internal and virtual tables out, and gives the tabl
     const to = database.state();
     const all = (await diff(from, to)).map(changeLine);
     assert.ok(all.every((line) => !/sqlite_| f( |$)/.test(line)) && all.includes("table-created f_idx"));
-    const asked = await diff(from, to, { tables: ["SQLITE_sequence", "S", "absent"] });
+    const asked = await diff(from, to, { tables: ["SQLITE_sequence", "S"] });
     assert.deepEqual(asked.map(changeLine), ["insert s id=2", "update sqlite_sequence rowid=1"]);
+    assert.deepEqual(await diff(from, to, { tables: [] }), []);
+    assert.equal((await diff(to, from, { tables: ["f_idx"] })).length, 1, "one of them has it");
+    for (const name of ["absent", "f", ""]) {
+      await assert.rejects(diff(from, to, { tables: ["s", name] }), (error: Error) => {
+        assert.ok(error instanceof ReplicaError);
+        assert.match(
+          error.message,
+          /^Cannot compare table "\w*": neither state has one of that name, expected a table /,
+        );
+        return /such as f_config, f_content, f_data, f_docsize, f_idx, o, s, sqlite_sequence$/.test(
+          error.message,
+        );
+      });
+    }
   });
 });
 

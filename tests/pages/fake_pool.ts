@@ -115,6 +115,8 @@ export class FakePool {
 /** A read that waits for its answer. */
 interface HeldRead {
   readonly range: ByteRange;
+  /** Whether it was asked for past the disk cache. */
+  readonly isFresh: boolean;
   /** Tells that so many frames of it have come. */
   bring(frameCount: number): void;
   /** Ends it, with all of its bytes or with an error. */
@@ -126,12 +128,13 @@ export class HeldStore {
   readonly reads: HeldRead[] = [];
 
   readonly store = {
-    read: (_of: ObjectIdentity, range: ByteRange, { signal, onProgress }: RequestOptions = {}) =>
+    read: (_of: ObjectIdentity, range: ByteRange, { signal, onProgress, isFresh }: RequestOptions = {}) =>
       new Promise<ReadResult>((resolve, reject) => {
         signal?.addEventListener("abort", () => reject(signal.reason));
         const bytes = new Uint8Array(range.size);
         this.reads.push({
           range,
+          isFresh: isFresh === true,
           bring: (frameCount) => onProgress?.(bytes.subarray(0, frameCount * FRAME_SIZE)),
           answer: (error) => error ? reject(error) : resolve({ bytes, etag: "e", objectSize: 0 }),
         });

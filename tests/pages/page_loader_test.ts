@@ -236,15 +236,35 @@ test("PageLoader takes pages that came with the file's index without a request, 
   await load;
 });
 
-test("PageLoader: of pages that came with the index, a damaged one fails who waits for it, nobody else", async () => {
+test("PageLoader: of pages that came with the index, a damaged one is fetched, and again from the store itself", async () => {
   const place = loadingPlace();
   const { pool, held, loader, file } = place;
   file.fetched = { offset: FRAMES_START, bytes: new Uint8Array(20 * FRAME_SIZE) };
   pool.damaged.add(7);
   ahead(place, pagesOf(6, 3));
   assert.deepEqual(pool.ranges, [[6, 1], [8, 1]]);
-  await assert.rejects(loader.load(file, 7, reader()), LtxFormatError);
-  assert.equal(held.reads.length, 0);
+  assert.deepEqual(held.frames, [[7, 1]]);
+  const load = loader.load(file, 7, reader());
+  for (const isFresh of [false, true]) {
+    await turn();
+    assert.equal(held.reads.at(-1)!.isFresh, isFresh);
+    held.reads.at(-1)!.answer();
+  }
+  await assert.rejects(load, LtxFormatError);
+  assert.equal(held.reads.length, 2);
+});
+
+test("PageLoader: a page that was damaged on its way is there when it is fetched again", async () => {
+  const { pool, held, loader, file } = loadingPlace();
+  pool.damaged.add(50);
+  const loads = [50, 50].map((frame) => loader.load(file, frame, reader()));
+  held.reads[0]!.answer();
+  await turn();
+  assert.deepEqual([held.frames[1], held.reads[1]!.isFresh], [[50, 1], true]);
+  pool.damaged.clear();
+  held.reads[1]!.answer();
+  assert.deepEqual(await Promise.all(loads), [2, 2]);
+  assert.equal(held.reads.length, 2);
 });
 
 test("PageLoader.mark() marks a page of a view, unless its file is given up", async () => {

@@ -5,7 +5,7 @@
  */
 import type { EnduranceResult, SubjectResult } from "./endurance_run.ts";
 import type { SubjectSample } from "./endurance_subject.ts";
-import { minuteMedians, type Point, type Trend, trendOf } from "./endurance_trend.ts";
+import { cycleMeans, minuteMedians, type Point, type Trend, trendOf } from "./endurance_trend.ts";
 import { table } from "./text_table.ts";
 
 /** What is measured in a sample. */
@@ -58,24 +58,30 @@ export function warmUpSeconds(seconds: number): number {
   return Math.min(WARM_UP_SECONDS_MAX, Math.max(seconds * WARM_UP, seconds - MEASURED_SECONDS_MIN));
 }
 
-/** The samples of a kind after the warm-up. */
+/** Tells of a moment whether it is measured: after the warm-up, before the run was ended. */
+function measured({ beganMs, seconds }: EnduranceResult): (atMs: number) => boolean {
+  const [fromMs, untilMs] = [beganMs + warmUpSeconds(seconds) * 1000, beganMs + seconds * 1000];
+  return (atMs) => atMs >= fromMs && atMs <= untilMs;
+}
+
+/** The samples of a kind that are measured. */
 function warmPoints(
   subject: SubjectResult,
   result: EnduranceResult,
   measure: Measure,
   kind: SubjectSample["kind"],
 ): Point[] {
-  const fromMs = result.beganMs + warmUpSeconds(result.seconds) * 1000;
-  const untilMs = result.beganMs + result.seconds * 1000;
+  const isMeasured = measured(result);
   return subject.samples
-    .filter((sample) => sample.kind === kind)
-    .filter(({ atMs }) => atMs >= fromMs && atMs <= untilMs)
+    .filter((sample) => sample.kind === kind && isMeasured(sample.atMs))
     .map((sample) => [sample.atMs, sample[measure]]);
 }
 
-/** The trend of a process's minutes after the warm-up, while it worked. */
+/** The trend of a process while it worked: of its cycles of weather, or of its minutes where there were no storms. */
 export function trendOfSubject(subject: SubjectResult, result: EnduranceResult, measure: Measure): Trend {
-  return trendOf(minuteMedians(warmPoints(subject, result, measure, "run")));
+  const points = warmPoints(subject, result, measure, "run");
+  const beginningsMs = result.storms.map(([fromMs]) => fromMs).filter(measured(result));
+  return trendOf(beginningsMs.length > 2 ? cycleMeans(points, beginningsMs) : minuteMedians(points));
 }
 
 /** The trend of what a process held at rest after the warm-up, garbage and free memory given back. */

@@ -72,11 +72,8 @@ export class ProcessWatch {
     const { heapUsed, external } = process.memoryUsage();
     const { threads, descriptors, sockets } = processCensus();
     const poolThreads = countPoolThreads();
-    const status = readFileSync("/proc/self/status", "utf8");
-    const ofStatus = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+)`, "m").exec(status)?.[1] ?? 0);
     return {
-      rssBytes: ofStatus("VmRSS") * 1024,
-      anonBytes: ofStatus("RssAnon") * 1024,
+      ...residentNow(),
       heapBytes: heapUsed + external,
       coreHeapBytes: numberIn(join(this.#folder, "core-heap")),
       poolBytes: this.#poolBytes(),
@@ -104,6 +101,14 @@ export class ProcessWatch {
     this.#native.calls.ls_pool_bytes(new Uint8Array(words.buffer));
     return Number(words[0]);
   }
+}
+
+/** Resident memory, and that of it which is no file's, in bytes. */
+export function residentNow(): Pick<Held, "rssBytes" | "anonBytes"> {
+  const status = readFileSync("/proc/self/status", "utf8");
+  const bytesOf = (name: string) =>
+    Number(new RegExp(`^${name}:\\s+(\\d+)`, "m").exec(status)?.[1] ?? 0) * 1024;
+  return { rssBytes: bytesOf("VmRSS"), anonBytes: bytesOf("RssAnon") };
 }
 
 function countPoolThreads(): number {

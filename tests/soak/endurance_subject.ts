@@ -10,7 +10,7 @@ import process from "node:process";
 import { createInterface } from "node:readline";
 import { type Counts, type Fault, Ledger, type Weather } from "./endurance_ledger.ts";
 import { ReadingSubject } from "./endurance_reader.ts";
-import { type Held, ProcessWatch } from "./endurance_sample.ts";
+import { type Held, ProcessWatch, residentNow } from "./endurance_sample.ts";
 import { InvariantViolation } from "../support/invariant_writer_check.ts";
 import { collectGarbage, releaseMemory } from "./garbage.ts";
 import { WritingSubject } from "./endurance_writer.ts";
@@ -104,10 +104,19 @@ function tell(kind: SubjectSample["kind"], held: Held): Promise<void> {
   return print({ sample: { atMs: Date.now(), kind, weather: ledger.weather, ...held } });
 }
 
-/** A sample without this thread's garbage; the core's is collected as often. */
-function sample(kind: SubjectSample["kind"]): Promise<void> {
+/** How often resident memory is looked at, in ms: garbage comes and goes within seconds. */
+const LOOK_MS = 500;
+
+let looks: Pick<Held, "rssBytes" | "anonBytes">[] = [];
+
+/** A sample without this thread's garbage; resident memory as it was on average since the sample before. */
+function sampleAtWork(): Promise<void> {
+  const seen = looks.length > 0 ? looks : [residentNow()];
+  looks = [];
   collectGarbage();
-  return tell(kind, watch.look());
+  const average = (measure: "rssBytes" | "anonBytes") =>
+    seen.reduce((sum, look) => sum + look[measure], 0) / seen.length;
+  return tell("run", { ...watch.look(), rssBytes: average("rssBytes"), anonBytes: average("anonBytes") });
 }
 
 /** Has the core of the replica that stays give back what it can; see `core_heap.ts`. */
@@ -137,7 +146,11 @@ await cleanSample("begun");
 const work: SubjectWork = start.role === "writer"
   ? await WritingSubject.open(start, ledger)
   : await ReadingSubject.open(start, ledger);
-const sampling = setInterval(() => void sample("run"), start.sampleMs);
+let isAtRest = false;
+const timers = [
+  setInterval(() => isAtRest || looks.push(residentNow()), LOOK_MS),
+  setInterval(() => isAtRest || void sampleAtWork(), start.sampleMs),
+];
 
 /** Tries until it succeeds: what a storm has left may have to come to its deadline first. */
 async function recover(txid: bigint): Promise<Stored> {
@@ -164,7 +177,12 @@ async function obey(command: SubjectCommand): Promise<void> {
   }
   if (command.do === "rest") {
     await work.hold();
-    await cleanSample("rest");
+    isAtRest = true;
+    try {
+      await cleanSample("rest");
+    } finally {
+      isAtRest = false;
+    }
     work.go();
   }
 }
@@ -179,7 +197,7 @@ for await (const line of createInterface({ input: process.stdin })) {
   }
   if (command.do === "end") break;
 }
-clearInterval(sampling);
+for (const timer of timers) clearInterval(timer);
 const stats = work.stats();
 try {
   await work.close();

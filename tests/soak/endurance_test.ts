@@ -15,7 +15,7 @@ import { type S3Server, s3ServerBinary, skipWithout, startS3Server, withFolder }
 import { Ledger } from "./endurance_ledger.ts";
 import { openRound, QUIET, threadRound } from "./endurance_round.ts";
 import { type Held, ProcessWatch } from "./endurance_sample.ts";
-import { minuteMedians, type Point, trendOf } from "./endurance_trend.ts";
+import { cycleMeans, minuteMedians, type Point, trendOf } from "./endurance_trend.ts";
 import { sleep } from "./follow_reader.ts";
 import { rounds, SNAPSHOT_NAME, snapshotOf } from "./soak_support.ts";
 
@@ -155,4 +155,19 @@ test("trendOf() tells growth of a per cent an hour from noise", () => {
   const grown = slopeOf((minute) => 3 * minute / 60);
   assert.ok(Math.abs(grown.slope - 0.03) < 0.006 && grown.low > 0.01, JSON.stringify(grown));
   assert.ok(Math.abs(grown.level - 104.5) < 1, JSON.stringify(grown));
+});
+
+test("cycleMeans() leaves a storm's memory out of the trend", () => {
+  const beginningsMs = Array.from({ length: 28 }, (_, i) => i * 131_000);
+  const slopeOf = (growthOf: (minute: number) => number) => {
+    const stormy = hour(growthOf).map(([atMs, value]): Point => [
+      atMs,
+      value + (atMs % 131_000 < 60_000 ? 40 + atMs % 5 : 0),
+    ]);
+    return trendOf(cycleMeans(stormy, beginningsMs));
+  };
+  const flat = slopeOf(() => 0);
+  assert.ok(Math.abs(flat.slope) < 0.005 && flat.low < 0 && flat.high > 0, JSON.stringify(flat));
+  const grown = slopeOf((minute) => 3 * minute / 60);
+  assert.ok(Math.abs(grown.slope - 0.025) < 0.005 && grown.low > 0.01, JSON.stringify(grown));
 });

@@ -29,6 +29,20 @@ export function minuteMedians(points: readonly Point[]): Point[] {
   return [...minutes].map(([minute, values]) => [(minute + 0.5) * MINUTE_MS, median(values)]);
 }
 
+const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
+
+/**
+ * The mean of each cycle of the weather, from one storm's beginning to the next one's: what one weather needs more than the
+ * other is in each alike.
+ */
+export function cycleMeans(points: readonly Point[], beginningsMs: readonly number[]): Point[] {
+  return beginningsMs.slice(1).flatMap((untilMs, i): Point[] => {
+    const cycle = points.filter(([atMs]) => atMs >= beginningsMs[i]! && atMs < untilMs);
+    if (cycle.length === 0) return [];
+    return [[mean(cycle.map(([atMs]) => atMs)), mean(cycle.map(([, value]) => value))]];
+  });
+}
+
 /** How something changes, relative to its level. */
 export interface Trend {
   /** The median of all. */

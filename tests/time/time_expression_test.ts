@@ -136,14 +136,20 @@ test("parseMoment() reads latest in any letter case, with blanks around it", asy
   for (const text of ["latest 5", "the latest", "'latest'"]) assert.equal(await readingOf(text, NOW), ERROR);
 });
 
-test("parseMoment() reads a TXID of exactly 16 hex digits", async () => {
+test("parseMoment() reads a TXID of exactly 16 hex digits, bare where it cannot be a Unix time", async () => {
   const moment = { txid: 0xabn, text: "txid:00000000000000ab" };
   assert.deepEqual(await parseMoment("txid:00000000000000ab", NOW), moment);
   assert.deepEqual(await parseMoment(" TXID:00000000000000AB ", NOW), moment);
   for (const text of ["txid:", "txid:ab", "txid: 00000000000000ab", "txid:00000000000000abc", "txid:0x"]) {
     await assertRefused(text, /^Cannot read time .*: not a TXID, expected 16 hex digits after txid:$/);
   }
-  assert.equal(await readingOf("00000000000000ab", NOW), ERROR);
+  for (const text of ["00000000000000ab", " 00000000000000AB\n"]) {
+    assert.deepEqual(await parseMoment(text, NOW), moment, "as litestream_txid() gives it");
+  }
+  for (const text of ["0000000000000000", "txid:0000000000000000"]) {
+    await assertRefused(text, /^Cannot read time ".*0000": TXID 0, expected one from 1 on$/);
+  }
+  for (const text of ["10000000000000ab", "0000000000000ab"]) assert.equal(await readingOf(text, NOW), ERROR);
 });
 
 test("parseMoment() gives RFC 3339 back as it was given", async () => {
@@ -180,7 +186,7 @@ test("parseMoment() says which part of RFC 3339 is wrong", async () => {
 test("parseMoment() shows what it was given, cut where it is long", async () => {
   await assertRefused(
     "garbage",
-    /^Cannot read time "garbage": not understood, expected RFC 3339, a Unix time, or words such as "5 minutes ago"$/,
+    /^Cannot read time "garbage": not understood, expected RFC 3339, a Unix time, a TXID of 16 hex digits, or words such as "5 minutes ago"$/,
   );
   await assertRefused('a"\n', /^Cannot read time "a\\"": not understood/);
   await assertRefused("x".repeat(100), /^Cannot read time "x{60}…": not understood/);
