@@ -16,6 +16,7 @@ import type {
   WritableStore,
 } from "../storage/object_store.ts";
 import type { LastStates } from "./last_states.ts";
+import { areOverlapping } from "./range_set.ts";
 import type { RangeCache } from "./range_cache.ts";
 
 /** Counts of what was read from disk; these are no requests. */
@@ -30,6 +31,14 @@ export interface DiskCounts {
 export interface LocalRanges {
   /** Whether a range will be read without a request, as far as is known. */
   holds?(of: ObjectIdentity, range: ByteRange): boolean;
+}
+
+/** A range that is being fetched. */
+interface Fetch {
+  readonly key: string;
+  readonly range: ByteRange;
+  /** It is not to be kept. */
+  isVain: boolean;
 }
 
 /** Told as a range is looked for on disk; what it gives is called when it was there. */
@@ -53,6 +62,7 @@ export class CachingStore implements WritableStore, LocalRanges {
   readonly #inner: WritableStore;
   readonly #cache: RangeCache;
   readonly #tellRead: TellRead | undefined;
+  readonly #fetches = new Set<Fetch>();
 
   /** `tellRead` hears of each range that was read from disk. */
   constructor(inner: WritableStore, cache: RangeCache, lastStates: LastStates, tellRead?: TellRead) {
@@ -78,10 +88,24 @@ export class CachingStore implements WritableStore, LocalRanges {
     if (isKnown(of) && options.attemptsMax === 1) return await this.#inner.read(of, range, options);
     const local = await this.#readLocal(of, range, options);
     if (local) return local;
-    const result = await this.#inner.read(of, range, options);
-    const found = { key: of.key, etag: result.etag, size: result.objectSize };
-    if (isKnown(found)) this.#cache.keep(found, range.offset, result.bytes);
-    return result;
+    const fetch = { key: of.key, range, isVain: false };
+    this.#fetches.add(fetch);
+    try {
+      const result = await this.#inner.read(of, range, options);
+      const found = { key: of.key, etag: result.etag, size: result.objectSize };
+      if (isKnown(found) && !fetch.isVain) this.#cache.keep(found, range.offset, result.bytes);
+      return result;
+    } finally {
+      this.#fetches.delete(fetch);
+    }
+  }
+
+  /** Gives up what is kept of a range, or will be once all of it has come: bytes are made something of as they come. */
+  async #drop(of: ObjectIdentity, range: ByteRange): Promise<void> {
+    for (const fetch of this.#fetches) {
+      if (fetch.key === of.key && areOverlapping(fetch.range, range)) fetch.isVain = true;
+    }
+    await this.#cache.drop(of, range);
   }
 
   async #readLocal(
@@ -93,7 +117,7 @@ export class CachingStore implements WritableStore, LocalRanges {
     if (!isKnown(of)) return undefined;
     signal?.throwIfAborted();
     if (options.isFresh) {
-      await this.#cache.drop(of, range);
+      await this.#drop(of, range);
       return undefined;
     }
     const told = this.#tellRead?.(of.key, range, options);

@@ -9,7 +9,7 @@ import type { ByteRange, ObjectIdentity } from "../storage/object_store.ts";
 import { CacheBound } from "./cache_bound.ts";
 import { type CacheFolder, objectName, parseRangeName } from "./cache_folder.ts";
 import { areWhole, BLOCK_SIZE, type Checksum, decodeHead, encodeRangeFile, headSize } from "./range_file.ts";
-import { RangeSet } from "./range_set.ts";
+import { areOverlapping, RangeSet } from "./range_set.ts";
 
 /** A longer range becomes several files: checksums of one must not hold the loop. */
 const FILE_BYTES_MAX = 1024 * 1024;
@@ -147,9 +147,8 @@ export class RangeCache {
   async drop(of: ObjectIdentity, range: ByteRange): Promise<void> {
     const object = this.#object(of);
     for (const waiting of [...this.#waiting, ...this.#underWay]) {
-      const { offset, bytes: { length } } = waiting;
-      const isShared = offset < range.offset + range.size && range.offset < offset + length;
-      if (waiting.object === object && isShared) waiting.isVain = true;
+      const { offset, bytes: { length: size } } = waiting;
+      if (waiting.object === object && areOverlapping({ offset, size }, range)) waiting.isVain = true;
     }
     await this.#list(object);
     await Promise.all(

@@ -5,6 +5,11 @@
  */
 import type { ByteRange } from "../storage/object_store.ts";
 
+/** Whether two ranges share bytes. */
+export function areOverlapping(a: ByteRange, b: ByteRange): boolean {
+  return a.offset < b.offset + b.size && b.offset < a.offset + a.size;
+}
+
 /** Ranges that may overlap, each by itself. */
 export class RangeSet {
   /** By offset, then by size. */
@@ -51,8 +56,8 @@ export class RangeSet {
   }
 
   /** The ranges that share bytes with one. */
-  overlapping({ offset, size }: ByteRange): ByteRange[] {
-    return this.#ranges.filter((range) => range.offset < offset + size && offset < range.offset + range.size);
+  overlapping(range: ByteRange): ByteRange[] {
+    return this.#ranges.filter((other) => areOverlapping(other, range));
   }
 
   /** Of the ranges that hold a byte, the one that reaches furthest. */
