@@ -126,6 +126,8 @@ export class Follower {
    * happened on the way.
    */
   readonly #damaged = new Map<string, Damage>();
+  /** What was listed last where nothing of it was known, until it is what is followed. */
+  #anew: readonly ReplicaFile[] = [];
   /** Looks that were begun. */
   #looks = 0;
   /** How often this look has found another database. */
@@ -377,7 +379,7 @@ export class Follower {
 
   #fileOf(error: unknown): ReplicaFile | undefined {
     if (!(error instanceof LtxFormatError)) return undefined;
-    return this.#lookout.catalog.files().find(({ key }) => key === error.key);
+    return [...this.#lookout.catalog.files(), ...this.#anew].find(({ key }) => key === error.key);
   }
 
   /** Notes a file that breaks the format; false when this look has read it before. */
@@ -397,8 +399,10 @@ export class Follower {
   /** Fails while a damaged file is what keeps the next transaction from being seen. */
   #tellDamage(): void {
     const { position } = this.#options.followed;
+    const there = [...this.#lookout.catalog.files(), ...this.#anew];
     for (const [key, { file, error }] of this.#damaged) {
-      if (file.maxTxid <= position) this.#damaged.delete(key);
+      const isThere = there.some((other) => other.key === key && isSameObject(other, file));
+      if (file.maxTxid <= position || !isThere) this.#damaged.delete(key);
       else if (file.minTxid <= position + 1n) {
         this.#gapLooks++;
         throw error;
@@ -427,9 +431,29 @@ export class Follower {
     }
     if (isSame) this.#sameDate = Date.now();
     else if (this.#isOther(listed)) return await this.#behind(isSecond, listed);
+    else return await this.#takeAnew(listed, isSecond);
     for (const { level, after, files } of levels) this.#lookout.catalog.extend(level, after, files);
-    await this.#step(isSame, listsAll && isSecond, listed);
+    await this.#step(listsAll && isSecond, listed);
     this.#lookout.dropCovered(this.#options.followed.position);
+  }
+
+  /**
+   * Takes what is listed where nothing of what was known is left: nothing says that it follows on that, and so it is known
+   * only once it is what is followed.
+   */
+  async #takeAnew(listed: readonly ReplicaFile[], isSure: boolean): Promise<void> {
+    const { followed } = this.#options;
+    this.#anew = listed;
+    const files = listed.filter((file) => !this.#isDamaged(file));
+    const step = followStep(followed.position, files);
+    if (step.kind !== "gap") this.#gapLooks = 0;
+    if (step.kind === "behind") return await this.#behind(isSure, listed);
+    if (step.kind === "gap") return await this.#gap(step.next, isSure);
+    await followed.rebuild(makeRestorePlan(files), true);
+    this.#sameDate = Date.now();
+    this.#lookout.learn(listed);
+    this.#lookout.dropCovered(followed.position);
+    this.#anew = [];
   }
 
   /** Of a new database that has nothing stored: what there is by now is another's. */
@@ -447,19 +471,13 @@ export class Follower {
     return Date.now() - this.#sameDate < TURNOVER_MS && listed.every(({ maxTxid }) => maxTxid <= position);
   }
 
-  async #step(isSame: boolean, isSure: boolean, listed: readonly ReplicaFile[]): Promise<void> {
+  async #step(isSure: boolean, listed: readonly ReplicaFile[]): Promise<void> {
     const { followed } = this.#options;
     const files = this.#lookout.catalog.files().filter((file) => !this.#isDamaged(file));
     const step = followStep(followed.position, files);
     if (step.kind !== "gap") this.#gapLooks = 0;
     if (step.kind === "behind") return await this.#behind(isSure, listed);
     if (step.kind === "gap") return await this.#gap(step.next, isSure);
-    // Where nothing of what was known is left, nothing says that what is there now follows on it.
-    if (!isSame) {
-      await followed.rebuild(makeRestorePlan(files), true);
-      this.#sameDate = Date.now();
-      return;
-    }
     if (step.kind === "replan") return await followed.rebuild(step.plan, false);
     if (step.kind === "advance") await this.#advance(step.files);
     await this.#rebase(files); // where transactions never cease there is something to apply at each look
@@ -467,8 +485,19 @@ export class Follower {
 
   async #advance(files: readonly ReplicaFile[]): Promise<void> {
     for (let first = 0; first < files.length; first += ADVANCE_FILES) {
-      await this.#options.followed.advance(files.slice(first, first + ADVANCE_FILES));
+      await this.#apply(files.slice(first, first + ADVANCE_FILES));
       this.#settleWaiters();
+    }
+  }
+
+  /** Applies files together; one by one where they lead to no state, to find out which of them is at fault. */
+  async #apply(files: readonly ReplicaFile[]): Promise<void> {
+    const { followed } = this.#options;
+    try {
+      await followed.advance(files);
+    } catch (error) {
+      if (!(error instanceof LtxFormatError) || files.some(({ key }) => key === error.key)) throw error;
+      for (const file of files) await followed.advance([file]);
     }
   }
 

@@ -147,7 +147,8 @@ export class Hydration {
 
   /** Whether all pages of the newest state are read from the copy. */
   get isWhole(): boolean {
-    return this.#phase === PHASE.whole && this.#wholeTxid === this.#source.replica.newest?.txid;
+    return this.#phase === PHASE.whole && !this.#isStale &&
+      this.#wholeTxid === this.#source.replica.newest?.txid;
   }
 
   /** The newest state is another one. */
@@ -160,6 +161,7 @@ export class Hydration {
   /** The newest state may be another database's: nothing of the copy is of use to it. */
   replaced(): void {
     this.#isStale = true;
+    this.#wholeTxid = 0n;
     this.changed();
   }
 
@@ -454,7 +456,7 @@ export class Hydration {
   /** The newest state is there, and nothing else. */
   async #keepRecord(): Promise<void> {
     const { native, name, replica: { newest } } = this.#source;
-    if (this.#path === undefined || newest?.txid !== this.#wholeTxid) return;
+    if (this.#path === undefined || this.#isStale || newest?.txid !== this.#wholeTxid) return;
     const { commit, pageSize, timeMs, txid } = viewInfo(native, newest.viewId)!;
     const files = this.#filesOf(newest);
     const seenMs = this.#seenMs();
@@ -482,9 +484,10 @@ export class Hydration {
     return Date.now() - (readLagMs(native, replicaId) ?? 0);
   }
 
-  /** What the replica is known by, all that a state is made of among it. */
+  /** What the replica is known by, all that a state is made of among it; that alone where the replica may be another by now. */
   #filesOf(state: State): ReplicaFile[] {
-    return newestFiles([...this.#source.replica.known(), ...state.files.map(({ file }) => file)]);
+    const known = this.#isStale ? [] : this.#source.replica.known();
+    return newestFiles([...known, ...state.files.map(({ file }) => file)]);
   }
 
   async #write(record: HydrationRecord): Promise<void> {

@@ -38,6 +38,7 @@ import type { DatabaseHead } from "../write/logged_file.ts";
 import type { Stored, Writer, Written } from "../write/writer.ts";
 import { type FileSet, identity } from "./file_set.ts";
 import { type FirstLook, lookFirst } from "./first_look.ts";
+import { checkPageSize, unfit } from "./fit.ts";
 import {
   type LiveParts,
   type LiveReplicaOptions,
@@ -273,7 +274,14 @@ export class LiveReplica implements Followed {
       });
       if (next.length === 0 || this.#writer?.isStoring(reached)) return;
       await this.#files.use(next, requestOf(this.#parts, "follow"), async (opened) => {
-        this.#publish(await this.#states.extend(this.#states.newest!, opened, this.#states.stampOf(reached)));
+        const newest = this.#states.newest!;
+        checkPageSize(opened, this.#pageSize);
+        const stamp = this.#states.stampOf(reached);
+        this.#publish(
+          await this.#states.extend(newest, opened, stamp).catch((error) => {
+            throw opened.length === 1 ? unfit(error, opened[0]!) : error;
+          }),
+        );
       }, next[0] === files[0] ? head : undefined);
     });
   }
@@ -283,13 +291,14 @@ export class LiveReplica implements Followed {
       const { maxTxid } = plan.at(-1)!;
       if (!isOther && (maxTxid <= this.position || this.#writer?.isStoring(maxTxid))) return;
       await this.#files.use(plan, requestOf(this.#parts, "follow"), async (files) => {
-        const stamp = isOther ? this.#states.newStamp() : this.#states.stampOf(maxTxid);
+        const isRenewed = isOther || this.position > 0n && files[0]!.header.pageSize !== this.#pageSize;
+        const stamp = isRenewed ? this.#states.newStamp() : this.#states.stampOf(maxTxid);
         const state = await this.#states.make(files, stamp);
-        if (isOther) this.#states.renew(maxTxid, stamp);
-        if (isOther) this.#pages.begin(state.viewId);
-        if (isOther) this.#hydration?.replaced();
+        if (isRenewed) this.#states.renew(maxTxid, stamp);
+        if (isRenewed) this.#pages.begin(state.viewId);
+        if (isRenewed) this.#hydration?.replaced();
         this.#publish(state);
-        if (isOther) this.#pages.opened(state.viewId, 0);
+        if (isRenewed) this.#pages.opened(state.viewId, 0);
       });
     });
   }
@@ -305,6 +314,11 @@ export class LiveReplica implements Followed {
         this.#publish(state);
       });
     });
+  }
+
+  /** Of the newest state, in bytes. */
+  get #pageSize(): number {
+    return viewInfo(this.#source.native, this.#states.newest!.viewId)!.pageSize;
   }
 
   async isRewritten(known: ReplicaFile, listed: ReplicaFile): Promise<boolean | undefined> {
