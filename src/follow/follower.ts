@@ -97,8 +97,8 @@ export interface FollowerOptions {
   /** All files of the replica as the opening listed them. */
   readonly listed: readonly ReplicaFile[];
   readonly onEvent: (event: FollowEvent) => void;
-  /** Called after each look, with the reason of one that failed. */
-  readonly onLooked: (error: Error | undefined) => void;
+  /** Called after each look, with the reason of one that failed; of others, how long ago they asked what there is, in ms. */
+  readonly onLooked: (error: Error | undefined, ageMs: number) => void;
   /** When the files that were listed were seen, in ms since the Unix epoch, where that was not just now. */
   readonly seenMs?: number | undefined;
   /** How often the replica is listed, in ms; {@link LOOK_MS} unless given, or longer where that costs more. */
@@ -133,6 +133,8 @@ export class Follower {
   /** How often this look has found another database. */
   #doubts = 0;
   #polling: Promise<void> | undefined;
+  /** Tells how long ago it was asked last what there is, in ms: what was stored since may be missing. */
+  #asked: () => number = () => 0;
   #wake: (() => void) | undefined;
   #isNudged = false;
   #isRunning = false;
@@ -282,7 +284,7 @@ export class Follower {
   async #poll(): Promise<void> {
     if (this.#ended) {
       // A thread that joined the replica counts looks to learn what came of the one it asked for.
-      if (!this.#stopping.signal.aborted) this.#options.onLooked(this.#ended);
+      if (!this.#stopping.signal.aborted) this.#options.onLooked(this.#ended, 0);
       throw this.#ended;
     }
     const startMs = performance.now();
@@ -293,14 +295,14 @@ export class Follower {
       else if (this.#triedMs >= startMs) this.#vainLooks++;
       this.#toldError = "";
       this.#away = undefined;
-      this.#options.onLooked(undefined);
+      this.#options.onLooked(undefined, this.#asked());
     } catch (thrown) {
       const error = thrown instanceof Error ? thrown : new ReplicaError(String(thrown));
       if (this.#ended && (error !== this.#ended || this.#stopping.signal.aborted)) throw this.#ended;
       const isOutage = error instanceof StorageError || error instanceof DeadlineError;
       if (!isOutage && this.#triedMs >= startMs) this.#vainLooks++; // what was seen will be the same in a moment
       this.#away = error;
-      this.#options.onLooked(error);
+      this.#options.onLooked(error, 0);
       const reason = reasonOf(error);
       if (reason !== this.#toldError) this.#options.onEvent({ type: "error", error });
       this.#toldError = reason;
@@ -323,6 +325,7 @@ export class Follower {
       const { followed, layout } = this.#options;
       if (followed.position === 0n) return false; // a new database: there is no file to go on from
       if (this.#damaged.has(nextKey(layout, followed.position + 1n))) return false;
+      this.#asked = stopwatch();
       const next = await this.#lookout.next({ txid: followed.position, file: followed.files.at(-1)!.file });
       // Whoever was away or asleep may have missed the files of level 0 that led on from here.
       if (next === undefined) return this.#away === undefined && tookMs() <= ONCE.attemptTimeoutMs + PAUSE_MS;
@@ -412,6 +415,7 @@ export class Follower {
 
   async #lookOnce(isSecond: boolean): Promise<void> {
     const listsAll = this.#listsAll;
+    this.#asked = stopwatch();
     const levels = listsAll
       ? await this.#lookout.listAll(isSecond)
       : await this.#lookout.listDue(this.#options.followed.position, this.#looksWide);

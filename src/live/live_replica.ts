@@ -118,7 +118,7 @@ export class LiveReplica implements Followed {
       parts.catch(() => {}); // where the opening fails before
       const { listing, stale, left } = await opening;
       replica.#left = left;
-      replica.#follow(listing.files, stale);
+      replica.#follow(listing, stale);
       const { Writer, Hydration } = await parts;
       if (Writer) {
         await replica.#whileWanted(request, look, replica.#startWriting(Writer, options.write!, look));
@@ -188,7 +188,7 @@ export class LiveReplica implements Followed {
 
   // ------------------------------------------------------------------------------------------------- following
 
-  #follow(listed: readonly ReplicaFile[], stale?: StaleOpening): void {
+  #follow({ files: listed, beganMs }: Listing, stale?: StaleOpening): void {
     const { store, layout, onEvent, native } = this.#source;
     this.#follower = new Follower({
       store: new PurposeStore(store, "follow"),
@@ -198,14 +198,22 @@ export class LiveReplica implements Followed {
       onReplaced: this.#options.onReplaced,
       listed,
       onEvent,
-      onLooked: (error) => this.#looked(error),
+      onLooked: (error, ageMs) => this.#looked(error, ageMs),
       ...(stale && { seenMs: stale.state.seenMs }),
     });
     native.calls.ls_replica_polled(this.id, cString("")); // the opening has seen it
-    if (stale) this.#seenBefore(stale);
-    else this.#stale.seen();
-    this.#lastStates?.seen(stale?.state.seenMs);
+    if (stale) {
+      this.#seenBefore(stale);
+      this.#lastStates?.seen(stale.state.seenMs);
+    } else this.#seen(beganMs === undefined ? 0 : performance.now() - beganMs);
     this.#follower.start();
+  }
+
+  /** What was stored until so many ms ago can be seen. */
+  #seen(ageMs: number): void {
+    this.#source.native.calls.ls_replica_seen(this.id, BigInt(Math.round(ageMs)));
+    this.#stale.seen(ageMs);
+    this.#lastStates?.seen(Date.now() - ageMs);
   }
 
   /** Somebody else has seen it, a while ago. */
@@ -216,7 +224,8 @@ export class LiveReplica implements Followed {
     this.#stale.seenBefore(ageMs);
   }
 
-  #looked(error: Error | undefined): void {
+  /** A look has ended; one that went well asked so long ago what there is. */
+  #looked(error: Error | undefined, ageMs: number): void {
     if (this.#closed) return;
     const { native, textOf, onEvent } = this.#source;
     addTo(native, this.id, "polls", 1);
@@ -228,8 +237,7 @@ export class LiveReplica implements Followed {
     }
     this.#meter.carry(this.id);
     if (error) this.#stale.check();
-    else this.#stale.seen();
-    if (!error) this.#lastStates?.seen();
+    else this.#seen(ageMs);
     for (const pin of this.#pins.check(this.#states.newest?.stamp ?? 0)) {
       onEvent({ type: "stale-pin", ...pin });
     }

@@ -35,10 +35,10 @@ export class StaleWatch {
     this.#tell = tell;
   }
 
-  /** The replica was seen just now. */
-  seen(): void {
+  /** The replica was seen, as it was so long ago. */
+  seen(ageMs: number): void {
     this.#isTold = false;
-    this.#wait(this.#boundMs);
+    this.#wait(Math.max(0, this.#boundMs - ageMs));
   }
 
   /** The replica was seen so long ago, by somebody else; who listens from now on is told in a moment. */

@@ -26,6 +26,8 @@ export interface Listing {
   readonly files: ReplicaFile[];
   /** The longest chain of listing requests, each of which waited for the one before. */
   readonly depth: number;
+  /** When it was asked for, by `performance.now()`; undefined of what is not storage's. */
+  readonly beganMs?: number;
 }
 
 /** Lists one level, or what of it sorts after a key. */
@@ -54,6 +56,7 @@ export async function listReplica(
   layout: LayoutName,
   options: RequestOptions = {},
 ): Promise<Listing> {
+  const beganMs = performance.now();
   const begun = await beginListing(store, layout, options);
   const lists = await Promise.all(LEVELS.map(async (level) => {
     const known = replicaFiles(begun.objects, layout, level);
@@ -65,6 +68,7 @@ export async function listReplica(
   return {
     files: lists.flatMap(({ files }) => files),
     depth: begun.depth + Math.max(...lists.map(({ depth }) => depth)),
+    beganMs,
   };
 }
 

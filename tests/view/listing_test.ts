@@ -74,7 +74,10 @@ for (const layout of ["s3", "folder"] as const) {
 
 test("listReplica() lists nothing in one request", async () => {
   const store = new NameStore([]);
-  assert.deepEqual(await listReplica(store, "s3"), { files: [], depth: 1 });
+  const beforeMs = performance.now();
+  const { files, depth, beganMs } = await listReplica(store, "s3");
+  assert.deepEqual({ files, depth }, { files: [], depth: 1 });
+  assert.ok(beganMs! >= beforeMs && beganMs! <= performance.now());
   assert.equal(store.counts.list, 1);
 });
 
