@@ -5,6 +5,7 @@
  */
 import { ObjectGoneError, StorageError } from "../errors.ts";
 import { formatLtxFileName } from "../ltx/txid.ts";
+import { NO_FOLDER } from "../storage/folder_fault.ts";
 import { ltxKey } from "../storage/layout.ts";
 import {
   anyObject,
@@ -112,6 +113,16 @@ export class Lookout {
       return { file, head: bytes };
     } catch (error) {
       if (error instanceof ObjectGoneError) {
+        // That nothing is there at all says nothing of what is new.
+        if (error.code === NO_FOLDER) {
+          throw new StorageError(error.message, {
+            key,
+            status: 0,
+            code: NO_FOLDER,
+            retryable: true,
+            cause: error,
+          });
+        }
         this.#absentIsTold = true;
         return undefined;
       }

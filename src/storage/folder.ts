@@ -11,7 +11,7 @@ import type { BigIntStats } from "node:fs";
 import { type FileHandle, lstat, open, readdir, stat, unlink } from "node:fs/promises";
 import { ObjectGoneError, ReplicaClosedError, StorageError } from "../errors.ts";
 import { etagOf, modifiedMsOf } from "./file_facts.ts";
-import { codeOf, failureOf, isAbsent, listError, readError, WRITABLE } from "./folder_fault.ts";
+import { codeOf, failureOf, isAbsent, listError, noFolder, readError, WRITABLE } from "./folder_fault.ts";
 import { checkKey } from "./folder_key.ts";
 import { FolderUploads } from "./folder_uploads.ts";
 import { compareKeys, sortKeys } from "./key_order.ts";
@@ -107,10 +107,17 @@ export class FolderStore implements BareStore {
       options.onProgress?.(bytes);
       return { bytes, etag: etagOf(facts), objectSize: Number(facts.size) };
     } catch (error) {
-      throw options.signal?.aborted ? options.signal.reason : readError(error, what, of.key);
+      if (options.signal?.aborted) throw options.signal.reason;
+      if (isAbsent(error) && !await this.#holdsAny(of.key)) throw noFolder(what, of.key);
+      throw readError(error, what, of.key);
     } finally {
       await file?.close();
     }
+  }
+
+  /** Whether the uppermost folder of a key is there. */
+  async #holdsAny(key: string): Promise<boolean> {
+    return await factsOf(this.#pathOf(key.slice(0, Math.max(0, key.indexOf("/"))))) !== undefined;
   }
 
   async put(key: string, bytes: Uint8Array, options: PutOptions = {}): Promise<ListedObject> {

@@ -31,6 +31,15 @@ export function readError(error: unknown, what: string, key: string): unknown {
   return new ObjectGoneError(`Cannot ${what}: no such file, expected the listed one`, details);
 }
 
+/** Code of an object that is gone with all others: the place itself may be away for a moment. */
+export const NO_FOLDER = "NoSuchFolder";
+
+/** What a read fails with where not even the folder is there. */
+export function noFolder(what: string, key: string): ObjectGoneError {
+  const details = { key, status: 0, code: NO_FOLDER, retryable: false };
+  return new ObjectGoneError(`Cannot ${what}: its folder is not there, expected the replica's`, details);
+}
+
 /** What a listing fails with. */
 export function listError(error: unknown, what: string, key: string): unknown {
   if (error instanceof StorageError || error instanceof RangeError || !(error instanceof Error)) return error;

@@ -4,7 +4,7 @@ import { existsSync, rmSync, writeFileSync } from "node:fs";
 import { test } from "node:test";
 import { openReplica, type Replica } from "../../mod.ts";
 import { withReplicaFolder } from "../support/replica_folder.ts";
-import { ASKED, pause, stepValue, until } from "./following.ts";
+import { ASKED, OFTEN, pause, stepValue, takeAway, until } from "./following.ts";
 import { gateOf, waitingOf } from "./gated_storage.ts";
 
 const HELD_MS = 400;
@@ -34,4 +34,20 @@ test("lagMs and litestream_lag count the time that an opening, or a look, takes 
     folder.step("UPDATE v SET x = 4");
     assert.equal(await held(() => replica.refresh()), 4n);
     assertOld(replica);
+  }));
+
+test("A folder that is away is not seen: lagMs grows, the error says so, and it is followed again", () =>
+  withReplicaFolder({}, async (folder) => {
+    stepValue(folder, 3);
+    await using replica = await openReplica(folder.url, OFTEN);
+    const putBack = takeAway(folder);
+    await until("a look has failed", () => replica.lastError !== undefined);
+    assert.match(replica.lastError!.message, /its folder is not there, expected the replica's$/);
+    const { lagMs } = replica;
+    await pause(HELD_MS);
+    assert.ok(replica.lagMs >= lagMs + HELD_MS - 1, `${lagMs} ${replica.lagMs}`);
+    assert.equal(replica.txid, 3n);
+    putBack();
+    folder.step("UPDATE v SET x = 4");
+    assert.equal(await replica.waitFor(4n), 4n);
   }));
