@@ -76,7 +76,7 @@ export class ObjectExistsError extends StorageError {
 }
 
 /**
- * Bytes of an LTX file break the format. Damaged: asking again gives the same bytes.
+ * Bytes of an LTX file break the format, read twice.
  */
 export class LtxFormatError extends ReplicaError {
   /** Always `"LtxFormatError"`. */
