@@ -142,7 +142,8 @@ export interface OpenOptions {
   syncIntervalMs?: number;
   /**
    * Path of the files that the write log is made of, less their endings; its folder is made if need be. Default:
-   * `LITESTREAM_BUFFER_PATH`, else in `$XDG_STATE_HOME/litestream-vfs` (`~/.local/state/litestream-vfs`), by the replica's name.
+   * `LITESTREAM_BUFFER_PATH`, else in `$XDG_STATE_HOME/litestream-vfs` (`~/.local/state/litestream-vfs`), by the replica's name
+   * and what else tells its place from others.
    */
   bufferPath?: string;
   /**

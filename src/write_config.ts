@@ -9,11 +9,14 @@ import { orAllowed } from "./drivers/permissions.ts";
 import type { Environment } from "./environment.ts";
 import { filePath, parseDuration, wholeNumber } from "./option_value.ts";
 import type { OpenOptions } from "./options.ts";
+import { type PlaceContext, placeOf } from "./storage/place.ts";
 import type { ReplicaLocation } from "./storage/replica_url.ts";
 
 /** How a replica is written to. */
 export interface WriteConfig {
   readonly path: string;
+  /** Where an earlier version kept the log, under a name that other places may have as well; absent where it is the same. */
+  readonly earlierPath?: string;
   readonly syncIntervalMs: number;
   readonly unsyncedBytesMax: number;
   readonly isUnconditional: boolean;
@@ -32,8 +35,10 @@ export function writeConfig(
     ? parseDuration("LITESTREAM_SYNC_INTERVAL", interval) || DEFAULTS.syncIntervalMs
     : DEFAULTS.syncIntervalMs;
   return {
-    path: filePath("a write log", options.bufferPath ?? (path || undefined)) ??
-      builtin("node:path").join(stateFolder(environment), fileNameOf(location.name)),
+    ...logPaths(location, filePath("a write log", options.bufferPath ?? (path || undefined)), {
+      env: environment,
+      accessKeyId: typeof options.credentials === "object" ? options.credentials.accessKeyId : undefined,
+    }),
     syncIntervalMs: wholeNumber("syncIntervalMs", options.syncIntervalMs, syncIntervalMs, 0),
     unsyncedBytesMax: wholeNumber(
       "unsyncedBytesMax",
@@ -65,9 +70,23 @@ function stateFolder({ XDG_STATE_HOME, HOME }: Environment): string {
   );
 }
 
-/** A file's name for a replica: what can be read of its own, and what tells it from all others. */
-function fileNameOf(name: string): string {
+/** Where a log is kept: where the user says, or under a name that tells its replica's place from all others. */
+function logPaths(
+  location: ReplicaLocation,
+  given: string | undefined,
+  { env, accessKeyId }: PlaceContext,
+): Pick<WriteConfig, "path" | "earlierPath"> {
+  if (given !== undefined) return { path: given };
+  const { join } = builtin("node:path");
+  const folder = stateFolder(env);
+  const [path, earlierPath] = [placeOf(location, { env, accessKeyId }), location.name]
+    .map((place) => join(folder, fileNameOf(location.name, place))) as [string, string];
+  return path === earlierPath ? { path } : { path, earlierPath };
+}
+
+/** A file's name for a replica: what can be read of its own, and what tells its place from all others. */
+function fileNameOf(name: string, place: string): string {
   const readable = name.replaceAll(/[^A-Za-z0-9.-]+/g, "-").slice(-60);
   const { createHash } = builtin("node:crypto");
-  return `${readable}-${createHash("sha256").update(name).digest("hex").slice(0, 16)}`;
+  return `${readable}-${createHash("sha256").update(place).digest("hex").slice(0, 16)}`;
 }

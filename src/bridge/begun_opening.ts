@@ -39,6 +39,8 @@ export interface BegunOpening {
   readonly config: ReplicaConfig;
   readonly hooks: ReplicaHooks;
   readonly store: WritableStore;
+  /** What tells its place from all others. */
+  readonly place: string;
   readonly look: FirstLook;
   /** Where spans go; undefined where nobody observes. */
   readonly outbox: SpanOutbox | undefined;
@@ -69,9 +71,10 @@ export async function beginOpening(
   const observe = hooks.observed?.requests ? (span: RequestSpan) => outbox?.request(span) : undefined;
   const settle = () => clearTimeout(timer);
   try {
-    const store = await openConfiguredStore(config, environment, native, either, { ...hooks, observe });
+    const hooksOfStore = { ...hooks, observe };
+    const { store, place } = await openConfiguredStore(config, environment, native, either, hooksOfStore);
     const look = lookFirst(store, config.location.layout, { ...config, signal: either, mayStore: native });
-    return { config, hooks, store, look, outbox, signal: either, settle };
+    return { config, hooks, store, place, look, outbox, signal: either, settle };
   } catch (error) {
     settle();
     outbox?.flush(); // before the answer that it failed

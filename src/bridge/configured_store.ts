@@ -15,11 +15,19 @@ import { loadFetch } from "../storage/fetch_function.ts";
 import { GENERATIONS_PREFIX, levelPrefix } from "../storage/layout.ts";
 import type { ObjectStore, RequestOptions, WritableStore } from "../storage/object_store.ts";
 import { openStore, type OpenStoreOptions } from "../storage/open_store.ts";
+import { placeOf } from "../storage/place.ts";
 import type { TellRequest } from "../storage/observed_store.ts";
 import type { ReplicaLocation } from "../storage/replica_url.ts";
 
 /** Takes keys that the user's thread renewed. */
 export type PushCredentials = (credentials: ReplicaConfig["credentials"]) => void;
+
+/** A configuration's store. */
+export interface ConfiguredStore {
+  readonly store: WritableStore;
+  /** What tells its place from all others. */
+  readonly place: string;
+}
 
 /** What a store says to those around it. */
 export interface StoreHooks {
@@ -92,7 +100,7 @@ export async function openConfiguredStore(
   native: Promise<Native>,
   signal: AbortSignal,
   hooks: StoreHooks = {},
-): Promise<WritableStore> {
+): Promise<ConfiguredStore> {
   const { location, credentials } = config;
   const source = credentials === undefined || credentials === "anonymous"
     ? undefined
@@ -114,12 +122,14 @@ export async function openConfiguredStore(
       signal,
     });
     await checkAbilities(store, config);
-    return await withCache(store, config, prefix, native, hooks);
+    const accessKeyId = typeof credentials === "object" ? credentials.accessKeyId : undefined;
+    const place = placeOf(location, { env: environment, accessKeyId, prefix });
+    return { store: await withCache(store, config, place, native, hooks), place };
   };
   for (const prefix of location.prefixes.length > 1 ? location.prefixes : []) {
-    const store = await open(prefix);
-    if (await heldFiles(store, config, signal)) return store;
-    await store.close();
+    const opened = await open(prefix);
+    if (await heldFiles(opened.store, config, signal)) return opened;
+    await opened.store.close();
   }
   return await open(location.prefixes[0]);
 }
@@ -154,8 +164,8 @@ async function checkAbilities(store: WritableStore, { write }: ReplicaConfig): P
 /** The store with a disk cache in front, where there is to be one. */
 async function withCache(
   store: WritableStore,
-  { cacheDir, cacheDirBytesMax: bytesMax, location }: ReplicaConfig,
-  prefix: string | undefined,
+  { cacheDir, cacheDirBytesMax: bytesMax }: ReplicaConfig,
+  place: string,
   native: Promise<Native>,
   { log, observe }: StoreHooks,
 ): Promise<WritableStore> {
@@ -171,12 +181,6 @@ async function withCache(
       ]);
   await assertPrivate(cacheDir);
   const folder = new CacheFolder(cacheDir);
-  // Buckets of one name at two endpoints are two places.
-  const name = location.scheme === "module"
-    ? await (await import("../storage/storage_module.ts")).placeName(location)
-    : store.name;
-  const account = "user" in location ? [location.user] : []; // two of them may have buckets of one name
-  const place = [name, "endpoint" in location ? location.endpoint : "", prefix ?? "", ...account].join("\n");
   const onNotice = (text: string) => log?.warn(text);
   const cache = new RangeCache({ folder, place, bytesMax, checksum: shimChecksum(await native), onNotice });
   const { diskReads } = observe ? await import("../observe/disk_reads.ts") : {};

@@ -65,7 +65,7 @@ export class Core {
   }
 
   async #finish(begun: BegunOpening): Promise<LiveReplica> {
-    const { config, hooks, store, look, outbox, signal } = begun;
+    const { config, hooks, store, place, look, outbox, signal } = begun;
     try {
       await look.sent;
       const { LiveReplica } = await import("../live/live_replica.ts"); // while the answers are on their way
@@ -73,6 +73,7 @@ export class Core {
         native: this.native,
         coreId: this.id,
         store,
+        place,
         layout: config.location.layout,
         onEvent: (event: FollowEvent) => hooks.onEvent?.(event),
         onNotice: (text: string) => (hooks.log ?? this.#log).warn(text),

@@ -89,8 +89,8 @@ export interface Hydrated {
 export interface HydrationSource {
   readonly native: Native;
   readonly replicaId: number;
-  /** The place the replica lies, without secrets. */
-  readonly name: string;
+  /** What tells the replica's place from all others, without secrets. */
+  readonly place: string;
   readonly store: Pick<ObjectStore, "read">;
   readonly replica: Hydrated;
   readonly onNotice: (text: string) => void;
@@ -413,8 +413,8 @@ export class Hydration {
 
   /** Whether a copy that was left is surely of this replica, and not ahead of it. */
   #isOf(record: HydrationRecord, { txid }: State, pageSize: number): boolean {
-    const { name, replica } = this.#source;
-    if (record.name !== name || record.pageSize !== pageSize || record.lastTxid > txid) return false;
+    const { place, replica } = this.#source;
+    if (record.name !== place || record.pageSize !== pageSize || record.lastTxid > txid) return false;
     const { isSame, changed } = compareFiles(record.files, [...replica.known()]);
     return isSame && changed.length === 0;
   }
@@ -444,7 +444,7 @@ export class Hydration {
   /** Pages of a state are about to come that is newer than the record says, or has none. */
   async #openRecord(state: State, { commit, pageSize, timeMs }: HydrationInfo): Promise<void> {
     if (this.#path === undefined || state.txid <= this.#lastTxid) return;
-    const { name } = this.#source;
+    const { place: name } = this.#source;
     const base = this.#record ?? { name, pageSize, commit, timeMs, txid: state.txid, last: undefined };
     const files = this.#filesOf(state);
     const seenMs = this.#seenMs();
@@ -455,7 +455,7 @@ export class Hydration {
 
   /** The newest state is there, and nothing else. */
   async #keepRecord(): Promise<void> {
-    const { native, name, replica: { newest } } = this.#source;
+    const { native, place: name, replica: { newest } } = this.#source;
     if (this.#path === undefined || this.#isStale || newest?.txid !== this.#wholeTxid) return;
     const { commit, pageSize, timeMs, txid } = viewInfo(native, newest.viewId)!;
     const files = this.#filesOf(newest);

@@ -17,7 +17,7 @@ const VERSION = 1;
 
 /** A local copy as it was left. */
 export interface HydrationRecord {
-  /** Of its replica: the place, without secrets. */
+  /** Of its replica: what tells its place from all others, without secrets. */
   readonly name: string;
   readonly pageSize: number;
   /** Size of the database after {@link txid}, in pages. */

@@ -20,10 +20,10 @@ export interface LeftCopy {
 /** A record of a whole copy, and the file that its state ends with. */
 export type WholeRecord = HydrationRecord & { readonly last: NonNullable<HydrationRecord["last"]> };
 
-/** The record of a copy at `path`, where that is a whole one of the replica. */
-export async function wholeRecord(path: string, name: string): Promise<WholeRecord | undefined> {
+/** The record of a copy at `path`, where that is a whole one of the replica at `place`. */
+export async function wholeRecord(path: string, place: string): Promise<WholeRecord | undefined> {
   const record = await readRecord(path);
-  if (!record?.isWhole || record.name !== name || record.last === undefined) return undefined;
+  if (!record?.isWhole || record.name !== place || record.last === undefined) return undefined;
   return record as WholeRecord;
 }
 

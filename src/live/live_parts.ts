@@ -56,6 +56,8 @@ export interface LiveReplicaOptions {
 export interface WriteOptions {
   /** Path of the write log's files, less their endings. */
   readonly path: string;
+  /** Where an earlier version kept it. */
+  readonly earlierPath?: string;
   /** Pause between uploads, in ms; 0: only when asked to. */
   readonly syncIntervalMs: number;
   /** Bound on what waits to be stored, in bytes. */
@@ -74,6 +76,8 @@ export interface LiveReplicaSource {
   /** The shim's handle of the core. */
   readonly coreId: number;
   readonly store: WritableStore;
+  /** What tells its place from all others; the store's name unless given. */
+  readonly place?: string;
   readonly layout: LayoutName;
   readonly onEvent: (event: FollowEvent) => void;
   /** Takes sentences for a person. */
@@ -129,6 +133,11 @@ export function makeParts(source: LiveReplicaSource, options: LiveReplicaOptions
   const states = new States(native, id, { name: store.name, isWritten: options.write !== undefined });
   const meter = new RequestMeter(native, store.counts);
   return { id, source, options, pages, files, states, meter, lastStates: lastStatesOf(store) };
+}
+
+/** What tells its place from all others, without secrets. */
+export function placeOfSource({ place, store }: LiveReplicaSource): string {
+  return place ?? store.name;
 }
 
 /** Requests that end with the replica. */

@@ -45,6 +45,7 @@ import {
   type LiveReplicaSource,
   makeParts,
   openApart,
+  placeOfSource,
   planning,
   requestOf,
   type WriteOptions,
@@ -425,8 +426,10 @@ export class LiveReplica implements Followed {
     this.#writer = await Class.open({
       ...options,
       native,
+      coreId: this.#source.coreId,
       replicaId: this.id,
       store: new PurposeStore(store, "write"),
+      place: placeOfSource(this.#source),
       layout,
       replica,
       listedMs,
@@ -561,7 +564,7 @@ export class LiveReplica implements Followed {
     const source = {
       native,
       replicaId: this.id,
-      name: this.name,
+      place: placeOfSource(this.#source),
       store: readsFor(unkept(store), "hydrate"),
       replica,
       onNotice,

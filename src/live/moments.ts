@@ -14,7 +14,7 @@ import type { Point, PointsOptions } from "../time/points.ts";
 import type { LevelSummary } from "../view/level_summary.ts";
 import { makeRestorePlan, type ReplicaFile } from "../view/restore_plan.ts";
 import { type ViewInfo, viewInfo } from "../view/view_info.ts";
-import { type LiveParts, openApart, planning, requestOf } from "./live_parts.ts";
+import { type LiveParts, openApart, placeOfSource, planning, requestOf } from "./live_parts.ts";
 import type { PastStates } from "./past_states.ts";
 import { ViewPages } from "./view_pages.ts";
 
@@ -245,6 +245,7 @@ export class Moments {
       native,
       replicaId: this.#parts.id,
       name: this.#name,
+      place: placeOfSource(this.#parts.source),
       store: readsFor(store, "restore"),
       state,
       known: files,

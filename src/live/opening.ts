@@ -18,7 +18,7 @@ import type { LeftCopy, WholeRecord } from "../hydrate/left_copy.ts";
 import type { RequestOptions } from "../storage/object_store.ts";
 import { explainEmpty, type Listing, listReplica } from "../view/listing.ts";
 import { makeRestorePlan, type ReplicaFile } from "../view/restore_plan.ts";
-import { type LiveParts, planning } from "./live_parts.ts";
+import { type LiveParts, placeOfSource, planning } from "./live_parts.ts";
 import { sleep } from "../sleep.ts";
 import type { State } from "./states.ts";
 
@@ -58,7 +58,9 @@ export class Opening {
     const { offline, write, hydrate } = this.#parts.options;
     if (offline !== "serve-stale") return { listing: await this.#openFirst(request, {}, listing) };
     const last = await this.#parts.lastStates?.load();
-    const left = hydrate?.path ? await leftRecord(hydrate.path, this.#name) : undefined;
+    const left = hydrate?.path
+      ? await leftRecord(hydrate.path, placeOfSource(this.#parts.source))
+      : undefined;
     if (!last && !left) return { listing: await this.#openFirst(request) };
     try {
       return { listing: await this.#openFirst(request, BRIEFLY) };
@@ -182,6 +184,6 @@ export class Opening {
   }
 }
 
-async function leftRecord(path: string, name: string): Promise<WholeRecord | undefined> {
-  return await (await import("../hydrate/left_copy.ts")).wholeRecord(path, name);
+async function leftRecord(path: string, place: string): Promise<WholeRecord | undefined> {
+  return await (await import("../hydrate/left_copy.ts")).wholeRecord(path, place);
 }

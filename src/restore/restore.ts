@@ -37,8 +37,10 @@ export interface RestoreSource {
   readonly native: Native;
   /** The shim's handle of the replica. */
   readonly replicaId: number;
-  /** The place the replica lies, without secrets. */
+  /** The place the replica lies, without secrets; for messages. */
   readonly name: string;
+  /** What tells that place from all others, without secrets. */
+  readonly place: string;
   readonly store: Pick<ObjectStore, "read">;
   /** The state. */
   readonly state: ViewInfo;
@@ -109,8 +111,8 @@ export class Restore {
 
   /** Whether what was left is surely of this state of this replica. */
   #isOurs({ name, txid, pageSize, commit, files }: HydrationRecord): boolean {
-    const { name: ours, state } = this.#source;
-    if (name !== ours || txid !== state.txid || pageSize !== state.pageSize) return false;
+    const { place, state } = this.#source;
+    if (name !== place || txid !== state.txid || pageSize !== state.pageSize) return false;
     return commit === state.commit && isSameReplica(files, this.#listed);
   }
 
@@ -190,7 +192,7 @@ export class Restore {
   }
 
   #record(): HydrationRecord {
-    const { name, state: { txid, commit, pageSize, timeMs } } = this.#source;
+    const { place: name, state: { txid, commit, pageSize, timeMs } } = this.#source;
     const files = this.#listed;
     return {
       name,

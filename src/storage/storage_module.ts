@@ -8,9 +8,6 @@ import type { ModuleLocation } from "./replica_url.ts";
 import { loadFunction, settledBefore } from "./module_export.ts";
 import type { Storage, StorageFactory } from "./storage.ts";
 
-/** Of a hash, as much as tells a few thousand places apart. */
-const SHOWN_BYTES = 6;
-
 /**
  * Makes the storage that a location names.
  *
@@ -32,18 +29,6 @@ export async function loadStorage(
     making.then((late) => late?.close?.()).catch(() => {}); // nobody takes it
     throw error;
   }
-}
-
-/** What tells a place from others: what its name leaves out may be another place, or a secret. */
-export async function placeName(location: ModuleLocation): Promise<string> {
-  const { module, export: name, url, options } = location;
-  if (location.isWhole) return location.name;
-  const { inspect } = await import("node:util");
-  const all = { depth: Infinity, maxArrayLength: Infinity, maxStringLength: Infinity, sorted: true };
-  const text = new TextEncoder().encode(inspect([module, name, url, options], all));
-  const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", text));
-  const shown = [...hash.subarray(0, SHOWN_BYTES)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-  return `${location.name} (${shown})`;
 }
 
 /** @throws {TypeError} it lacks what every storage has */

@@ -28,6 +28,10 @@ export interface RecoveryOptions {
   readonly name: string;
   /** What each file of this replica's log has. */
   readonly base: Uint8Array;
+  /** What those of an earlier version have, whichever of the places of one name they are for; absent where that is the same. */
+  readonly earlierBase?: Uint8Array | undefined;
+  /** Whether it may be another replica's, which is left alone. */
+  readonly isShared?: boolean;
   /** Whether what is in the way is overwritten. */
   readonly isUnconditional: boolean;
   /** Lists all levels. */
@@ -39,18 +43,19 @@ export interface RecoveryOptions {
 }
 
 /**
- * Stores what the log of a process before holds. It may be interrupted at any point and begun again. Whoever calls it has the
- * log's lock.
+ * Stores what the log of a process before holds; false where it is another replica's and left alone. It may be interrupted at
+ * any point and begun again. Whoever calls it has the log's lock.
  *
  * @throws {ConflictError} it fits no more to what is stored; the log is kept
  * @throws {WriteLogError} it cannot be read
  */
-export async function recoverLog(options: RecoveryOptions): Promise<void> {
+export async function recoverLog(options: RecoveryOptions): Promise<boolean> {
   await assertOwn(options.path);
   const logs = await readLogs(options);
-  if (logs.length === 0) return;
+  if (logs.length === 0) return true;
   const base = await readBase(options.path);
   if (base === undefined) throw kept(options, "nothing tells what it is on top of");
+  if (options.isShared && await isOthers(options, base)) return false;
   await checkPlace(options, base, logs);
   let { head, txid: reached, files } = base;
   for (const { log, logged } of logs) {
@@ -63,6 +68,7 @@ export async function recoverLog(options: RecoveryOptions): Promise<void> {
     reached = logged.txid;
     await writeBase(options.path, { txid: reached, head, files });
   }
+  return true;
 }
 
 /**
@@ -101,6 +107,19 @@ async function readLogs({ path, onNotice }: RecoveryOptions): Promise<Omit<Recov
   return found;
 }
 
+/** Whether nothing of what the log is on top of is there. */
+async function isOthers(
+  { path, name, list, onNotice }: RecoveryOptions,
+  { files }: LogBase,
+): Promise<boolean> {
+  if (files.length === 0 || compareFiles(files, await list()).isSame) return false;
+  onNotice(
+    `Write log "${path}" of an earlier version is left: it is on top of other files than ${name} has, so it is another ` +
+      "replica's; it is stored when that one is opened for writing",
+  );
+  return true;
+}
+
 /** The replica must be the one that the log was written on top of. */
 async function checkPlace(
   options: RecoveryOptions,
@@ -110,13 +129,21 @@ async function checkPlace(
   const [first] = logs.filter(({ logged }) => logged.txid > txid);
   const listed = files.length === 0 ? [] : await options.list();
   if (files.length === 0) {
-    const isOther = logs.some(({ log }) => Buffer.compare(log.base, options.base) !== 0);
-    if (isOther) throw kept(options, "it is a new database's that was to be stored elsewhere");
+    const others = logs.filter(({ log }) => Buffer.compare(log.base, options.base) !== 0);
+    if (others.length > 0) throw kept(options, elsewhere(options, others[0]!.log));
   } else if (first && !options.isUnconditional && isStoredAlone(listed, first.logged.txid)) {
     return; // stored before the end, all else compacted since: it is ours if it has our bytes, which the store looks to
   } else if (!compareFiles(files, listed).isSame) {
     throw kept(options, "the replica is another one by now");
   }
+}
+
+/** What tells that a new database's log is not for this place, or not surely. */
+function elsewhere({ earlierBase }: RecoveryOptions, log: WriteLog): string {
+  return earlierBase !== undefined && Buffer.compare(log.base, earlierBase) === 0
+    ? "an earlier version began it for a new database and did not write down at which of the places of this name; " +
+      "that version stores it yet"
+    : "it is a new database's that was to be stored elsewhere";
 }
 
 /** Whether a TXID has a file of its own. */

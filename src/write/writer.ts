@@ -21,6 +21,7 @@ import { type ConditionProbe, probeConditions } from "../storage/condition_probe
 import type { LayoutName, PutOptions, WritableStore } from "../storage/object_store.ts";
 import { PurposeStore } from "../storage/purpose_store.ts";
 import type { ReplicaFile } from "../view/restore_plan.ts";
+import { recoverEarlierLog } from "./earlier_log.ts";
 import { Lease } from "./lease.ts";
 import { keepRoom, lastStoredMs, readBase, writeBase } from "./log_base.ts";
 import {
@@ -32,7 +33,7 @@ import {
   loggedSize,
   NEW_HEAD,
 } from "./logged_file.ts";
-import { recoverLog } from "./recovery.ts";
+import { recoverLog, type RecoveryOptions } from "./recovery.ts";
 import { shimLz4 } from "./shim_lz4.ts";
 import { type Sealed, ShimWriter } from "./shim_writer.ts";
 import { Upkeep } from "./upkeep.ts";
@@ -87,13 +88,19 @@ export interface Stored {
 /** What a {@link Writer} works with. */
 export interface WriterOptions {
   readonly native: Native;
+  /** The shim's handle of the core. */
+  readonly coreId: number;
   /** The shim's handle of the replica. */
   readonly replicaId: number;
   readonly store: WritableStore;
+  /** What tells its place from all others. */
+  readonly place: string;
   readonly layout: LayoutName;
   readonly replica: Written;
   /** Path of the log's files, less their endings. */
   readonly path: string;
+  /** Where an earlier version kept them, under a name that other places may have as well. */
+  readonly earlierPath?: string | undefined;
   /** Pause between uploads, in ms. */
   readonly syncIntervalMs: number;
   /** Bound on what waits to be stored, in bytes. */
@@ -180,8 +187,8 @@ export class Writer {
    */
   static async open(options: WriterOptions): Promise<Writer> {
     const writer = new Writer(options);
-    const { path, replica, unsyncedBytesMax: bytesMax, store } = options;
-    const base = await baseOf(store.name);
+    const { path, replica, unsyncedBytesMax: bytesMax, place } = options;
+    const base = await baseOf(place);
     await makeFolder(dirname(path));
     writer.#shim.open(path, { txid: replica.position + 1n, base, bytesMax });
     options.onLocked();
@@ -196,26 +203,21 @@ export class Writer {
     return writer;
   }
 
-  async #begin(base: Uint8Array): Promise<void> {
-    const { replica, path, store, isLeased, isUnconditional, onNotice } = this.#options;
+  async #begin(base: Uint8Array<ArrayBuffer>): Promise<void> {
+    const { path, isLeased } = this.#options;
     if (isLeased) {
       this.#lease = await Lease.take({
         ...this.#options,
         onLost: (found) => void this.#fail(found),
       });
     }
+    const recovery = await this.#recovery(base);
+    const earlier = await this.#recoverEarlier(recovery, base);
     // a damaged one is told where it is needed, by recoverLog(), and else written anew
-    const stored = (await readBase(path).catch(() => undefined))?.txid ?? 0n;
+    const own = (await readBase(path).catch(() => undefined))?.txid ?? 0n;
+    const stored = earlier > own ? earlier : own;
     const isUntouched = await this.#isUntouched(stored);
-    await recoverLog({
-      path,
-      name: store.name,
-      base,
-      isUnconditional,
-      onNotice,
-      list: () => replica.list(),
-      put: async (recovered) => (await this.#put(recovered)).file,
-    });
+    await recoverLog(recovery);
     // Nobody is connected yet, so it is all the same which of them comes first; but of both failures the probe's says more.
     const settling = Promise.resolve(isUntouched || this.#catchUp(stored)).then(() => this.settle());
     for (const result of await Promise.allSettled([this.#probe(), settling])) {
@@ -224,6 +226,27 @@ export class Writer {
     for (const log of await listLogs(path)) await unlink(log);
     await keepRoom(path);
     this.#looked();
+  }
+
+  async #recovery(base: Uint8Array): Promise<RecoveryOptions> {
+    const { replica, path, store, place, isUnconditional, onNotice } = this.#options;
+    return {
+      path,
+      name: store.name,
+      base,
+      earlierBase: store.name === place ? undefined : await baseOf(store.name),
+      isUnconditional,
+      onNotice,
+      list: () => replica.list(),
+      put: async (recovered) => (await this.#put(recovered)).file,
+    };
+  }
+
+  /** Stores what an earlier version left at its path, where nothing is at ours; gives the last TXID that is stored then. */
+  async #recoverEarlier(recovery: RecoveryOptions, base: Uint8Array<ArrayBuffer>): Promise<bigint> {
+    const { earlierPath, path } = this.#options;
+    if (earlierPath === undefined || (await listLogs(path)).length > 0) return 0n;
+    return await recoverEarlierLog({ ...this.#options, ...recovery, path: earlierPath, base });
   }
 
   /** Whether the listing has what whoever had this log has `stored`, the last TXID, and nobody can have stored more since. */
@@ -574,9 +597,9 @@ export class Writer {
   }
 }
 
-/** What each file of a replica's log has: by it a log is known again that nothing is stored of. */
-async function baseOf(name: string): Promise<Uint8Array<ArrayBuffer>> {
-  const hash = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(name));
+/** What each file of the log of a replica at `place` has: by it a log is known again that nothing is stored of. */
+async function baseOf(place: string): Promise<Uint8Array<ArrayBuffer>> {
+  const hash = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(place));
   return new Uint8Array(hash, 0, BASE_SIZE);
 }
 

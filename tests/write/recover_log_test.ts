@@ -49,7 +49,7 @@ class Place {
     }
   }
 
-  recover(options: Partial<RecoveryOptions> = {}): Promise<void> {
+  recover(options: Partial<RecoveryOptions> = {}): Promise<boolean> {
     return recoverLog({
       path: this.path,
       name: "s3://bucket/db",
@@ -150,6 +150,30 @@ test("recoverLog() keeps a log that nothing tells the place of", () =>
     await rm(`${place.path}.base`);
     await assert.rejects(place.recover(), kept(/nothing tells what it is on top of/));
     assert.deepEqual(place.stored, []);
+  }));
+
+test("recoverLog() keeps a new database's log that an earlier version began at one of several places", () =>
+  withPlace(async (place) => {
+    place.base = { txid: 0n, head: { versions: [1, 1], counter: 0 }, files: [] };
+    place.listed = [];
+    await place.write(transactions(1n));
+    const other = new Uint8Array(24);
+    await assert.rejects(place.recover({ base: other }), kept(/was to be stored elsewhere/));
+    const earlier = { base: other, earlierBase: OWN };
+    await assert.rejects(place.recover(earlier), kept(/an earlier version began it for a new database/));
+    await assert.rejects(place.recover({ ...earlier, isShared: true }), kept(/an earlier version began it/));
+    assert.deepEqual(place.stored, []);
+    assert.equal(await place.recover({ isShared: true }), true);
+    assert.deepEqual(place.counters, [[1n, 1]]);
+  }));
+
+test("recoverLog() leaves a shared log alone that is on top of other files", () =>
+  withPlace(async (place) => {
+    await place.write(transactions(4n));
+    place.listed = [{ ...fileOf(9, 1n, 3n), etag: '"another"' }, fileOf(0, 4n, 4n)];
+    assert.equal(await place.recover({ isShared: true }), false);
+    assert.deepEqual([place.stored, place.notices.length], [[], 1]);
+    assert.match(place.notices[0]!, /^Write log ".*log" of an earlier version is left: /);
   }));
 
 test("recoverLog() keeps a log that lacks a TXID, after what comes before", () =>

@@ -73,8 +73,10 @@ export class Recoveries {
     const notLocked = { ls_writer_open: lock, ls_writer_close: () => 0 };
     await Writer.open({
       native: { ...this.#native, calls: { ...this.#native.calls, ...notLocked } },
+      coreId: 0,
       replicaId: 0,
       store: storeOf(this.#store, files),
+      place: this.#store,
       layout: "folder",
       replica,
       path,
