@@ -497,7 +497,8 @@ export class Writer {
     const other = listed.find((file) => file.maxTxid >= least);
     if (other) throw this.#fail(`another writer stored TXID ${formatTxid(other.maxTxid)} ("${other.key}")`);
     const { isSame: isThere, changed } = compareFiles(replica.known(), listed);
-    let isSame = isThere || listed.length === 0;
+    // Of a new database nothing is known yet, and all that is there may be the file that is being stored.
+    let isSame = isThere || replica.position === 0n || listed.every(isOwn);
     for (const { known, listed: now } of changed) {
       const isRewritten = await replica.isRewritten(known, now);
       isSame ||= isRewritten === true;

@@ -1,0 +1,60 @@
+/**
+ * A folder as storage, whose moods are files beside it: a test makes and removes them while it is in use.
+ *
+ * - `down`: every request fails
+ * - `late`, once: so long passes while a file is put that a writer looks again, by the clock
+ * - `lost`, once: a file is put, its answer is lost, and the storage is down from then on
+ * - `falling`, once: a file is put, and the storage is down from then on
+ *
+ * @module
+ */
+import { existsSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Storage, StorageArguments } from "../../mod.ts";
+import makeStorage from "../places/own_storage.ts";
+
+/** More than a writer stores on without a look. */
+const LATE_MS = 11_000;
+
+/** Makes it of option `folder`; moods lie in option `moods`. */
+export default function makeUnsteady(given: StorageArguments): Storage {
+  const inner = makeStorage(given);
+  const { moods } = given.options as { moods: string };
+  const once = (mood: string) => {
+    const isIt = existsSync(join(moods, mood));
+    if (isIt) rmSync(join(moods, mood));
+    return isIt;
+  };
+  const fall = () => writeFileSync(join(moods, "down"), "");
+  const check = () => {
+    if (existsSync(join(moods, "down"))) throw new Error("connection refused");
+  };
+  return {
+    traits: inner.traits,
+    list: (...asked) => {
+      check();
+      return inner.list(...asked);
+    },
+    read: async (...asked) => {
+      check();
+      return await inner.read(...asked);
+    },
+    remove: async (...asked) => await inner.remove!(...asked),
+    put: async (key, bytes, request) => {
+      check();
+      const made = await inner.put!(key, bytes, request);
+      if (!key.endsWith(".ltx")) return made;
+      if (once("late")) pass(LATE_MS);
+      if (once("falling")) fall();
+      if (!once("lost")) return made;
+      fall();
+      throw new Error("connection reset");
+    },
+  };
+}
+
+/** Sets this thread's clock forward, which is the core's. */
+function pass(ms: number): void {
+  const { now } = Date;
+  Date.now = () => now() + ms;
+}

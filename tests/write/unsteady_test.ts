@@ -1,0 +1,75 @@
+/** Uploads that are slow, or whose storage fails in the midst of them: they are gone on with. */
+import assert from "node:assert/strict";
+import { mkdir, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { test } from "node:test";
+import { openReplica, type Replica } from "../../mod.ts";
+import { withConnection } from "../replica/drivers.ts";
+import { withFolder } from "../support/real.ts";
+
+/** A place with moods, and a writer's log. */
+class Place {
+  readonly #folder: string;
+
+  constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  async open(): Promise<Replica> {
+    const moods = join(this.#folder, "moods");
+    await mkdir(moods, { recursive: true });
+    return await openReplica({
+      storage: {
+        module: new URL("unsteady_storage.ts", import.meta.url),
+        options: { folder: join(this.#folder, "replica"), moods },
+      },
+      write: true,
+      bufferPath: join(this.#folder, "log"),
+      requestTimeoutMs: 1_000,
+      syncIntervalMs: 0,
+      pollIntervalMs: 0,
+      compact: false,
+      log: () => {},
+    });
+  }
+
+  async set(mood: "down" | "late" | "lost" | "falling"): Promise<void> {
+    await writeFile(join(this.#folder, "moods", mood), "");
+  }
+
+  async heal(): Promise<void> {
+    await rm(join(this.#folder, "moods", "down"));
+  }
+}
+
+function withPlace(act: (place: Place) => Promise<void>): Promise<void> {
+  return withFolder((folder) => act(new Place(folder)));
+}
+
+function run(replica: Replica, sql: string): void {
+  withConnection(replica, undefined, (db) => db.exec(sql));
+}
+
+test("a new database's first upload may take longer than a writer stores on without a look", () =>
+  withPlace(async (place) => {
+    await using replica = await place.open();
+    await place.set("late");
+    run(replica, "CREATE TABLE t(a); INSERT INTO t VALUES (1)");
+    assert.equal(await replica.sync(), 1n);
+    run(replica, "INSERT INTO t VALUES (2)");
+    assert.equal(await replica.sync(), 2n);
+  }));
+
+test("a new database's first file is known again whose answer was lost long ago", () =>
+  withPlace(async (place) => {
+    await using replica = await place.open();
+    await place.set("late");
+    await place.set("lost");
+    run(replica, "CREATE TABLE t(a); INSERT INTO t VALUES (1)");
+    await assert.rejects(replica.sync(), { name: "DeadlineError" });
+    await place.heal();
+    await place.set("late");
+    assert.equal(await replica.sync(), 1n);
+    run(replica, "INSERT INTO t VALUES (2)");
+    assert.equal(await replica.sync(), 2n);
+  }));
