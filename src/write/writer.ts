@@ -8,7 +8,9 @@ import { dirname } from "node:path";
 import type { Native } from "../../ffi/native.ts";
 import {
   ConflictError,
+  LtxFormatError,
   ObjectExistsError,
+  ObjectGoneError,
   ReplicaClosedError,
   ReplicaError,
   WriteLogError,
@@ -407,7 +409,9 @@ export class Writer {
       try {
         await replica.stored(file, bytes, sealed);
       } catch (cause) {
-        throw this.#lost(`what was stored cannot be shown: ${(cause as Error).message}`);
+        const isLost = cause instanceof LtxFormatError || cause instanceof ObjectGoneError;
+        if (!isLost) throw cause; // an outage passes: it is gone on with from here
+        throw this.#lost(`what was stored cannot be shown: ${cause.message}`);
       }
       upload.isShown = true;
     }

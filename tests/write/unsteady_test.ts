@@ -4,8 +4,11 @@ import { mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { openReplica, type Replica } from "../../mod.ts";
-import { withConnection } from "../replica/drivers.ts";
+import { valueOf, withConnection } from "../replica/drivers.ts";
 import { withFolder } from "../support/real.ts";
+
+/** More than a writer makes a file of in memory: what is stored is read from storage. */
+const LARGE = 17_000_000;
 
 /** A place with moods, and a writer's log. */
 class Place {
@@ -50,6 +53,10 @@ function run(replica: Replica, sql: string): void {
   withConnection(replica, undefined, (db) => db.exec(sql));
 }
 
+function count(replica: Replica): unknown {
+  return withConnection(replica, undefined, (db) => valueOf(db, "SELECT count(*) FROM t"));
+}
+
 test("a new database's first upload may take longer than a writer stores on without a look", () =>
   withPlace(async (place) => {
     await using replica = await place.open();
@@ -73,3 +80,25 @@ test("a new database's first file is known again whose answer was lost long ago"
     run(replica, "INSERT INTO t VALUES (2)");
     assert.equal(await replica.sync(), 2n);
   }));
+
+test(
+  "an outage right after a large file was stored ends no writer",
+  { timeout: 60_000 },
+  () =>
+    withPlace(async (place) => {
+      const replica = await place.open();
+      run(replica, "CREATE TABLE t(a)");
+      await replica.sync();
+      await place.set("falling");
+      run(replica, `INSERT INTO t VALUES (zeroblob(${LARGE}))`);
+      await assert.rejects(replica.sync(), { name: /^(Storage|Deadline)Error$/ });
+      run(replica, "INSERT INTO t VALUES (2)");
+      await assert.rejects(replica.sync(), { name: /^(Storage|Deadline)Error$/ });
+      await place.heal();
+      assert.equal(await replica.sync(), 3n);
+      assert.equal(count(replica), 2);
+      await replica.close();
+      await using again = await place.open();
+      assert.deepEqual([again.txid, count(again)], [3n, 2]);
+    }),
+);
