@@ -4,6 +4,7 @@
  * @module
  */
 import { type FileHandle, open, readFile } from "node:fs/promises";
+import { writeAll } from "../disk_write.ts";
 import { removeFile } from "../hydrate/hydration_record.ts";
 import type { CheckedPart } from "../hydrate/transfer.ts";
 
@@ -65,7 +66,7 @@ export class CheckedMark {
     const text = new TextEncoder().encode(encode(this.#part));
     if (text.length > MARK_SIZE) throw new RangeError(`Cannot keep mark: it has ${text.length} bytes`);
     bytes.set(text);
-    await this.#file.write(bytes, 0, MARK_SIZE, 0);
+    await writeAll(this.#file, bytes, 0);
   }
 
   /** Closes its file. */

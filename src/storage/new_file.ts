@@ -7,6 +7,7 @@
 import { type FileHandle, link, mkdir, open, rename, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
 import { syncFolder } from "../disk_sync.ts";
+import { writeAll } from "../disk_write.ts";
 
 /** How a file is made. */
 export interface NewFileOptions {
@@ -103,14 +104,6 @@ export class UnfinishedFile {
     const acting = this.#turn.then(act);
     this.#turn = acting.catch(() => {});
     await acting;
-  }
-}
-
-async function writeAll(file: FileHandle, bytes: Uint8Array, offset: number): Promise<void> {
-  let count = 0;
-  while (count < bytes.length) {
-    const { bytesWritten } = await file.write(bytes, count, bytes.length - count, offset + count);
-    count += bytesWritten;
   }
 }
 

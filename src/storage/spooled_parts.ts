@@ -6,6 +6,7 @@
 
 import { type FileHandle, mkdtemp, open, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { writeAll } from "../disk_write.ts";
 import { temporaryFolder } from "../drivers/permissions.ts";
 import { ReplicaClosedError, StorageError } from "../errors.ts";
 import type { Part, PartUpload, PartUploads, PutOptions, RequestOptions } from "./object_store.ts";
@@ -70,10 +71,7 @@ export class SpooledParts implements PartUploads {
 
   async put(upload: PartUpload, { offset, bytes, number }: Part, options: RequestOptions): Promise<string> {
     const found = this.#find(upload);
-    for (let done = 0; done < bytes.length;) {
-      const { bytesWritten } = await found.file.write(bytes, done, bytes.length - done, offset + done);
-      done += bytesWritten;
-    }
+    await writeAll(found.file, bytes, offset);
     found.size = Math.max(found.size, offset + bytes.length);
     options.onProgress?.(new Uint8Array(0));
     return String(number);

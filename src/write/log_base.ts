@@ -5,10 +5,11 @@
  */
 import { constants, type FileHandle, open, readFile, rename, stat } from "node:fs/promises";
 import { dirname } from "node:path";
+import { syncFolder } from "../disk_sync.ts";
+import { writeAll } from "../disk_write.ts";
 import { WriteLogError } from "../errors.ts";
 import type { ReplicaFile } from "../view/restore_plan.ts";
 import type { DatabaseHead } from "./logged_file.ts";
-import { syncFolder } from "../disk_sync.ts";
 
 /** Bytes that are kept free at least. */
 const ROOM_LEAST = 4096;
@@ -73,8 +74,9 @@ export async function writeBase(path: string, { txid, head, files }: LogBase): P
     const unfinished = `${path}.base.tmp`;
     const file = await openRoom(unfinished);
     try {
-      const { bytesWritten } = await file.write(JSON.stringify(stored), 0);
-      await file.truncate(bytesWritten);
+      const bytes = new TextEncoder().encode(JSON.stringify(stored));
+      await writeAll(file, bytes, 0);
+      await file.truncate(bytes.length);
       await file.sync();
     } finally {
       await file.close();
@@ -93,15 +95,16 @@ async function openRoom(path: string): Promise<FileHandle> {
 }
 
 /**
- * Keeps room for the next base: where the log fills the disk, storing it frees the disk, and for that its base has to be
- * written. Without room there is none kept.
+ * Keeps room for the next base, unless there is: where the log fills the disk, storing it frees the disk, and for that its base
+ * has to be written. Without room there is none kept.
  */
 export async function keepRoom(path: string): Promise<void> {
   try {
     const { size } = await stat(`${path}.base`);
+    const wanted = 2 * size + ROOM_LEAST;
     const room = await openRoom(`${path}.base.tmp`);
     try {
-      await room.writeFile(new Uint8Array(2 * size + ROOM_LEAST));
+      if ((await room.stat()).size < wanted) await writeAll(room, new Uint8Array(wanted), 0);
     } finally {
       await room.close();
     }

@@ -9,7 +9,7 @@ import { ConflictError, ObjectExistsError, WriteLogError } from "../errors.ts";
 import { compareFiles } from "../follow/continuity.ts";
 import { formatTxid } from "../ltx/txid.ts";
 import type { ReplicaFile } from "../view/restore_plan.ts";
-import { type LogBase, readBase, writeBase } from "./log_base.ts";
+import { keepRoom, type LogBase, readBase, writeBase } from "./log_base.ts";
 import { type DatabaseHead, headAfter } from "./logged_file.ts";
 import { listLogs, type LoggedTxid, readLog, type WriteLog } from "./write_log.ts";
 
@@ -67,6 +67,7 @@ export async function recoverLog(options: RecoveryOptions): Promise<boolean> {
     files = [...files, await store(options, { log, logged, head })];
     reached = logged.txid;
     await writeBase(options.path, { txid: reached, head, files });
+    await keepRoom(options.path);
   }
   return true;
 }

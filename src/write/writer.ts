@@ -226,7 +226,7 @@ export class Writer {
       if (result.status === "rejected") throw result.reason;
     }
     for (const log of await listLogs(path)) await unlink(log);
-    await keepRoom(path);
+    await this.#keepRoom();
     this.#looked();
   }
 
@@ -356,13 +356,23 @@ export class Writer {
     }
   }
 
-  /** One after the other: they are of one file. */
+  /** Writes the base, and keeps room for the next one. */
   #keepBase(): Promise<void> {
     const { replica, path } = this.#options;
-    const kept = this.#keeping.then(() => {
+    return this.#keepInTurn(async () => {
       const files = [...new Map([...replica.known()].map((file) => [file.key, file])).values()];
-      return writeBase(path, { txid: replica.position, head: this.#head, files });
+      await writeBase(path, { txid: replica.position, head: this.#head, files });
+      await keepRoom(path);
     });
+  }
+
+  #keepRoom(): Promise<void> {
+    return this.#keepInTurn(() => keepRoom(this.#options.path));
+  }
+
+  /** One after the other: they are of one file. */
+  #keepInTurn(act: () => Promise<void>): Promise<void> {
+    const kept = this.#keeping.then(act);
     this.#keeping = kept.catch(() => {});
     return kept;
   }
@@ -417,7 +427,7 @@ export class Writer {
     }
     await this.#keepBase();
     await this.#unlinkUpTo(sealed.txid);
-    await keepRoom(this.#options.path);
+    await this.#keepRoom(); // where there was none before
   }
 
   async #putSealed(sealed: Sealed): Promise<NonNullable<Upload["stored"]>> {

@@ -1,13 +1,14 @@
 /** Disks that are full or cannot be written to: each says so, nothing told is lost, and it goes on. */
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
-import { cp, mkdir, mkdtemp, readdir, rename, rm, rmdir, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readdir, rename, rm, rmdir, stat, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { type OpenOptions, openReplica, type Replica } from "../../mod.ts";
+import { type LogBase, readBase, writeBase } from "../../src/write/log_base.ts";
 import { outcome } from "../soak/soak_support.ts";
 import { type LocalDatabase, openLocal } from "../support/local_database.ts";
 import { litestreamBinary, restore } from "../support/real.ts";
@@ -170,6 +171,63 @@ test(
         await replica.sync();
       }
       await place.finish(replica);
+    }),
+);
+
+test(
+  "a log that fills its disk right after an opening, or a state of others, is stored",
+  { skip: noMount },
+  () =>
+    withDisk(async (place) => {
+      await using other = await place.open({
+        bufferPath: join(place.folder, "other", "log"),
+        compact: false,
+      });
+      for (let i = 0; i < 40; i++) {
+        place.insert(other);
+        await other.sync();
+      }
+      const replica = await place.open({ compact: false });
+      for (let round = 0; round < 2; round++) {
+        assertFull(replica, () => {
+          for (;;) place.insert(replica, 500);
+        });
+        await replica.sync();
+        place.check(replica.connect());
+        await other.refresh();
+        place.insert(other);
+        await other.sync();
+        await replica.refresh();
+      }
+      await place.finish(replica);
+    }),
+);
+
+test(
+  "a base that has no room is not put over the one before, in part",
+  { skip: noMount },
+  () =>
+    withDisk(async (place) => {
+      const path = join(place.disk, "log");
+      const files = Array.from({ length: 200 }, (_, i) => ({
+        key: `ltx/0/${i}`.padEnd(100, "x"),
+        etag: "",
+        size: 1,
+        modifiedMs: 1,
+        level: 0,
+        minTxid: BigInt(i + 1),
+        maxTxid: BigInt(i + 1),
+      }));
+      const before: LogBase = { txid: 1n, head: { versions: [1, 1], counter: 1 }, files: files.slice(0, 1) };
+      await writeBase(path, before);
+      await place.fill();
+      await truncate(join(place.disk, "filler"), (await stat(join(place.disk, "filler"))).size - 8_192);
+      const full = { name: "WriteLogError", message: /^Cannot write ".*log\.base": .*(ENOSPC|no space)/i };
+      for (let i = 0; i < 2; i++) await assert.rejects(writeBase(path, { ...before, txid: 2n, files }), full);
+      assert.deepEqual(await readBase(path), before);
+      await place.clear();
+      await writeBase(path, { ...before, txid: 2n, files });
+      assert.deepEqual((await readBase(path))?.files, files);
     }),
 );
 
