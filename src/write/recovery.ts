@@ -55,11 +55,12 @@ export async function recoverLog(options: RecoveryOptions): Promise<boolean> {
   if (logs.length === 0) return true;
   const base = await readBase(options.path);
   if (base === undefined) throw kept(options, "nothing tells what it is on top of");
+  const left = logs.filter(({ logged }) => logged.txid > base.txid);
+  if (left.length === 0) return true; // wherever that was, it is stored
   if (options.isShared && await isOthers(options, base)) return false;
-  await checkPlace(options, base, logs);
+  await checkPlace(options, base, left);
   let { head, txid: reached, files } = base;
-  for (const { log, logged } of logs) {
-    if (logged.txid <= base.txid) continue;
+  for (const { log, logged } of left) {
     if (logged.txid !== reached + 1n) {
       throw kept(options, `it goes on with TXID ${formatTxid(logged.txid)} after ${formatTxid(reached)}`);
     }
@@ -124,15 +125,14 @@ async function isOthers(
 /** The replica must be the one that the log was written on top of. */
 async function checkPlace(
   options: RecoveryOptions,
-  { files, txid }: LogBase,
-  logs: readonly Omit<Recovered, "head">[],
+  { files }: LogBase,
+  left: readonly Omit<Recovered, "head">[],
 ): Promise<void> {
-  const [first] = logs.filter(({ logged }) => logged.txid > txid);
   const listed = files.length === 0 ? [] : await options.list();
   if (files.length === 0) {
-    const others = logs.filter(({ log }) => Buffer.compare(log.base, options.base) !== 0);
+    const others = left.filter(({ log }) => Buffer.compare(log.base, options.base) !== 0);
     if (others.length > 0) throw kept(options, elsewhere(options, others[0]!.log));
-  } else if (first && !options.isUnconditional && isStoredAlone(listed, first.logged.txid)) {
+  } else if (!options.isUnconditional && isStoredAlone(listed, left[0]!.logged.txid)) {
     return; // stored before the end, all else compacted since: it is ours if it has our bytes, which the store looks to
   } else if (!compareFiles(files, listed).isSame) {
     throw kept(options, "the replica is another one by now");

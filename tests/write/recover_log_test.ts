@@ -132,6 +132,16 @@ test("recoverLog() has nothing to do without a log, or with one that is stored",
     assert.deepEqual([place.stored, place.notices], [[], []]);
   }));
 
+test("recoverLog() has nothing to do with a log that is stored, whatever the replica is by now", () =>
+  withPlace(async (place) => {
+    await place.write(transactions(2n), transactions(3n));
+    for (const listed of [[], [fileOf(0, 4n, 9n)], [{ ...fileOf(9, 1n, 3n), etag: '"other"' }]]) {
+      place.listed = listed;
+      assert.equal(await place.recover({ base: new Uint8Array(24), isShared: listed.length === 0 }), true);
+    }
+    assert.deepEqual([place.stored, place.notices, place.lists], [[], [], 0]);
+  }));
+
 test("recoverLog() tells of what is behind the last commit", () =>
   withPlace(async (place) => {
     await place.write([...transactions(4n), { pgno: 8 }, { pgno: 9 }]);

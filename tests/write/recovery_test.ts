@@ -247,6 +247,29 @@ function numbers(replica: Replica): unknown[] {
   return withConnection(replica, undefined, (db) => rowsOf(db, "SELECT a FROM t").map(({ a }) => a));
 }
 
+test("a log all of which is stored keeps nobody from opening what has come in the replica's place", () =>
+  withFolder(async (folder) => {
+    const create = (replica: Replica, table: string) =>
+      withConnection(replica, undefined, (db) => db.exec(`CREATE TABLE ${table}(a)`));
+    const first = await openAt(folder, "replica", join(folder, "first"));
+    create(first, "one");
+    const holder = first.connect();
+    holder.exec("BEGIN IMMEDIATE"); // a transaction is under way while it is stored, so the file is kept
+    await first.sync();
+    await kill(folder, "first", "kept");
+    holder.close();
+    await first.close();
+    assert.equal((await listLogs(join(folder, "kept"))).length, 1);
+    await rm(join(folder, "replica"), { recursive: true });
+    const second = await openAt(folder, "replica", join(folder, "second"));
+    create(second, "two");
+    await second.close();
+    await using again = await openAt(folder, "replica", join(folder, "kept"));
+    assert.deepEqual(await listLogs(join(folder, "kept")), []);
+    create(again, "three");
+    assert.equal(await again.sync(), 2n);
+  }));
+
 test("a bufferPath that names no file is refused, and nothing is made there", () =>
   withFolder(async (folder) => {
     for (const path of [join(folder, "sub/"), join(folder, "sub\\")]) {
