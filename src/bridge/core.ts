@@ -75,6 +75,7 @@ export class Core {
         store,
         place,
         layout: config.location.layout,
+        ...(config.location.scheme === "file" && { folder: config.location.path }),
         onEvent: (event: FollowEvent) => hooks.onEvent?.(event),
         onNotice: (text: string) => (hooks.log ?? this.#log).warn(text),
         textOf: encodeError,

@@ -79,6 +79,8 @@ export interface LiveReplicaSource {
   /** What tells its place from all others; the store's name unless given. */
   readonly place?: string;
   readonly layout: LayoutName;
+  /** The folder that it is, where it is one. */
+  readonly folder?: string;
   readonly onEvent: (event: FollowEvent) => void;
   /** Takes sentences for a person. */
   readonly onNotice: (text: string) => void;

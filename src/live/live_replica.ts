@@ -431,6 +431,7 @@ export class LiveReplica implements Followed {
       store: new PurposeStore(store, "write"),
       place: placeOfSource(this.#source),
       layout,
+      folder: this.#source.folder,
       replica,
       listedMs,
       probing,

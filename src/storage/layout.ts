@@ -8,7 +8,7 @@
 import type { LayoutName } from "./object_store.ts";
 
 /** The highest level: snapshots. */
-const LEVEL_MAX = 9;
+export const LEVEL_MAX = 9;
 
 /** What replicas written by Litestream 0.3.x begin with, in either layout. */
 export const GENERATIONS_PREFIX = "generations/";

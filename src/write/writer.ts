@@ -98,6 +98,8 @@ export interface WriterOptions {
   /** What tells its place from all others. */
   readonly place: string;
   readonly layout: LayoutName;
+  /** The folder that it is, where it is one. */
+  readonly folder?: string | undefined;
   readonly replica: Written;
   /** Path of the log's files, less their endings. */
   readonly path: string;
@@ -165,6 +167,7 @@ export class Writer {
   #activeMs = 0;
   #partsProbe = Promise.resolve("");
   #cleaning: Promise<unknown> = Promise.resolve();
+  #tidying: Promise<void> = Promise.resolve();
   #closed = false;
 
   private constructor(options: WriterOptions) {
@@ -202,6 +205,7 @@ export class Writer {
     }
     writer.#schedule();
     writer.#upkeep?.start();
+    writer.#tidying = writer.#tidy();
     return writer;
   }
 
@@ -264,6 +268,18 @@ export class Writer {
     const { replica } = this.#options;
     for (let look = 0; look === 0 || (look < LOOKS_MAX && replica.position < stored); look++) {
       await replica.refresh();
+    }
+  }
+
+  /** Removes what killed processes have left in a folder; nobody waits for it. */
+  async #tidy(): Promise<void> {
+    const { folder, onNotice } = this.#options;
+    if (folder === undefined) return;
+    try {
+      const { removeLeftUploads } = await import("../storage/left_uploads.ts");
+      await removeLeftUploads(folder);
+    } catch (error) {
+      onNotice(`Unfinished files of killed processes are left in "${folder}": ${(error as Error).message}`);
     }
   }
 
@@ -607,6 +623,7 @@ export class Writer {
   async #unlock(): Promise<void> {
     const { onNotice } = this.#options;
     await this.#cleaning.catch(() => {}); // what is left there is seen by its name
+    await this.#tidying;
     await this.#lease?.release().catch((error) => onNotice(`The lease is left to expire: ${error.message}`));
     await this.#shim.close();
   }
