@@ -159,7 +159,8 @@ export interface OpenOptions {
   /**
    * Takes a lease before anything is written (`lock.json` in the bucket, as Litestream's leaser makes it; 30 s, renewed): a
    * second writer is refused at its opening, in place of being told at its first upload. A writer that was killed holds it
-   * until it expires. For S3 only. Default false.
+   * until it expires. Where objects are replaced on condition: in S3, Google Cloud Storage, Azure, NATS, and a storage of your own
+   * that says so. Default false.
    */
   lease?: boolean;
   /**
