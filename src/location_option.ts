@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { oneOf } from "./option_value.ts";
+import { oneOf, shownKind } from "./option_value.ts";
 import type { FetchOption, OpenOptions, StorageOption } from "./options.ts";
 import type { FetchModule } from "./storage/fetch_function.ts";
 import type { LayoutName } from "./storage/object_store.ts";
@@ -39,16 +39,17 @@ export function plainFetch(given: FetchOption | undefined): FetchModule | undefi
 
 /** Where a function of the user's stands, as plain data. */
 function plainModule(option: string, given: FetchOption): FetchModule {
-  const { module, export: name = "default" } = given;
   const wanted = `an absolute URL, such as new URL("./${option}.ts", import.meta.url)`;
   if (typeof given !== "object" || given === null) {
-    const found = typeof given === "function" ? "a function" : "an object of another form";
     throw new TypeError(
-      `Cannot use option ${option}: ${found}, expected { module, export }, since it runs on another thread`,
+      `Cannot use option ${option}: ${
+        shownKind(given)
+      }, expected { module, export }, since it runs on another thread`,
     );
   }
+  const { module, export: name = "default" } = given;
   if (!(module instanceof URL) && (typeof module !== "string" || !URL.canParse(module))) {
-    throw new TypeError(`Cannot use option ${option}: module is "${module}", expected ${wanted}`);
+    throw new TypeError(`Cannot use option ${option}: module is "${String(module)}", expected ${wanted}`);
   }
   if (typeof name !== "string" || name === "") {
     throw new TypeError(`Cannot use option ${option}: export is "${name}", expected the name of an export`);

@@ -14,6 +14,7 @@ import { ReplicaClosedError, ReplicaError } from "./errors.ts";
 import { onExitSignal } from "./exit_signals.ts";
 import { type FrontEnd, joinedDatabase, startFrontEnd } from "./front_end.ts";
 import { Log } from "./log.ts";
+import { checkFunction, checkSignal, isOptions, shownKind } from "./option_value.ts";
 import type { OpenOptions } from "./options.ts";
 import { Replica } from "./replica.ts";
 import { makeConfig, type ReplicaConfig } from "./replica_config.ts";
@@ -43,8 +44,7 @@ export function openReplica(url?: string, options?: OpenOptions): Promise<Replic
 /** Opens a replica that the options, or the environment, name. */
 export function openReplica(options: OpenOptions): Promise<Replica>;
 export async function openReplica(place?: string | OpenOptions, more?: OpenOptions): Promise<Replica> {
-  const url = typeof place === "string" ? place : undefined;
-  const options = (typeof place === "object" ? place : more) ?? {};
+  const { url, options } = openArguments(place, more);
   const guessed = isEnvironmentGuessed() ? variables() : undefined;
   try {
     return await open(url, options, guessed ?? readableEnvironment(), guessed);
@@ -54,6 +54,27 @@ export async function openReplica(place?: string | OpenOptions, more?: OpenOptio
   }
 }
 
+/**
+ * The arguments apart. What is neither a URL nor options must not be passed over: the environment may name another
+ * replica.
+ */
+function openArguments(place: unknown, more: unknown): { url?: string; options: OpenOptions } {
+  const url = typeof place === "string" ? place : undefined;
+  if (place !== undefined && url === undefined && !isOptions(place)) {
+    const wanted = place instanceof URL ? "a string, such as url.href" : "a URL as a string, or options";
+    throw new TypeError(
+      `Cannot open replica: the first argument is ${shownKind(place)}, expected ${wanted}`,
+    );
+  }
+  const isFirst = place !== undefined && url === undefined;
+  if (more !== undefined && (isFirst || !isOptions(more))) {
+    const wanted = isFirst ? "nothing behind options" : "an object with options";
+    throw new TypeError(`Cannot open replica: the second argument is ${shownKind(more)}, expected ${wanted}`);
+  }
+  const options = (isFirst ? place : more ?? {}) as OpenOptions;
+  return url === undefined ? { options } : { url, options };
+}
+
 /** The same; fails where the variables were guessed and are others. */
 async function open(
   url: string | undefined,
@@ -61,6 +82,8 @@ async function open(
   environment: Environment,
   guessed?: Environment,
 ): Promise<Replica> {
+  checkSignal(options.signal);
+  checkFunction("log", options.log);
   options.signal?.throwIfAborted();
   const source = typeof options.credentials === "function" ? options.credentials : undefined;
   makeConfig(url, options, environment); // its faults come before anything is asked

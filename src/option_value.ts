@@ -21,7 +21,7 @@ export function wholeNumber(
   if (value === undefined) return fallback;
   if (Number.isSafeInteger(value) && value >= least && value <= most) return value;
   throw new RangeError(
-    `Cannot use option ${name}: ${value}, expected a whole number from ${least} to 2^${
+    `Cannot use option ${name}: ${shownValue(value)}, expected a whole number from ${least} to 2^${
       Math.log2(most + 1)
     } - 1`,
   );
@@ -37,8 +37,76 @@ export function oneOf<T extends string>(
   if (value === undefined) return fallback;
   if (words.includes(value)) return value;
   throw new RangeError(
-    `Cannot use option ${name}: "${value}", expected ${words.map((w) => `"${w}"`).join(" or ")}`,
+    `Cannot use option ${name}: ${shownValue(value)}, expected ${words.map((w) => `"${w}"`).join(" or ")}`,
   );
+}
+
+/**
+ * Checks an option that is on or off: text such as `"false"` would count as on.
+ *
+ * @throws {TypeError} it is something else
+ */
+export function checkSwitch(name: string, value: unknown): void {
+  if (value !== undefined && typeof value !== "boolean") throw wrongKind(name, value, "true or false");
+}
+
+/**
+ * Checks an option that is text.
+ *
+ * @throws {TypeError} it is something else
+ */
+export function checkText(name: string, value: unknown): void {
+  if (value !== undefined && typeof value !== "string") throw wrongKind(name, value, "text");
+}
+
+/**
+ * Checks an option that is called.
+ *
+ * @throws {TypeError} it is no function
+ */
+export function checkFunction(name: string, value: unknown): void {
+  if (value !== undefined && typeof value !== "function") throw wrongKind(name, value, "a function");
+}
+
+/**
+ * Checks a signal; those of other realms, and stand-ins, will do.
+ *
+ * @throws {TypeError} it is none
+ */
+export function checkSignal(value: unknown): void {
+  if (value === undefined) return;
+  const { throwIfAborted, addEventListener } = Object(value);
+  if (typeof throwIfAborted === "function" && typeof addEventListener === "function") return;
+  throw wrongKind("signal", value, "an AbortSignal");
+}
+
+/** Whether it may hold options: an object of no class that has a name of its own. */
+export function isOptions(value: unknown): boolean {
+  return Object.prototype.toString.call(value) === "[object Object]";
+}
+
+/** The error of an option of another kind. */
+function wrongKind(name: string, value: unknown, wanted: string): TypeError {
+  return new TypeError(`Cannot use option ${name}: ${shownValue(value)}, expected ${wanted}`);
+}
+
+const SHOWN_MAX = 100;
+
+/** A value that cannot be used, for messages: text in quotes, and of an object what it is. */
+export function shownValue(value: unknown): string {
+  if (typeof value === "string") return `"${value.slice(0, SHOWN_MAX)}"`;
+  if (typeof value === "bigint") return `${value}n`;
+  return typeof value === "function" || (typeof value === "object" && value !== null)
+    ? shownKind(value)
+    : String(value);
+}
+
+/** What a value is, without what is in it, which may be secret. */
+export function shownKind(value: unknown): string {
+  if (value === null || value === undefined) return String(value);
+  if (typeof value === "function") return "a function";
+  if (typeof value !== "object") return `a ${typeof value}`;
+  return Array.isArray(value) ? "an array" : `an object (${value.constructor?.name || "without a class"})`;
 }
 
 const DURATION_MS: Readonly<Record<string, number>> = {

@@ -26,7 +26,7 @@ import { refreshFromAfar, waitFromAfar } from "./joined_replica.ts";
 import { readPins } from "./live/pin_watch.ts";
 import { readLagMs } from "./live/stale_watch.ts";
 import { formatTxid } from "./ltx/txid.ts";
-import { wholeNumber } from "./option_value.ts";
+import { checkFunction, checkSignal, checkSwitch, wholeNumber } from "./option_value.ts";
 import { type ConnectionStats, readConnection, readCounters, transactionOf } from "./pages/counters.ts";
 import type { ReplicaDatabase } from "./replica_database.ts";
 import type { ReplicaEvent, ReplicaEvents } from "./replica_events.ts";
@@ -260,6 +260,7 @@ export class Replica implements AsyncDisposable {
    * @throws {StorageError} the replica cannot be listed
    */
   async points({ exact, from, to, signal }: ListPointsOptions = {}): Promise<Point[]> {
+    checkSwitch("exact", exact);
     const options = {
       ...(exact !== undefined && { exact }),
       ...(from !== undefined && { fromMs: from.getTime() }),
@@ -332,6 +333,9 @@ export class Replica implements AsyncDisposable {
    */
   async restore(path: string, options: RestoreOptions = {}): Promise<RestoredState> {
     const { asOf = "latest", force = false, signal, onProgress } = options;
+    checkSwitch("force", force);
+    checkSignal(signal);
+    checkFunction("onProgress", onProgress);
     if (typeof path !== "string" || path === "" || path.includes("\0")) {
       throw new TypeError(`Cannot restore to "${String(path).slice(0, 100)}": expected a file's path`);
     }

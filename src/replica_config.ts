@@ -15,7 +15,16 @@ import { resolvePath } from "./drivers/host.ts";
 import { type Environment, environmentUrl } from "./environment.ts";
 import { completeUrl, moduleLocation, plainFetch } from "./location_option.ts";
 import { checkObserver } from "./observe/observer.ts";
-import { filePath, isOn, oneOf, wholeNumber } from "./option_value.ts";
+import {
+  checkSwitch,
+  checkText,
+  filePath,
+  isOn,
+  oneOf,
+  shownKind,
+  shownValue,
+  wholeNumber,
+} from "./option_value.ts";
 import type { OpenOptions, StaticCredentials } from "./options.ts";
 import type { FetchModule } from "./storage/fetch_function.ts";
 import { parseReplicaUrl, type ReplicaLocation } from "./storage/replica_url.ts";
@@ -64,12 +73,18 @@ export function makeConfig(
   options: OpenOptions,
   environment: Environment,
 ): ReplicaConfig {
-  const location = options.storage
+  checkKinds(options);
+  const location = options.storage !== undefined
     ? moduleLocation(url ?? "", options.storage)
     : parseReplicaUrl(completeUrl(url ?? environmentUrl(environment), options), {
       endpoint: environment.LITESTREAM_S3_ENDPOINT,
     });
-  checkStaleness(options);
+  const pollIntervalMs = options.pollIntervalMs === 0 ? 0 : wholeNumber(
+    "pollIntervalMs",
+    options.pollIntervalMs,
+    DEFAULTS.pollIntervalMs,
+    POLL_INTERVAL_LEAST_MS,
+  );
   if (options.observe !== undefined) checkObserver(options.observe);
   const hydrate = hydrateConfig(options.hydrate, environment);
   const cacheBytesMax = wholeNumber(
@@ -90,13 +105,8 @@ export function makeConfig(
     readTimeoutMs: wholeNumber("readTimeoutMs", options.readTimeoutMs, DEFAULTS.readTimeoutMs, 1),
     requestTimeoutMs: wholeNumber("requestTimeoutMs", options.requestTimeoutMs, DEFAULTS.requestTimeoutMs, 1),
     waitForReplicaMs: wholeNumber("waitForReplicaMs", options.waitForReplicaMs, DEFAULTS.waitForReplicaMs, 0),
-    pollIntervalMs: options.pollIntervalMs === 0 ? 0 : wholeNumber(
-      "pollIntervalMs",
-      options.pollIntervalMs,
-      DEFAULTS.pollIntervalMs,
-      POLL_INTERVAL_LEAST_MS,
-    ),
-    maxStaleMs: wholeNumber("maxStaleMs", options.maxStaleMs, DEFAULTS.maxStaleMs, 0),
+    pollIntervalMs,
+    maxStaleMs: staleness(options.maxStaleMs, pollIntervalMs),
     onReplaced: oneOf("onReplaced", options.onReplaced, ["error", "follow"], DEFAULTS.onReplaced),
     prefetch: oneOf("prefetch", options.prefetch, ["auto", "off"], DEFAULTS.prefetch),
     prefetchBytesMax: wholeNumber(
@@ -113,6 +123,16 @@ export function makeConfig(
       : undefined,
     hydrate,
   });
+}
+
+/** Options that are text, or on or off; one of another kind would be taken for something that was not said. */
+function checkKinds(options: OpenOptions): void {
+  for (const name of ["write", "allowUnconditional", "lease", "compact", "flushOnSignals"] as const) {
+    checkSwitch(name, options[name]);
+  }
+  for (const name of ["region", "endpoint", "bufferPath", "shimPath"] as const) {
+    checkText(name, options[name]);
+  }
 }
 
 function diskConfig(
@@ -148,7 +168,9 @@ function hydrateConfig(
 ): ReplicaConfig["hydrate"] {
   const { LITESTREAM_HYDRATION_ENABLED: enabled, LITESTREAM_HYDRATION_PATH: path } = environment;
   if (given !== undefined && typeof given !== "boolean" && (typeof given !== "string" || given === "")) {
-    throw new TypeError(`Cannot use option hydrate: "${given}", expected true, false or the path of a file`);
+    throw new TypeError(
+      `Cannot use option hydrate: ${shownValue(given)}, expected true, false or the path of a file`,
+    );
   }
   if (given === false || (given === undefined && enabled && !isOn(enabled))) return undefined;
   if (given === undefined && !enabled && !path) return undefined;
@@ -156,8 +178,9 @@ function hydrateConfig(
 }
 
 /** A bound below the pause between looks would fail transactions while all is well. */
-function checkStaleness({ maxStaleMs = 0, pollIntervalMs = DEFAULTS.pollIntervalMs }: OpenOptions): void {
-  if (maxStaleMs === 0 || maxStaleMs >= 2 * pollIntervalMs) return;
+function staleness(given: number | undefined, pollIntervalMs: number): number {
+  const maxStaleMs = wholeNumber("maxStaleMs", given, DEFAULTS.maxStaleMs, 0);
+  if (maxStaleMs === 0 || maxStaleMs >= 2 * pollIntervalMs) return maxStaleMs;
   throw new RangeError(
     `Cannot use option maxStaleMs: ${maxStaleMs}, expected 0 or at least twice pollIntervalMs (${pollIntervalMs})`,
   );
@@ -168,6 +191,13 @@ export function plainCredentials(
   given: StaticCredentials | "anonymous" | undefined,
 ): ReplicaConfig["credentials"] {
   if (given === undefined || given === "anonymous") return given;
+  if (typeof given !== "object" || given === null) {
+    throw new TypeError(
+      `Cannot use credentials: found ${
+        shownKind(given)
+      }, expected { accessKeyId, secretAccessKey }, "anonymous" or a function`,
+    );
+  }
   const { accessKeyId, secretAccessKey, sessionToken, expiration } = given;
   if (expiration !== undefined && !Number.isFinite(expiration.getTime?.())) {
     throw new TypeError(`Cannot use credentials: expiration is "${expiration}", expected a valid Date`);

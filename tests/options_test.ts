@@ -486,3 +486,66 @@ test("makeUriConfig() takes cache_dir, cache_dir_bytes_max and offline", () => {
   assert.deepEqual([of({}).cacheDir, of({ cache_dir: "" }).cacheDir], [undefined, undefined]);
   assert.throws(() => of({ cache_dir: "x", cache_dir_bytes_max: "2 MB" }), /cache_dir_bytes_max: "2 MB"/);
 });
+
+test("makeConfig() takes switches as true or false only, and says what it found", () => {
+  const wrong: [value: unknown, shown: string][] = [
+    ["false", '"false"'],
+    ["", '""'],
+    [0, "0"],
+    [1n, "1n"],
+    [null, "null"],
+    [[], "an array"],
+    [() => true, "a function"],
+  ];
+  for (const name of ["write", "allowUnconditional", "lease", "compact", "flushOnSignals"]) {
+    for (const [value, shown] of wrong) {
+      assert.throws(() => makeConfig("file:///r", { [name]: value }, {}), {
+        name: "TypeError",
+        message: `Cannot use option ${name}: ${shown}, expected true or false`,
+      });
+    }
+  }
+  for (const hydrate of [1, null, {}] as unknown as boolean[]) {
+    assert.throws(
+      () => makeConfig("file:///r", { hydrate }, {}),
+      /option hydrate: .*, expected true, false or/,
+    );
+  }
+});
+
+test("makeConfig() refuses text, keys and modules of another kind in words", () => {
+  const given: [options: object, words: RegExp][] = [
+    [{ region: 5 }, /option region: 5, expected text/],
+    [{ endpoint: new URL("http://h") }, /option endpoint: an object \(URL\), expected text/],
+    [{ bufferPath: null, write: true }, /option bufferPath: null, expected text/],
+    [{ shimPath: 5 }, /option shimPath: 5, expected text/],
+    [{ credentials: null }, /credentials: found null, expected \{ accessKeyId, secretAccessKey \}/],
+    [{ credentials: "sesame" }, /credentials: found a string, expected/],
+    [{ fetch: null }, /option fetch: null, expected \{ module, export \}/],
+    [{ fetch: "proxy" }, /option fetch: a string, expected/],
+    [{ storage: null }, /option storage: null, expected \{ module, export \}/],
+    [{ storage: "" }, /option storage: a string, expected/],
+  ];
+  for (const [options, message] of given) {
+    assert.throws(() => makeConfig("s3://b/p", options, {}), { name: "TypeError", message });
+  }
+});
+
+test("makeConfig() names maxStaleMs where that is no number, and pollIntervalMs where that is none", () => {
+  for (const maxStaleMs of [NaN, -1, null, "soon"] as number[]) {
+    assert.throws(() => makeConfig("file:///r", { maxStaleMs }, {}), {
+      name: "RangeError",
+      message:
+        /^Cannot use option maxStaleMs: (NaN|-1|null|"soon"), expected a whole number from 0 to 2\^31 - 1$/,
+    });
+  }
+  assert.throws(
+    () => makeConfig("file:///r", { maxStaleMs: 5_000, pollIntervalMs: NaN }, {}),
+    /pollIntervalMs: NaN/,
+  );
+  assert.throws(
+    () => makeConfig("file:///r", { maxStaleMs: 1_999 }, {}),
+    /at least twice pollIntervalMs \(1000\)/,
+  );
+  assert.equal(makeConfig("file:///r", { maxStaleMs: 2_000 }, {}).maxStaleMs, 2_000);
+});
