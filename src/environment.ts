@@ -4,6 +4,7 @@
  * @module
  */
 import { orAllowed } from "./drivers/permissions.ts";
+import { cleanRegion } from "./storage/region.ts";
 
 /** Environment variables by name. */
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -22,7 +23,7 @@ export function environmentUrl(environment: Environment): string {
   const path = (environment.LITESTREAM_S3_PATH ?? "").replace(/^\/+/, "").split("/").map(encodeURIComponent)
     .join("/");
   const query = Object.entries({
-    region: environment.LITESTREAM_S3_REGION,
+    region: cleanRegion("LITESTREAM_S3_REGION", environment.LITESTREAM_S3_REGION ?? ""),
     forcePathStyle: environment.LITESTREAM_S3_FORCE_PATH_STYLE,
     skipVerify: environment.LITESTREAM_S3_SKIP_VERIFY,
   }).filter((entry): entry is [string, string] => !!entry[1]).map(([k, v]) =>

@@ -6,6 +6,7 @@
 import { oneOf, shownKind } from "./option_value.ts";
 import type { FetchOption, OpenOptions, StorageOption } from "./options.ts";
 import type { FetchModule } from "./storage/fetch_function.ts";
+import { cleanRegion } from "./storage/region.ts";
 import type { LayoutName } from "./storage/object_store.ts";
 import type { ModuleLocation } from "./storage/replica_url.ts";
 
@@ -14,7 +15,7 @@ const SCHEMES_WITH = { region: ["s3", "oss"], endpoint: ["s3", "gs", "abs", "oss
 
 /** The URL with what options say more exactly. */
 export function completeUrl(url: string, { region, endpoint }: OpenOptions): string {
-  const given = { region, endpoint };
+  const given = { region: region === undefined ? undefined : cleanRegion("option region", region), endpoint };
   const names = (["region", "endpoint"] as const).filter((name) => given[name] !== undefined);
   if (names.length === 0) return url;
   for (const name of names) {

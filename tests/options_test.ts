@@ -549,3 +549,24 @@ test("makeConfig() names maxStaleMs where that is no number, and pollIntervalMs 
   );
   assert.equal(makeConfig("file:///r", { maxStaleMs: 2_000 }, {}).maxStaleMs, 2_000);
 });
+
+test("makeConfig() trims a region, and refuses one that is no name, naming who gave it", () => {
+  assert.equal(s3("s3://b/p", { region: " us-east-1\n" }).region, "us-east-1");
+  assert.equal(s3("s3://b/p?region=us-east-1%0A").region, "us-east-1");
+  assert.equal(s3("s3://b/p?endpoint=h", { region: "my_own" }).region, "my_own");
+  const bucket = { LITESTREAM_S3_BUCKET: "b" };
+  assert.equal(s3(undefined, {}, { ...bucket, LITESTREAM_S3_REGION: "eu-west-1\n" }).region, "eu-west-1");
+  const wrong: [act: () => unknown, message: string][] = [
+    [() => s3("s3://b/p", { region: "eu west 1" }), 'option region: "eu west 1"'],
+    [() => s3("s3://b/p", { region: "eu\nwest" }), 'option region: "eu\\nwest"'],
+    [() => s3("s3://b/p?region=a/b"), 'the URL\'s parameter "region": "a/b"'],
+    [() => makeConfig("oss://b/p?region=a.b", {}, {}), 'the URL\'s parameter "region": "a.b"'],
+    [() => s3(undefined, {}, { ...bucket, LITESTREAM_S3_REGION: "ü" }), 'LITESTREAM_S3_REGION: "ü"'],
+  ];
+  for (const [act, message] of wrong) {
+    assert.throws(act, {
+      name: "TypeError",
+      message: `Cannot use ${message}, expected a region such as eu-west-1`,
+    });
+  }
+});

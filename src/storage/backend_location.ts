@@ -12,6 +12,7 @@ import {
   freezeAll,
   type LocationBase,
   percentDecode,
+  regionIn,
   textOf,
   type UrlParts,
 } from "./url_parts.ts";
@@ -160,7 +161,7 @@ function parseOss(parts: UrlParts): OssLocation {
   )
     ?.groups;
   const bucket = bucketOf(url, host?.bucket ?? parts.authority, /^[a-z0-9-]+$/);
-  const region = textOf(parts.query, "region") || host?.region || OSS_REGION_DEFAULT;
+  const region = regionIn(parts.query) || host?.region || OSS_REGION_DEFAULT;
   const endpoint = endpointOf(url, parts.query) || `https://oss-${region}${host?.inner ?? ""}.aliyuncs.com`;
   const rest = restOf(parts, `oss://${bucket}${path}`, path);
   return freezeAll({ scheme: "oss", ...rest, layout: "s3", bucket, region, endpoint });

@@ -42,7 +42,7 @@ export function networkError(
 ): unknown {
   if (signal?.aborted) return signal.reason;
   if (cause instanceof StorageError) return cause;
-  const clean = (text: string) => redact(withoutQueries(text));
+  const clean = (text: string) => redact(withoutSignatures(withoutQueries(text)));
   const { name = "", message = String(cause) } = cause as Partial<Error>;
   const inner = (cause as Partial<Error>).cause;
   const detail = inner instanceof Error ? `: ${inner.message}` : "";
@@ -64,6 +64,13 @@ function withoutAddresses(text: string): string {
 /** A signature or a token may stand in the query of any address, also of one that a redirect has led to. */
 function withoutQueries(text: string): string {
   return text.replace(/(\bhttps?:\/\/[^\s?#"'<>)]*\?)[^\s"'<>)]+/gi, "$1…");
+}
+
+/** A runtime may repeat the headers that it cannot send. */
+function withoutSignatures(text: string): string {
+  return text
+    .replace(/((?:["']authorization["']\s*,|\bauthorization["']?\s*[:=])\s*["']?)[^"']+/gi, "$1…")
+    .replace(/\b(Credential|Signature)=[^\s,;&"']+/gi, "$1=…");
 }
 
 /** What was thrown, or, where a text of it or of its causes has something to hide, another with what is left. */

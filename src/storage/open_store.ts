@@ -10,6 +10,7 @@ import type { BareStore, WritableStore } from "./object_store.ts";
 import type { TellRequest } from "./observed_store.ts";
 import type { FolderLocation, ReplicaLocation, S3Location } from "./replica_url.ts";
 import type { Storage } from "./storage.ts";
+import { cleanRegion } from "./region.ts";
 import { RetryingStore, type RetryingStoreOptions } from "./retrying_store.ts";
 import type { FetchFunction } from "./fetch_function.ts";
 
@@ -151,5 +152,7 @@ async function runCommand(command: string): Promise<string> {
 
 /** Where to begin to look for an Amazon bucket; the server corrects it. */
 function regionHint(location: S3Location, env: OpenStoreOptions["env"]): string | undefined {
-  return location.endpoint === "" ? env?.AWS_REGION || env?.AWS_DEFAULT_REGION : undefined;
+  if (location.endpoint !== "") return undefined;
+  const name = env?.AWS_REGION ? "AWS_REGION" : "AWS_DEFAULT_REGION";
+  return cleanRegion(name, env?.[name] ?? "");
 }

@@ -20,6 +20,7 @@ import {
   type LocationBase,
   parametersOf,
   percentDecode,
+  regionIn,
   splitUrl,
   SUPPORTED,
   textOf,
@@ -247,7 +248,7 @@ function s3Location(
     layout: "s3",
     prefixes: place.prefixes,
     bucket: host.bucket,
-    region: textOf(query, "region") || host.region || regionDefault,
+    region: regionIn(query) || host.region || regionDefault,
     endpoint,
     provider: provider.name,
     pathStyle: booleanOf(query, "forcePathStyle", "force-path-style") ??

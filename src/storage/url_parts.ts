@@ -6,6 +6,7 @@
  */
 
 import type { LayoutName } from "./object_store.ts";
+import { cleanRegion } from "./region.ts";
 
 /** What a URL may begin with. */
 export const SUPPORTED =
@@ -110,6 +111,11 @@ export function isInnerHost(name: string): boolean {
 /** The first of `names` that has a value; empty for none. */
 export function textOf(query: URLSearchParams, ...names: string[]): string {
   return names.map((name) => query.get(name)).find((value) => value) ?? "";
+}
+
+/** What the URL says of the region; empty for nothing. */
+export function regionIn(query: URLSearchParams): string {
+  return cleanRegion('the URL\'s parameter "region"', textOf(query, "region"));
 }
 
 /** A plus sign stands for itself: no parameter holds a space, and base64 has plus signs that people do not encode. */

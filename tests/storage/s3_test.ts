@@ -914,3 +914,27 @@ test("S3Store does not ask again where a certificate or a permission is refused"
     assert.equal(store.counts.list, 1);
   }
 });
+
+test("openStore() refuses a region of the environment that is none, before anything is sent", async () => {
+  const location = locate("s3://bucket/db");
+  const requests: string[] = [];
+  const fetch = (url: string) => {
+    requests.push(url);
+    return Promise.reject(new Error("nothing is to be sent"));
+  };
+  const open = (env: Record<string, string>) => openStore(location, { credentials: "anonymous", env, fetch });
+  for (
+    const [name, env] of [
+      ["AWS_REGION", { AWS_REGION: "eu west 1" }],
+      ["AWS_DEFAULT_REGION", { AWS_REGION: "", AWS_DEFAULT_REGION: "eu west 1" }],
+    ] as [string, Record<string, string>][]
+  ) {
+    await assert.rejects(open(env), {
+      name: "TypeError",
+      message: `Cannot use ${name}: "eu west 1", expected a region such as eu-west-1`,
+    });
+  }
+  const store = await open({ AWS_REGION: "eu-west-1\n" });
+  await store.close();
+  assert.deepEqual(requests, []);
+});
