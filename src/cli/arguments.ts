@@ -72,12 +72,27 @@ export function commandIndex(args: readonly string[]): number {
  */
 export function parseCommand(args: readonly string[], own: OptionForms): CommandArguments {
   const options = { ...GLOBAL_OPTIONS, ...own };
+  const hidden = args.map((arg, i) => isSql(arg, options) ? `${HIDDEN}${i}` : arg);
+  const shown = <T>(part: T) =>
+    typeof part === "string" && part.startsWith(HIDDEN) ? args[Number(part.slice(HIDDEN.length))]! : part;
   try {
-    const { values, positionals } = parseArgs({ args: [...args], options, allowPositionals: true });
-    return { values: values as OptionValues, positionals };
+    const { values, positionals } = parseArgs({ args: hidden, options, allowPositionals: true });
+    const shownValues = Object.entries(values as OptionValues)
+      .map(([name, value]) => [name, Array.isArray(value) ? value.map(shown) : shown(value)]);
+    return { values: Object.fromEntries(shownValues), positionals: positionals.map(shown) };
   } catch (error) {
-    throw usageOf(error as Error & { code?: string }, args, options);
+    throw usageOf(error as Error & { code?: string }, hidden, options);
   }
+}
+
+/** Begins what stands for SQL while options are looked for; no argument can have it. */
+const HIDDEN = "\0";
+
+/** Whether what begins as an option does is SQL that begins with a comment: no option's name has space in it. */
+function isSql(arg: string, options: OptionForms): boolean {
+  if (!arg.startsWith("--")) return false;
+  const [name] = arg.slice(2).split("=", 1) as [string];
+  return /\s/.test(name) || (arg.includes("\n") && !Object.hasOwn(options, name));
 }
 
 function usageOf(

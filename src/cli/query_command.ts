@@ -10,7 +10,7 @@ import { EXIT } from "./exit_code.ts";
 import { checkParameters, parseParameters } from "./parameters.ts";
 import type { CliInput } from "./process_io.ts";
 import { Session } from "./session.ts";
-import { splitStatements } from "./statements.ts";
+import { statementsOf } from "./statements.ts";
 import { UsageError } from "./usage_error.ts";
 
 /** How long a query that was told to end may take to do so, in ms. */
@@ -30,7 +30,7 @@ export const queryCommand: Command = {
     const parameters = parseParameters(textsOf(given, "param"), positional);
     const format = rowFormat(out, modeOf(given), "csv", !isOn(given, "no-header"));
     const options = openOptions(context);
-    const statements = statementsOf(await sqlText(context, sql));
+    const statements = someStatements(await sqlText(context, sql));
     checkParameters(statements, parameters);
     const beganMs = performance.now();
     const session = await Session.open({
@@ -83,9 +83,8 @@ export async function readAll(stream: CliInput): Promise<string> {
   return text;
 }
 
-function statementsOf(sql: string): string[] {
-  const { whole, rest } = splitStatements(sql);
-  const statements = rest === "" ? [...whole] : [...whole, rest];
+function someStatements(sql: string): string[] {
+  const statements = statementsOf(sql);
   if (statements.length > 0) return statements;
   throw new UsageError("Cannot query: the SQL has no statement, expected at least one");
 }

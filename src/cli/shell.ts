@@ -15,7 +15,7 @@ import { checkParameters, type ParameterValues } from "./parameters.ts";
 import { InterruptedError } from "./query_thread.ts";
 import type { RowFormat, RowMode } from "./row_writer.ts";
 import { Session } from "./session.ts";
-import { parametersOf, splitStatements } from "./statements.ts";
+import { parametersOf, splitStatements, statementsOf } from "./statements.ts";
 
 /** What `.mode` and its like set. */
 export interface ShellSettings {
@@ -123,9 +123,10 @@ export class Shell {
 
   /** Runs what has no semicolon at the end of a script; drops it where a person has thought better of it. */
   async finish(isDropped: boolean): Promise<void> {
-    const sql = this.#pending.trimEnd();
+    const left = statementsOf(this.#pending.trimEnd());
     this.#pending = "";
-    if (sql !== "" && !isDropped) await this.#guarded(() => this.runStatement(sql));
+    if (isDropped) return;
+    for (const sql of left) await this.#guarded(() => this.runStatement(sql));
   }
 
   /** Runs one statement and writes its rows. */

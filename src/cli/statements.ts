@@ -79,6 +79,12 @@ export function splitStatements(sql: string): SqlStatements {
   return { whole, rest: text };
 }
 
+/** The statements of SQL that ends here; a comment that is not closed ends with it, as in SQLite, and is none. */
+export function statementsOf(sql: string): string[] {
+  const { whole, rest } = splitStatements(sql);
+  return rest === "" || /^\/\*[^]/.test(rest) ? [...whole] : [...whole, rest];
+}
+
 /** Parameters of a statement. */
 export interface SqlParameters {
   /** With the character before them, such as `:id`; each once. */

@@ -239,6 +239,54 @@ test("a replica that is named by the environment, SQL from standard input, bound
     assert.match((await runMain(["query", path, "SELECT 1", "--log", "loud"])).err, /it names no level/);
   }));
 
+test("query takes SQL that begins or ends with a comment", () =>
+  withReplicaFolder({}, async (folder) => {
+    folder.step("CREATE TABLE t (x); INSERT INTO t VALUES (1), (2)");
+    const run = async (...args: string[]) => await runMain(["query", folder.url, ...args, "--json"]);
+    for (
+      const sql of [
+        "-- report\nSELECT sum(x) AS s FROM t",
+        "--report\nSELECT sum(x) AS s FROM t",
+        "--report=5\nSELECT sum(x) AS s FROM t",
+        "--\nSELECT sum(x) AS s FROM t",
+        "/* report */ SELECT sum(x) AS s FROM t",
+        "SELECT sum(x) AS s FROM t; /* trailing",
+        "SELECT sum(x) AS s FROM t /* trailing",
+        "SELECT sum(x) AS s FROM t; -- trailing",
+      ]
+    ) {
+      assert.deepEqual(await run(sql), { code: 0, out: '[{"s":3}]\n', err: "" }, sql);
+    }
+    const parameters = await run("-p", "a=-- no\ncomment", "--param=b=\n", "SELECT :a AS a, :b AS b");
+    assert.equal(parameters.out, '[{"a":"-- no\\ncomment","b":"\\n"}]\n', parameters.err);
+    const positional = await runMain([
+      "query",
+      folder.url,
+      "--json",
+      "--",
+      "SELECT ? AS a",
+      "-- no\ncomment",
+    ]);
+    assert.equal(positional.out, '[{"a":"-- no\\ncomment"}]\n', positional.err);
+    assert.match((await run("SELECT 1", "--at", "-- a moment")).err, /Cannot read time "-- a moment"/);
+    for (const sql of ["/* unterminated", "-- nothing"]) assert.match((await run(sql)).err, /no statement/);
+    assert.match((await run("SELECT 1", "--report")).err, /Cannot use option --report: there is none/);
+  }));
+
+test("shell ends a script's comment that is not closed with the script", () =>
+  withReplicaFolder({}, async (folder) => {
+    folder.step("CREATE TABLE t (x); INSERT INTO t VALUES (1), (2)");
+    for (
+      const stdin of [
+        "SELECT sum(x) AS s FROM t; /* trailing",
+        "/* a\n*/ SELECT sum(x) AS s FROM t\n-- end\n",
+      ]
+    ) {
+      const ran = await runMain(["shell", folder.url, "--json"], { stdin });
+      assert.deepEqual(ran, { code: 0, out: '[{"s":3}]\n', err: "" }, stdin);
+    }
+  }));
+
 test("version, info and help", async () => {
   assert.deepEqual(await runMain(["--version"]), { code: 0, out: `litestream-vfs ${VERSION}\n`, err: "" });
   for (const file of ["package.json", "deno.json"]) {

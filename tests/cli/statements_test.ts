@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { parametersOf, splitStatements } from "../../src/cli/statements.ts";
+import { parametersOf, splitStatements, statementsOf } from "../../src/cli/statements.ts";
 
 const TRIGGER =
   "CREATE TEMP TRIGGER t AFTER INSERT ON a BEGIN SELECT CASE WHEN 1 THEN 2 END; DELETE FROM b; END;";
@@ -50,4 +50,12 @@ test("parametersOf() finds names and positions, and none in quotes or comments",
     count: 0,
   });
   assert.deepEqual(parametersOf("SELECT ?, ?3, ?"), { names: [], count: 4 });
+});
+
+test("statementsOf() takes a comment that is not closed for none, at the end or alone", () => {
+  assert.deepEqual(statementsOf("SELECT 1; /* trailing"), ["SELECT 1;"]);
+  assert.deepEqual(statementsOf("SELECT 1 /* trailing"), ["SELECT 1 /* trailing"]);
+  assert.deepEqual(statementsOf("/* unterminated"), []);
+  assert.deepEqual(statementsOf("/*"), ["/*"]); // no comment yet, says SQLite
+  assert.deepEqual(statementsOf("-- report"), []);
 });
