@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { readFile } from "node:fs/promises";
+import { open, readFile } from "node:fs/promises";
 import { Pace } from "../pace.ts";
 import type { ReplicaFile } from "../view/restore_plan.ts";
 import { type CacheFolder, hashOf } from "./cache_folder.ts";
@@ -30,6 +30,12 @@ const FILE_MS = 1;
 /** Files that are put into words before the loop may turn. */
 const FILES_BETWEEN_LOOKS = 256;
 
+/** Clocks of processes that share a folder differ by less; a time further ahead was a clock's that was set wrong. */
+const SKEW_MS = 60_000;
+
+/** Digits of a checksum, at the beginning of each file. */
+const CHECKSUM_SIZE = 64;
+
 const FORMAT = "litestream-vfs last state 1";
 
 /** The last states of one replica. */
@@ -39,7 +45,7 @@ export class LastStates {
   readonly #onNotice: (text: string) => void;
   #take: (() => Omit<LastState, "seenMs">) | undefined;
   #seenMs = 0;
-  /** Checksum of the state that was written last. */
+  /** Checksum of the state that was written last, by this process or, the same one, by another. */
   #written = "";
   #fileCount = 0;
   #isChanged = false;
@@ -58,13 +64,24 @@ export class LastStates {
 
   /** The last state that was kept; undefined where there is none that is whole. */
   async load(): Promise<LastState | undefined> {
+    return (await this.#read())?.state;
+  }
+
+  /** What is kept, with its checksum. */
+  async #read(): Promise<{ state: LastState; checksum: string } | undefined> {
     const sealed = await readSealed(this.#folder.planPath(this.#place, ".json"));
     const state = sealed && await decodeState(sealed.text, this.#place);
     if (state === undefined) return undefined;
+    const { checksum } = sealed!;
+    const seenMs = Math.max(state.seenMs, await this.#seenOf(checksum));
+    return { state: { ...state, seenMs }, checksum };
+  }
+
+  /** When the state of this checksum was seen again; 0 where nobody says so. */
+  async #seenOf(checksum: string): Promise<number> {
     const seen = await readSealed(this.#folder.planPath(this.#place, ".seen"));
-    const [checksum, ms] = seen?.text.split(" ") ?? [];
-    const seenMs = checksum === sealed?.checksum && Number.isFinite(Number(ms)) ? Number(ms) : 0;
-    return { ...state, seenMs: Math.max(state.seenMs, seenMs) };
+    const [of, ms] = seen?.text.split(" ") ?? [];
+    return of === checksum && Number.isFinite(Number(ms)) ? Number(ms) : 0;
   }
 
   /** The newest state is another one, or lies elsewhere: `take` gives it when it is written. */
@@ -104,27 +121,78 @@ export class LastStates {
   }
 
   #write(): void {
-    const state = this.#isChanged ? this.#take?.() : undefined;
-    const isNews = state !== undefined || this.#isSeen;
-    if (this.#seenMs === 0 || !isNews || state?.plan.length === 0) return;
-    const seenMs = this.#seenMs;
+    const [isChanged, seenMs] = [this.#isChanged, this.#seenMs];
+    if (seenMs === 0 || !(isChanged || this.#isSeen)) return;
+    const state = this.#take?.();
+    if (isChanged && state?.plan.length === 0) return;
     this.#isChanged = this.#isSeen = false;
     this.#fileCount = state?.files.length ?? this.#fileCount;
-    this.#writing = this.#writing.then(() => this.#writeNow(state, seenMs)).catch((error) => {
+    this.#writing = this.#writing.then(() => this.#writeNow({ state, isChanged, seenMs })).catch((error) => {
       if (!this.#isFaultTold) this.#onNotice(`The last state is not kept: ${error.message}`);
       this.#isFaultTold = true;
     });
   }
 
-  async #writeNow(state: Omit<LastState, "seenMs"> | undefined, seenMs: number): Promise<void> {
-    const [folder, place] = [this.#folder, this.#place];
-    if (state) {
-      const text = await encodeState({ ...state, seenMs }, place);
-      await folder.write(folder.planPath(place, ".json"), seal(text));
-      this.#written = hashOf(text);
-    } else if (this.#written !== "") {
-      await folder.write(folder.planPath(place, ".seen"), seal(`${this.#written} ${seenMs}`));
-    }
+  /**
+   * Writes the state, or, where it is there already, only that it was seen again. What another process has seen since
+   * stays; what it saw before, and wrote later, does not.
+   */
+  async #writeNow({ state, isChanged, seenMs }: News): Promise<void> {
+    const path = this.#folder.planPath(this.#place, ".json");
+    const isOwn = this.#written !== "" && await checksumAt(path) === this.#written;
+    const isKnown = state !== undefined && state.plan.length > 0;
+    const there = isOwn || !isKnown ? undefined : await this.#read();
+    if (there && isLater(there.state.seenMs, seenMs)) return;
+    const isThere = there ? isSame(there.state, state!) : isOwn && !isChanged;
+    if (isKnown && !isThere) return await this.#writeState(path, { ...state, seenMs });
+    if (there) this.#written = there.checksum;
+    if (this.#written !== "") await this.#writeSeen(seenMs);
+  }
+
+  async #writeState(path: string, state: LastState): Promise<void> {
+    const text = await encodeState(state, this.#place);
+    await this.#folder.write(path, seal(text));
+    this.#written = hashOf(text);
+  }
+
+  async #writeSeen(seenMs: number): Promise<void> {
+    if (isLater(await this.#seenOf(this.#written), seenMs)) return;
+    const path = this.#folder.planPath(this.#place, ".seen");
+    await this.#folder.write(path, seal(`${this.#written} ${seenMs}`));
+  }
+}
+
+/** What there is to write. */
+interface News {
+  /** Undefined where none was told. */
+  readonly state: Omit<LastState, "seenMs"> | undefined;
+  /** Whether it is another one than was written last. */
+  readonly isChanged: boolean;
+  readonly seenMs: number;
+}
+
+/** Whether somebody has seen a replica later than at `thanMs`. */
+function isLater(seenMs: number, thanMs: number): boolean {
+  return seenMs > thanMs && seenMs <= Date.now() + SKEW_MS;
+}
+
+/** Whether two states are one, made of the same files. */
+function isSame(a: Omit<LastState, "seenMs">, b: Omit<LastState, "seenMs">): boolean {
+  const names = ({ plan }: Omit<LastState, "seenMs">) =>
+    plan.map(({ key, etag }) => `${key}\n${etag}`).join("\n");
+  return a.txid === b.txid && names(a) === names(b);
+}
+
+/** The checksum that a file says it has; empty where there is no such file. */
+async function checksumAt(path: string): Promise<string> {
+  const file = await open(path, "r").catch(() => undefined);
+  if (file === undefined) return "";
+  try {
+    const bytes = new Uint8Array(CHECKSUM_SIZE);
+    const { bytesRead } = await file.read(bytes, 0, CHECKSUM_SIZE, 0);
+    return new TextDecoder().decode(bytes.subarray(0, bytesRead));
+  } finally {
+    await file.close();
   }
 }
 
@@ -135,8 +203,8 @@ function seal(text: string): Uint8Array {
 
 async function readSealed(path: string): Promise<{ text: string; checksum: string } | undefined> {
   const whole = await readFile(path, "utf8").catch(() => "");
-  const [checksum, text] = [whole.slice(0, 64), whole.slice(65)];
-  return whole[64] === "\n" && hashOf(text) === checksum ? { text, checksum } : undefined;
+  const [checksum, text] = [whole.slice(0, CHECKSUM_SIZE), whole.slice(CHECKSUM_SIZE + 1)];
+  return whole[CHECKSUM_SIZE] === "\n" && hashOf(text) === checksum ? { text, checksum } : undefined;
 }
 
 /** A line of what it is, then one for each file, those of the plan first. */

@@ -145,3 +145,60 @@ test("LastStates that cannot be written is told once, and fails nothing", () =>
     assert.equal(notices.length, 1);
     assert.match(notices[0]!, /^The last state is not kept: /);
   }));
+
+const NEXT = { txid: 6n, plan: [SNAPSHOT, file(1, 4, 6)], files: [SNAPSHOT, file(1, 4, 6)] };
+
+test("LastStates leaves what another process has seen later", () =>
+  withFolder(async ({ make }) => {
+    const [server, other] = [make(), make()];
+    other.changed(() => STATE);
+    other.seen(1_000);
+    await written(server, NEXT, 2_000);
+    await other.close();
+    assert.deepEqual(await make().load(), { ...NEXT, seenMs: 2_000 });
+  }));
+
+test("LastStates writes its state anew where another process has put an older one in its place", () =>
+  withFolder(async ({ make }) => {
+    const server = make();
+    server.changed(() => NEXT);
+    server.seen(2_000);
+    await server.flush();
+    await written(make(), STATE, 3_000); // as of a process that is behind
+    server.seen(4_000);
+    await server.flush();
+    assert.deepEqual(await make().load(), { ...NEXT, seenMs: 4_000 });
+    await server.close();
+  }));
+
+test("LastStates of processes that see the same state write it once, and the latest time counts", () =>
+  withFolder(async ({ make, folder }) => {
+    const path = folder.planPath(HERE, ".json");
+    await written(make(), STATE, 1_000);
+    const { ino } = statSync(path);
+    const seenMs = async () => (await make().load())?.seenMs;
+    const [a, b] = [make(), make()];
+    a.changed(() => ({ ...STATE, files: [...PLAN] }));
+    a.seen(5_000);
+    await a.flush();
+    assert.equal(await seenMs(), 5_000);
+    b.changed(() => STATE);
+    b.seen(4_000);
+    await b.flush();
+    assert.equal(await seenMs(), 5_000);
+    b.seen(6_000);
+    await b.flush();
+    a.seen(5_500); // of a look that ended long ago
+    await a.close();
+    assert.equal(await seenMs(), 6_000);
+    assert.equal(statSync(path).ino, ino);
+    await b.close();
+  }));
+
+test("LastStates believes no time that has not come yet", () =>
+  withFolder(async ({ make }) => {
+    const soonMs = Date.now() + 3_600_000;
+    await written(make(), STATE, soonMs);
+    await written(make(), NEXT, 2_000);
+    assert.deepEqual(await make().load(), { ...NEXT, seenMs: 2_000 });
+  }));
