@@ -31,6 +31,8 @@ export interface DiskCounts {
 export interface LocalRanges {
   /** Whether a range will be read without a request, as far as is known. */
   holds?(of: ObjectIdentity, range: ByteRange): boolean;
+  /** Reads a range without a request; undefined where it is not there any more, which {@link holds} then knows. */
+  readHeld?(of: ObjectIdentity, range: ByteRange, options?: RequestOptions): Promise<ReadResult | undefined>;
 }
 
 /** A range that is being fetched. */
@@ -77,6 +79,14 @@ export class CachingStore implements WritableStore, LocalRanges {
 
   holds(of: ObjectIdentity, range: ByteRange): boolean {
     return isKnown(of) && this.#cache.holds(of, range);
+  }
+
+  async readHeld(
+    of: ObjectIdentity,
+    range: ByteRange,
+    options: RequestOptions = {},
+  ): Promise<ReadResult | undefined> {
+    return await this.#readLocal(of, range, options);
   }
 
   list(prefix: string, options?: ListOptions): AsyncIterable<ListedObject[]> {

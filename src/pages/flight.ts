@@ -59,6 +59,8 @@ export class Flight implements FrameRange {
   readonly isFresh: boolean;
   readonly groups: readonly FlightGroup[];
   isStarted = false;
+  /** It was to come from disk, and is not there any more: whoever waits has to ask again. */
+  isVain = false;
   #landed = 0;
   #waiters: Waiter[] = [];
 

@@ -6,7 +6,7 @@
 import type { Native } from "../../ffi/native.ts";
 import { LtxFormatError } from "../errors.ts";
 import type { LocalRanges } from "../cache/caching_store.ts";
-import type { ByteRange, ObjectStore, RequestOptions } from "../storage/object_store.ts";
+import type { ByteRange, ObjectStore, ReadResult, RequestOptions } from "../storage/object_store.ts";
 import { checkBudget, spareOf, type Spender } from "./budget.ts";
 import { addToConnection, transactionOf } from "./counters.ts";
 import type { PlanFile } from "../view/plan_file.ts";
@@ -138,7 +138,9 @@ export class PageLoader {
     const landing = flight.wait(frame);
     this.#start(flight);
     this.#fetchGuessed(reader, flight);
-    return await this.#landed(flight, frame, landing, reader);
+    const chain = await this.#landed(flight, frame, landing, reader);
+    // another process has made room on the disk: from now on it counts as a request
+    return flight.isVain && !file.closed ? await this.load(file, frame, reader) : chain;
   }
 
   /**
@@ -438,9 +440,21 @@ export class PageLoader {
     };
     const { isFresh } = flight;
     const options = { signal, onProgress, isFresh, ...(this.#isObserved && this.#reasonOf(flight)) };
-    const { bytes } = await this.#store.read(file.file, { offset, size }, options);
+    const result = await this.#read(flight, { offset, size }, options);
     signal.throwIfAborted();
-    if (!file.closed) this.#land(flight, bytes);
+    flight.isVain = result === undefined;
+    if (result && !file.closed) this.#land(flight, result.bytes);
+  }
+
+  /** From disk alone where nothing was charged for a request; undefined where it is not there any more. */
+  async #read(
+    { file, isLocal }: Flight,
+    range: ByteRange,
+    options: RequestOptions,
+  ): Promise<ReadResult | undefined> {
+    const store = this.#store;
+    if (isLocal && store.readHeld) return await store.readHeld(file.file, range, options);
+    return await store.read(file.file, range, options);
   }
 
   /** Why a flight was started, and for whose query. */

@@ -163,6 +163,25 @@ test("cacheDir: a budget is spent on requests, not on what is on disk", () =>
     await place.with(bounds, async (_replica, rows) => assert.deepEqual(await rows(QUERIES.scan), wanted));
   }));
 
+test("cacheDir: what another process has removed is fetched within the budget, and counts", () =>
+  CachedPlace.with(async (place) => {
+    fill(place);
+    place.push();
+    await place.with({}, async (_replica, rows) => void await rows(QUERIES.scan));
+    const bounds = { maxRequests: 3, prefetch: "off" as const, cacheBytesMax: 1 << 20 };
+    await place.with(bounds, async (replica, rows) => {
+      await rows("SELECT x FROM n WHERE id = 1"); // it knows what is there
+      rmSync(join(place.cacheDir, "objects"), { recursive: true });
+      const mark = replica.mark();
+      await assert.rejects(rows(QUERIES.scan));
+      assert.match(
+        String(replica.lastError),
+        /BudgetError: .* has made 3 requests, expected at most 3 \(maxRequests\)/,
+      );
+      assert.equal(replica.stats(mark).getRequests, 3);
+    });
+  }));
+
 test("cacheDir: a database of the same name at another place is another one", () =>
   CachedPlace.with(async (place) => {
     place.folder.step("CREATE TABLE v (x); INSERT INTO v VALUES (1)");

@@ -423,3 +423,39 @@ test("PageLoader: while nothing was fetched at all, what is guessed for nobody w
   assert.deepEqual(held.frames.slice(1), [[120, 16], [150, 1]]);
   loader.close(new Error("the test has ended"));
 });
+
+test("PageLoader: a range that has left the disk is asked for again, as a request of its own", async () => {
+  let isThere = true;
+  const { held, loader, file } = placeWithDisk((frame) => isThere && frame < 100);
+  const fromDisk: number[] = [];
+  const readHeld = (_of: unknown, { offset }: { offset: number }) => {
+    fromDisk.push((offset - FRAMES_START) / FRAME_SIZE);
+    isThere = false; // another process has made room, which is noticed now
+    return Promise.resolve(undefined);
+  };
+  Object.assign(held.store, { readHeld });
+  const load = loader.load(file, 10, reader(3));
+  await turn();
+  assert.equal(fromDisk.length, 1);
+  assert.equal(held.reads.length, 1);
+  held.reads[0]!.answer();
+  assert.equal(await load, 4);
+});
+
+test("PageLoader.loadAhead() lets go of what has left the disk, for its reader to ask for", async () => {
+  let isThere = true;
+  const place = placeWithDisk(() => isThere);
+  Object.assign(place.held.store, {
+    readHeld: () => {
+      isThere = false;
+      return Promise.resolve(undefined);
+    },
+  });
+  ahead(place, pagesOf(20, 10));
+  await turn();
+  assert.equal(place.held.reads.length, 0);
+  const load = place.loader.load(place.file, 20, reader());
+  assert.equal(place.held.reads.length, 1);
+  place.held.reads[0]!.answer();
+  assert.equal(await load, 1);
+});
