@@ -41,11 +41,14 @@ export interface CompareOptions {
 export interface RestoreOptions {
   /** The moment; the newest state that is stored unless given. */
   asOf?: AsOf;
-  /** Replaces a file that is there, once the new one is whole, and removes SQLite's own files beside it. Default false. */
+  /**
+   * Replaces a file that is there, or the link to one, once the new one is whole, and removes SQLite's own files beside it;
+   * folders, pipes and devices stay. Default false.
+   */
   force?: boolean;
   /** Ends it; what has come is kept for the next call. */
   signal?: AbortSignal;
-  /** Hears how far it is, some ten times a second at most, and at the end. */
+  /** Hears how far it is, some ten times a second at most, and at the end. What it throws ends the restore. */
   onProgress?: (progress: RestoreProgress) => void;
 }
 

@@ -329,7 +329,7 @@ export class Replica implements AsyncDisposable {
    * @throws {StateGoneError} the state's files were deleted meanwhile, and no others make it up
    * @throws {StorageError} the replica cannot be read
    * @throws {TypeError} the path or the moment cannot be understood
-   * @throws the signal's reason
+   * @throws the signal's reason, or what `onProgress` throws
    */
   async restore(path: string, options: RestoreOptions = {}): Promise<RestoredState> {
     const { asOf = "latest", force = false, signal, onProgress } = options;
@@ -338,6 +338,9 @@ export class Replica implements AsyncDisposable {
     checkFunction("onProgress", onProgress);
     if (typeof path !== "string" || path === "" || path.includes("\0")) {
       throw new TypeError(`Cannot restore to "${String(path).slice(0, 100)}": expected a file's path`);
+    }
+    if (/[/\\]$/.test(path)) {
+      throw new TypeError(`Cannot restore to "${path}": a folder's path, expected a file's`);
     }
     const { replicaId } = this.#shared;
     const asked = { asOf: momentText(asOf), path: resolvePath(path), force };

@@ -24,7 +24,11 @@ export interface RestoreWatch {
   readonly onProgress?: ((progress: RestoreProgress) => void) | undefined;
 }
 
-/** Has the core restore; when it was aborted, this settles once the core has let go of the file. */
+/**
+ * Has the core restore; when it was aborted, this settles once the core has let go of the file.
+ *
+ * @throws whatever `onProgress` throws, or its promise rejects with meanwhile: it ends the restore
+ */
 export async function callRestore(
   core: CoreClient,
   call: CallOf & { readonly kind: "restore" },
@@ -32,17 +36,35 @@ export async function callRestore(
 ): Promise<RestoredState> {
   signal?.throwIfAborted();
   const id = core.newId();
+  const refusal = new AbortController(); // the listener's
+  const ended = signal ? AbortSignal.any([signal, refusal.signal]) : refusal.signal;
   const onAbort = () => {
-    core.call({ kind: "cancel", of: id, reason: String(signal!.reason) }).catch(() => {}); // it is gone, and with it the call
+    core.call({ kind: "cancel", of: id, reason: String(ended.reason) }).catch(() => {}); // it is gone, and with it the call
   };
-  if (onProgress) core.listen(id, { log: toStderr, onProgress });
-  signal?.addEventListener("abort", onAbort, { once: true });
+  if (onProgress) core.listen(id, { log: toStderr, onProgress: ending(onProgress, refusal) });
+  ended.addEventListener("abort", onAbort, { once: true });
   try {
-    return await core.call<RestoredState>(call, undefined, id);
+    const restored = await core.call<RestoredState>(call, undefined, id);
+    refusal.signal.throwIfAborted();
+    return restored;
   } catch (error) {
-    throw signal?.aborted ? signal.reason : error;
+    throw ended.aborted ? ended.reason : error;
   } finally {
-    signal?.removeEventListener("abort", onAbort);
+    ended.removeEventListener("abort", onAbort);
     core.unlisten(id);
   }
+}
+
+/** A listener whose faults abort what it listens to: nobody else could hear of them. */
+function ending(
+  onProgress: (progress: RestoreProgress) => unknown,
+  abort: AbortController,
+): (progress: RestoreProgress) => void {
+  return (progress) => {
+    try {
+      Promise.resolve(onProgress(progress)).catch((error) => abort.abort(error));
+    } catch (error) {
+      abort.abort(error);
+    }
+  };
 }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { lstatSync } from "node:fs";
+import { lstatSync, statSync } from "node:fs";
 import { resolve } from "node:path";
 import { LocalFileError } from "../errors.ts";
 import { formatTxid } from "../ltx/txid.ts";
@@ -65,12 +65,15 @@ async function restoreWatched<T>(
   }
 }
 
-function isThere(file: string): boolean {
-  return lstatSync(resolve(file), { throwIfNoEntry: false }) !== undefined;
+/** What has the name: a file, or a link that may lead to one, or something that nothing is put in place of. */
+function whatIsThere(file: string): "none" | "file" | "other" {
+  const path = resolve(file);
+  if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return "none";
+  return statSync(path, { throwIfNoEntry: false })?.isFile() === false ? "other" : "file";
 }
 
 function refuseExisting(file: string): void {
-  if (!isThere(file)) return;
+  if (whatIsThere(file) !== "file") return;
   throw new CommandError(
     `Cannot restore to "${file}": it is there already, expected no such file, or --force to replace it`,
     EXIT.exists,
@@ -79,6 +82,6 @@ function refuseExisting(file: string): void {
 
 function explained(error: unknown, file: string, force: boolean): unknown {
   if (!(error instanceof LocalFileError)) return error;
-  const isInTheWay = !force && !error.isTaken && isThere(file);
+  const isInTheWay = !error.isTaken && (force ? ["other"] : ["file", "other"]).includes(whatIsThere(file));
   return new CommandError(error.message, isInTheWay ? EXIT.exists : EXIT.failed, { cause: error });
 }

@@ -4,10 +4,12 @@
  * @module
  */
 import { lstat, rename, stat } from "node:fs/promises";
+import type { Stats } from "node:fs";
 import { dirname } from "node:path";
 import type { Native } from "../../ffi/native.ts";
 import { syncFile, syncFolder } from "../disk_sync.ts";
 import { LocalFileError } from "../errors.ts";
+import { codeOf } from "../storage/folder_fault.ts";
 import {
   type HydrationRecord,
   readRecord,
@@ -165,8 +167,12 @@ export class PartialFile {
 
 /** Asserts that a database may be put in a place, and what becomes of it beside that. */
 async function assertFree({ path, force }: PartialFileOptions): Promise<void> {
-  if (await isFolder(path)) {
-    throw new LocalFileError(`Cannot restore to "${path}": there is a folder, expected a file's path`);
+  await assertFolder(path);
+  const there = await stat(path).catch(() => undefined); // what else it is shows later
+  if (there && !there.isFile()) {
+    throw new LocalFileError(
+      `Cannot restore to "${path}": there is ${kindOf(there)}, expected a file or none`,
+    );
   }
   for (const ending of force ? [] : ["", ...SQLITE_ENDINGS]) {
     if (!await exists(`${path}${ending}`)) continue;
@@ -182,13 +188,25 @@ async function assertFree({ path, force }: PartialFileOptions): Promise<void> {
   );
 }
 
+/** Asserts that there is a folder for a file; what else is wrong with it shows later. */
+async function assertFolder(path: string): Promise<void> {
+  const folder = dirname(path);
+  const found = await stat(folder).then(
+    (there) => there.isDirectory() ? "" : `"${folder}" is no folder`,
+    (error) => codeOf(error) === "ENOENT" ? `there is no folder "${folder}"` : "",
+  );
+  if (found !== "") throw new LocalFileError(`Cannot restore to "${path}": ${found}, expected a folder`);
+}
+
 async function exists(path: string): Promise<boolean> {
   return await lstat(path).then(() => true, (error) => {
-    if (error.code === "ENOENT") return false;
+    if (codeOf(error) === "ENOENT") return false;
     throw error;
   });
 }
 
-async function isFolder(path: string): Promise<boolean> {
-  return await stat(path).then((found) => found.isDirectory(), () => false); // what else it is shows later
+function kindOf(there: Stats): string {
+  if (there.isDirectory()) return "a folder";
+  if (there.isFIFO()) return "a pipe";
+  return there.isSocket() ? "a socket" : "a device";
 }

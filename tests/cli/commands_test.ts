@@ -191,6 +191,8 @@ test("exit codes: 0, 1, 2, 3 and 4, each with one line on stderr and nothing on 
       assert.match(ran.err, message);
       assert.equal(ran.out, "", args.join(" "));
     }
+    const { code, err } = await runMain(["restore", folder.url, folder.home]);
+    assert.deepEqual([code, /there is a folder, expected a file or none\n$/.test(err)], [4, true], err);
     assert.equal(readFileSync(here, "utf8"), "mine");
     assert.equal((await runMain(["restore", folder.url, here, "--force", "-q"])).code, 0);
     assert.match(contentOf(here), /stars/);

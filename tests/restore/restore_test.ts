@@ -1,6 +1,7 @@
 /** A state becomes a plain file: every kind of moment, whole or not at all. */
 import assert from "node:assert/strict";
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { lstatSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { test } from "node:test";
@@ -12,6 +13,8 @@ import { Bucket, LARGE_ROWS, withTarget } from "./restoring.ts";
 
 /** When the transactions of a folder were written, by their headers. */
 const timeOf = (txid: number) => new Date(1_700_000_000_000 + txid * 1000);
+
+const noPipe = process.platform === "win32" && "Windows has no pipes in folders";
 
 /** A snapshot, a merged file, and files of one transaction. */
 function makeHistory(folder: ReplicaFolder): void {
@@ -118,6 +121,75 @@ test("restore() leaves a file alone that is there, unless told otherwise", () =>
       message: /a folder/,
     });
   }));
+
+test(
+  "restore() replaces no folder, pipe or device, and does not say that force would",
+  { skip: noPipe },
+  () =>
+    withTarget(async (folder, target) => {
+      makeHistory(folder);
+      await using replica = await openReplica(folder.url);
+      const refuses = async (path: string, kind: string) => {
+        const before = lstatSync(path);
+        for (const force of [false, true]) {
+          await assert.rejects(replica.restore(path, { force }), {
+            name: "LocalFileError",
+            message: `Cannot restore to "${path}": there is ${kind}, expected a file or none`,
+          });
+        }
+        assert.deepEqual([lstatSync(path).ino, lstatSync(path).mode], [before.ino, before.mode]);
+      };
+      const { path } = target;
+      spawnSync("mkfifo", [path]);
+      await refuses(path, "a pipe");
+      rmSync(path);
+      symlinkSync("/dev/null", path);
+      await refuses(path, "a device");
+      rmSync(path);
+      mkdirSync(path);
+      await refuses(path, "a folder");
+      assert.deepEqual(target.names(), ["out.db"]);
+    }),
+);
+
+test("restore() takes no folder's path, and names the folder that is not there", () =>
+  withTarget(async (folder, target) => {
+    makeHistory(folder);
+    await using replica = await openReplica(folder.url);
+    const path = join(target.folder, "new", "/");
+    await assert.rejects(replica.restore(path), {
+      name: "TypeError",
+      message: `Cannot restore to "${path}": a folder's path, expected a file's`,
+    });
+    const inside = join(path, "out.db");
+    await assert.rejects(replica.restore(inside), {
+      name: "LocalFileError",
+      message: `Cannot restore to "${inside}": there is no folder "${
+        join(target.folder, "new")
+      }", expected a folder`,
+    });
+    assert.deepEqual(target.names(), []);
+  }));
+
+for (const kind of ["throws", "rejects"] as const) {
+  test(`restore() ends with what its listener ${kind}, wherever it is, and lets go of the file`, () =>
+    withTarget(async (folder, target) => {
+      makeHistory(folder);
+      await using replica = await openReplica(folder.url);
+      for (const at of [0, 1]) {
+        const error = new Error("of the listener");
+        const onProgress = ({ pages, pagesTotal }: RestoreProgress): void | Promise<void> => {
+          if (at === 1 && pages < pagesTotal) return;
+          if (kind === "rejects") return Promise.reject(error);
+          throw error;
+        };
+        const options = { force: true, onProgress: onProgress as (progress: RestoreProgress) => void };
+        await assert.rejects(replica.restore(target.path, options), (found) => found === error);
+      }
+      await replica.restore(target.path, { force: true });
+      target.assertIs(6);
+    }));
+}
 
 test("restore() leaves a file alone that is in the way of its own", () =>
   withTarget(async (folder, target) => {
