@@ -25,6 +25,9 @@ const PHASES = [undefined, "under-way", "whole", "failed"] as const;
 /** How often it is looked, in ms. */
 const LOOK_MS = 5;
 
+/** How long is waited for the reason of a fault, in ms. */
+const FAULT_MS = 1_000;
+
 /** Reads it; undefined where there is none, or the replica is gone. */
 export function readHydration(native: Native, replicaId: number): HydrationState | undefined {
   const words = new BigUint64Array(4);
@@ -45,28 +48,44 @@ export function readHydration(native: Native, replicaId: number): HydrationState
   };
 }
 
+/** What {@link waitHydrated} waits for, and how it looks. */
+export interface HydrationWait {
+  /** Of the replica. */
+  readonly name: string;
+  readonly signal: AbortSignal;
+  /** How far the copy is; undefined where there is none, or the replica was closed. */
+  read(): HydrationState | undefined;
+  isClosed(): boolean;
+  /** Why it was given up, which is told a while after; absent where nobody tells. */
+  readonly fault?: (() => Error | undefined) | undefined;
+}
+
 /** Waits until it is whole. */
-export async function waitHydrated(
-  read: () => HydrationState | undefined,
-  name: string,
-  signal: AbortSignal,
-): Promise<void> {
-  const begun = read();
-  if (begun === undefined) {
-    throw new ReplicaError(`Cannot wait for a local copy of ${name}: there is none, expected option hydrate`);
-  }
+export async function waitHydrated(wait: HydrationWait): Promise<void> {
+  const { name, signal, read, isClosed } = wait;
+  const act = `Cannot wait for the local copy of ${name}:`;
   for (;;) {
     const phase = read()?.phase;
     if (phase === "whole") return;
+    if (phase === "failed") throw await givenUp(act, wait);
     if (phase === undefined) {
-      throw new ReplicaClosedError(`Cannot wait for the local copy of ${name}: the replica was closed`);
-    }
-    if (phase === "failed") {
-      throw new LocalFileError(
-        `Cannot wait for the local copy of ${name}: it was given up; the log says why`,
-      );
+      if (isClosed()) throw new ReplicaClosedError(`${act} the replica was closed`);
+      throw new ReplicaError(`${act} there is none, expected option hydrate`);
     }
     signal.throwIfAborted();
-    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    await pause();
   }
+}
+
+/** The error of a copy that was given up, with the reason as soon as it is told. */
+async function givenUp(act: string, { signal, fault }: HydrationWait): Promise<LocalFileError> {
+  const endMs = performance.now() + FAULT_MS;
+  while (fault && !fault() && performance.now() < endMs && !signal.aborted) await pause();
+  const cause = fault?.();
+  if (cause === undefined) return new LocalFileError(`${act} it was given up; the log says why`);
+  return new LocalFileError(`${act} it was given up: ${cause.message}`, { cause });
+}
+
+function pause(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, LOOK_MS));
 }

@@ -159,8 +159,10 @@ export class Replica implements AsyncDisposable {
   /**
    * Waits until the newest state is read from the local copy alone.
    *
-   * @throws {LocalFileError} the copy was given up; the message says why
+   * @throws {LocalFileError} the copy was given up; the message says why, and so does `cause`, but on a thread that joined: there
+   *   the log does
    * @throws {DeadlineError} it did not come in time
+   * @throws {ReplicaClosedError} the replica was closed
    * @throws {ReplicaError} there is no local copy
    * @throws the signal's reason
    */
@@ -173,7 +175,14 @@ export class Replica implements AsyncDisposable {
       );
     });
     try {
-      await waitHydrated(() => this.hydration, this.name, deadline.signal);
+      const events = this.#events;
+      await waitHydrated({
+        name: this.name,
+        signal: deadline.signal,
+        read: () => this.hydration,
+        isClosed: () => this.#view() === undefined,
+        fault: events && (() => events.copyFault),
+      });
     } finally {
       deadline.clear();
     }

@@ -13,6 +13,8 @@ type Listener = (event: ReplicaEvent) => void;
 /** Who listens to one replica. */
 export class ReplicaEvents {
   readonly #listeners = new Map<ReplicaEvent["type"], Set<Listener>>();
+  /** Why the local copy was given up; undefined unless it was. */
+  copyFault: Error | undefined;
 
   /** Adds a listener; gives a function that removes it. */
   on<T extends ReplicaEvent["type"]>(
@@ -28,6 +30,7 @@ export class ReplicaEvents {
 
   /** Calls the listeners. One that throws keeps the others from nothing: its error is thrown on its own. */
   tell(event: ReplicaEvent): void {
+    if (event.type === "hydration") this.copyFault = event.error;
     for (const listener of [...this.#listeners.get(event.type) ?? []]) {
       try {
         listener(event);

@@ -44,7 +44,12 @@ async function assertGivenUp(place: Place, reason: RegExp): Promise<void> {
   await using replica = await place.open({ log: ({ message }) => said.push(message) });
   const told: ReplicaEvent[] = [];
   replica.on("hydration", (event) => told.push(event));
-  await assert.rejects(replica.hydrated(), LocalFileError);
+  await assert.rejects(replica.hydrated(), (found) => {
+    assert.ok(found instanceof LocalFileError && found.cause instanceof LocalFileError, String(found));
+    assert.match(found.message, /it was given up: /);
+    for (const { message } of [found, found.cause]) assert.match(message, reason);
+    return true;
+  });
   assert.equal(replica.hydration?.phase, "failed");
   await until("the event", () => told.length > 0);
   const { error } = told.at(-1) as Extract<ReplicaEvent, { type: "hydration" }>;

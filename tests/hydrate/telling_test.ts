@@ -165,6 +165,7 @@ test("hydrated() ends when the replica is closed", TIMEOUT, () =>
     await replica.close();
     await waiting;
     await assert.rejects(replica.hydrated(), ReplicaError);
+    await assert.rejects(replica.hydrated(), ReplicaClosedError);
   }));
 
 test(
