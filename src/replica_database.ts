@@ -14,7 +14,7 @@ export interface ReplicaDatabase {
   close(): void;
 }
 
-/** A prepared statement, as far as both drivers agree. */
+/** A prepared statement, as far as these agree; for all that a driver's have, give {@link Replica.connect} its class. */
 export interface ReplicaStatement {
   /** All rows, each an object by column name. */
   // deno-lint-ignore no-explicit-any
@@ -22,4 +22,10 @@ export interface ReplicaStatement {
   /** The first row; `undefined` or `null` when there is none. */
   // deno-lint-ignore no-explicit-any
   get(...parameters: any[]): any;
+  /** Runs it for what it does; tells how many rows it changed, and the row id that was inserted last. */
+  // deno-lint-ignore no-explicit-any
+  run(...parameters: any[]): {
+    readonly changes: number | bigint;
+    readonly lastInsertRowid: number | bigint;
+  };
 }

@@ -280,3 +280,10 @@ test("Ordinary databases work beside an open replica, and none is made for it", 
     });
   }
 });
+
+eachDriver("run() of a statement says what it has done, as its type does", ({ db }) => {
+  assert.throws(() => db.prepare("INSERT INTO t (a) VALUES (?)").run(1), /readonly/);
+  db.exec("CREATE TEMP TABLE own (id INTEGER PRIMARY KEY, a)");
+  const { changes, lastInsertRowid } = db.prepare("INSERT INTO own (a) VALUES (?), (?)").run(1, 2);
+  assert.deepEqual([changes, lastInsertRowid], [2, 2]);
+});
