@@ -21,6 +21,7 @@ import { makeConfig, type ReplicaConfig } from "./replica_config.ts";
 import { ReplicaEvents } from "./replica_events.ts";
 import { type OpeningParts, ReplicaOpening } from "./replica_opening.ts";
 import type { SharedReplica } from "./shared_replica.ts";
+import { parameterWarnings } from "./storage/url_parameters.ts";
 import { shimPath as shimPathOf } from "./shim_path.ts";
 
 /**
@@ -89,6 +90,8 @@ async function open(
   makeConfig(url, options, environment); // its faults come before anything is asked
   const log = Log.of(options.log, environment);
   for (const warning of environmentWarnings(url, environment)) log.warn(warning);
+  const used = options.storage ? undefined : url ?? environment.LITESTREAM_REPLICA_URL;
+  for (const warning of used ? parameterWarnings(used) : []) log.warn(warning);
   const { openTimeoutMs: timeoutMs = OPEN_TIMEOUT_MS, signal } = options;
   const first = source && await askCredentials(source, { timeoutMs, signal });
   const config = makeConfig(url, first ? { ...options, credentials: first } : options, environment);

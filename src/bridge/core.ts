@@ -38,6 +38,8 @@ export class Core {
   readonly #environment: Environment;
   readonly #log: Log;
   readonly #replicas = new Map<number, LiveReplica>();
+  /** What was told of the URLs of databases opened by URI. */
+  readonly #warned = new Set<string>();
   readonly #shared = new Map<string, Shared>();
   readonly #closings = new Map<string, Promise<void>>();
   /** Of replicas that are observed. */
@@ -247,11 +249,22 @@ export class Core {
   async #answerOpen(request: ShimRequest): Promise<void> {
     try {
       const { makeUriConfig } = await import("../uri_config.ts");
-      const config = makeUriConfig(decodeParameters(this.#textOf(request)), this.#environment);
+      const parameters = decodeParameters(this.#textOf(request));
+      const config = makeUriConfig(parameters, this.#environment);
+      await this.#warnOnce(parameters.get("replica_url") ?? this.#environment.LITESTREAM_REPLICA_URL);
       const replica = await this.#share(config);
       if (this.#answer(request, 0, replica.id, "") !== 0) this.#unshare(replica.id);
     } catch (error) {
       this.#answerError(request, error, "open");
+    }
+  }
+
+  /** Tells what of a URL is not used, once for all connections. */
+  async #warnOnce(url: string | undefined): Promise<void> {
+    const { parameterWarnings } = await import("../storage/url_parameters.ts");
+    for (const warning of url ? parameterWarnings(url) : []) {
+      if (!this.#warned.has(warning)) this.#log.warn(warning);
+      this.#warned.add(warning);
     }
   }
 

@@ -9,7 +9,7 @@ import { urlOf } from "./arguments.ts";
 import { shownText } from "./cell_text.ts";
 import { costText } from "./cost.ts";
 import { writeChanges } from "./change_text.ts";
-import { nearestName } from "./name_suggestion.ts";
+import { nearestName } from "../nearest_name.ts";
 import { parseLiteral } from "./parameters.ts";
 import { POINT_COLUMNS, pointRow } from "./points_command.ts";
 import { ROW_MODES, type RowMode, rowWriter } from "./row_writer.ts";

@@ -9,7 +9,7 @@ import type { Command } from "./command.ts";
 import { EXIT, exitCodeOf } from "./exit_code.ts";
 import { helpText } from "./help.ts";
 import { Interruption } from "./interruption.ts";
-import { nearestName } from "./name_suggestion.ts";
+import { nearestName } from "../nearest_name.ts";
 import { Output, OutputClosedError } from "./output.ts";
 import { type CliIo, processIo } from "./process_io.ts";
 import { UsageError } from "./usage_error.ts";

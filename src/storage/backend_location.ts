@@ -6,6 +6,7 @@
  */
 
 import {
+  booleanOf,
   cleanEndpoint,
   cleanPath,
   fault,
@@ -224,6 +225,7 @@ function placeOf({ scheme, authority, path }: UrlParts): { url: string; path: st
 
 /** What all of them have; keys begin with `path`, where that is not the store's own business. */
 function restOf({ query }: UrlParts, name: string, path: string): BackendBase {
+  for (const parameter of ["skipVerify", "tls"]) booleanOf(name, query, parameter); // read where they are used
   const prefix = path.replace(/^\//, "");
   return {
     name,

@@ -251,11 +251,11 @@ function s3Location(
     region: regionIn(query) || host.region || regionDefault,
     endpoint,
     provider: provider.name,
-    pathStyle: booleanOf(query, "forcePathStyle", "force-path-style") ??
+    pathStyle: booleanOf(url, query, "forcePathStyle", "force-path-style") ??
       (asked !== "" || host.pathStyle || provider.pathStyle === true),
-    skipVerify: booleanOf(query, "skipVerify", "skip-verify") ?? false,
-    signPayload: booleanOf(query, "signPayload", "sign-payload") ?? true,
-    requireContentMd5: booleanOf(query, "requireContentMD5", "require-content-md5") ??
+    skipVerify: booleanOf(url, query, "skipVerify", "skip-verify") ?? false,
+    signPayload: booleanOf(url, query, "signPayload", "sign-payload") ?? true,
+    requireContentMd5: booleanOf(url, query, "requireContentMD5", "require-content-md5") ??
       provider.withoutContentMd5 !== true,
     uploadConcurrency: integerOf(url, query, "concurrency") ?? provider.uploadConcurrency ??
       UPLOAD_CONCURRENCY_DEFAULT,

@@ -123,10 +123,13 @@ export function parametersOf(query: string): URLSearchParams {
   return new URLSearchParams(query.replaceAll("+", "%2B"));
 }
 
-/** Undefined where the parameter is absent; any value that is not a word for true is false, as upstream. */
-export function booleanOf(query: URLSearchParams, ...names: string[]): boolean | undefined {
+/** Undefined where the parameter is absent. */
+export function booleanOf(url: string, query: URLSearchParams, ...names: string[]): boolean | undefined {
   const value = textOf(query, ...names);
-  return value === "" ? undefined : /^(true|1|t|yes)$/i.test(value);
+  if (value === "") return undefined;
+  if (/^(true|1|t|yes)$/i.test(value)) return true;
+  if (/^(false|0|f|no)$/i.test(value)) return false;
+  throw fault(url, `query parameter "${names[0]}" is "${value}"`, "true or false");
 }
 
 /** Undefined where the parameter is absent. */

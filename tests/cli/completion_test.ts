@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { complete, schemaNames } from "../../src/cli/completion.ts";
-import { nearestName } from "../../src/cli/name_suggestion.ts";
+import { nearestName } from "../../src/nearest_name.ts";
 
 const NAMES = { tables: ["ratings", "visits"], columns: ["stars", "id"] };
 const DOTS = [".tables", ".timer", ".quit"];

@@ -236,6 +236,18 @@ const children: Record<string, () => Promise<void>> = {
     assert.ok(!existsSync("x.db"));
   },
 
+  /** A parameter of the replica's URL is misspelt. */
+  async misspelt() {
+    await using _registration = await register();
+    for (const driver of drivers) {
+      for (let i = 0; i < 2; i++) {
+        const db = openUri(driver, uriOf(`${url}?endpont=h`));
+        assert.equal(valueOf(db, SUM), 200);
+        db.close();
+      }
+    }
+  },
+
   /** LITESTREAM_REPLICA_URL names the replica. */
   async environment() {
     await using _registration = await register();

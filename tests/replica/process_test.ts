@@ -114,6 +114,17 @@ childTest(
 
 childTest("register(): a URI opens a replica in every driver", "uri", nothingLeft);
 
+childTest(
+  "register(): a misspelt parameter of a replica's URL is told once",
+  "misspelt",
+  ({ stderr }) => {
+    assert.match(
+      stderr,
+      /^\S+ WARN litestream-vfs: A parameter of the replica URL is not used: "endpont", .*\n$/,
+    );
+  },
+);
+
 childTest("register(): LITESTREAM_REPLICA_URL names the replica", "environment", nothingLeft, ({ url }) => ({
   LITESTREAM_REPLICA_URL: url,
 }));

@@ -80,7 +80,6 @@ const parameters: [query: string, wanted: Partial<S3Location>][] = [
   ["endpoint=h&forcePathStyle=false", { pathStyle: false }],
   ["endpoint=h&force-path-style=0", { pathStyle: false }],
   ["forcePathStyle=true", { pathStyle: true }],
-  ["forcePathStyle=maybe&endpoint=h", { pathStyle: false }],
   ["skipVerify=YES", { skipVerify: true }],
   ["skip-verify=t", { skipVerify: true }],
   ["skipVerify=&skip-verify=1", { skipVerify: true }],
@@ -217,6 +216,10 @@ const faults: [url: string, words: RegExp][] = [
   ["file:x/y", /relative path/],
   ["file://", /no path/],
   ["file:///a%00b", /percent sign/],
+  ["s3://bkt/db?forcePathStyle=maybe&endpoint=h", /"forcePathStyle" is "maybe", expected true or false/],
+  ["s3://bkt/db?skip-verify=on", /"skipVerify" is "on", expected true or false/],
+  ["webdavs://host/db?skipVerify=on", /"skipVerify" is "on", expected true or false/],
+  ["nats://host/db?tls=y", /"tls" is "y", expected true or false/],
 ];
 for (const [url, words] of faults) {
   test(`parseReplicaUrl() refuses "${url}"`, () => {

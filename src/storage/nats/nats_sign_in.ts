@@ -134,7 +134,7 @@ function tlsFilesOf(parameters: Readonly<Record<string, string>>, env: BackendCo
   if ((certPath === "") !== (keyPath === "")) {
     throw new SignInError(`${certPath === "" ? "client-key" : "client-cert"} alone, without the other`);
   }
-  const isOn = parameters.tls === "true" || caPaths.length > 0 || certPath !== "";
+  const isOn = /^(true|1|t|yes)$/i.test(parameters.tls ?? "") || caPaths.length > 0 || certPath !== "";
   return { isOn, caPaths, certPath, keyPath };
 }
 
