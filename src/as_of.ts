@@ -14,10 +14,15 @@ export type AsOf = Date | bigint | string;
 /** The longest text that names a moment, in bytes of UTF-8; the shim takes 255. */
 const MOMENT_BYTES_MAX = 200;
 
+function checkTxid(txid: bigint): bigint {
+  if (txid >= 1n && txid < 2n ** 64n) return txid;
+  const wanted = txid < 1n ? "one from 1 on" : "one below 2^64";
+  throw new RangeError(`Cannot use asOf: TXID ${txid}, expected ${wanted}`);
+}
+
 /** A moment as the core reads it. */
 export function momentText(asOf: AsOf): string {
-  if (asOf === 0n) throw new RangeError("Cannot use asOf: TXID 0, expected one from 1 on");
-  if (typeof asOf === "bigint") return `txid:${formatTxid(asOf)}`;
+  if (typeof asOf === "bigint") return `txid:${formatTxid(checkTxid(asOf))}`;
   const text = asOf instanceof Date && Number.isFinite(asOf.getTime()) ? asOf.toISOString() : asOf;
   if (typeof text === "string" && text !== "" && new TextEncoder().encode(text).length <= MOMENT_BYTES_MAX) {
     return text;

@@ -91,7 +91,8 @@ export class Core {
       return replica;
     } catch (error) {
       outbox?.flush(); // before the answer that it failed
-      throw error;
+      const { explainFolder } = await import("./missing_folder.ts");
+      throw await explainFolder(error, config.location);
     } finally {
       begun.settle();
     }

@@ -6,6 +6,7 @@
 import { logLevel } from "../log.ts";
 import { commandIndex, isOn, parseCommand, textOf } from "./arguments.ts";
 import type { Command } from "./command.ts";
+import { wordsOf } from "./error_words.ts";
 import { EXIT, exitCodeOf } from "./exit_code.ts";
 import { helpText } from "./help.ts";
 import { Interruption } from "./interruption.ts";
@@ -43,7 +44,7 @@ export async function main(args: readonly string[], io: CliIo = processIo()): Pr
       await err.lines("interrupted").catch(() => {});
       return interruption.code;
     }
-    await err.error(error instanceof Error ? error.message : String(error)).catch(() => {});
+    await err.error(wordsOf(error)).catch(() => {});
     return exitCodeOf(error);
   } finally {
     interruption.close();

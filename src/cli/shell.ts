@@ -9,6 +9,7 @@ import { visibleText } from "./cell_text.ts";
 import { type CommandContext, rowFormat } from "./command.ts";
 import { NAMES_SQL, type SchemaNames, schemaNames } from "./completion.ts";
 import { costText } from "./cost.ts";
+import { wordsOf } from "./error_words.ts";
 import { exitCodeOf } from "./exit_code.ts";
 import { OutputClosedError, OutputFailedError } from "./output.ts";
 import { checkParameters, type ParameterValues } from "./parameters.ts";
@@ -221,9 +222,8 @@ export class Shell {
     } catch (error) {
       if (error instanceof OutputClosedError || error instanceof OutputFailedError) throw error;
       this.failure = exitCodeOf(error);
-      const words = error instanceof Error ? error.message : String(error);
       if (abort.signal.aborted) await err.lines("interrupted");
-      else await err.error(words);
+      else await err.error(wordsOf(error));
       return false;
     } finally {
       this.#abort = outer;

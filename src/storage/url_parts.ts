@@ -156,13 +156,14 @@ export function cleanPath(path: string): string {
 
 /** A path without its percent signs. */
 export function percentDecode(url: string, path: string): string {
+  let decoded: string;
   try {
-    const decoded = decodeURIComponent(path);
-    if (!decoded.includes("\0")) return decoded;
+    decoded = decodeURIComponent(path);
   } catch {
-    // Told below, with the URL.
+    throw fault(url, "a percent sign that begins no UTF-8 character", "%25 for a percent sign itself");
   }
-  throw fault(url, "a percent sign that begins no UTF-8 character", "%25 for a percent sign itself");
+  if (!decoded.includes("\0")) return decoded;
+  throw fault(url, "a zero byte, by a percent sign (%00) or as it is", "a path without one");
 }
 
 /** `url` is repeated without its parameters and user information. */

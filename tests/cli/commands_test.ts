@@ -173,6 +173,11 @@ test("exit codes: 0, 1, 2, 3 and 4, each with one line on stderr and nothing on 
       [2, ["restore", folder.url], /no file is named/],
       [2, ["shell", folder.url, "--write", "--at", "yesterday"], /--write with --at/],
       [3, ["query", join(folder.home, "nowhere"), "SELECT 1"], /no LTX files there/],
+      [
+        3,
+        ["query", join(folder.home, "nowhere"), "SELECT 1"],
+        /there is no such folder, expected .*; check the path\n/,
+      ],
       [3, ["query", folder.url, "SELECT 1", "--at", "1999-01-01"], /expected a later time/],
       [3, [
         "query",

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { test } from "node:test";
 import { openReplica } from "../../mod.ts";
+import { momentText } from "../../src/as_of.ts";
 import { withReplicaFolder } from "../support/replica_folder.ts";
 import { tableSql } from "./drivers.ts";
 
@@ -85,3 +86,17 @@ test("restore() overwrites no file unless force is true itself", () =>
     );
     assert.equal(readFileSync(path, "utf8"), "mine");
   }));
+
+test("momentText() tells of a TXID that is none in the words of asOf", () => {
+  for (const txid of [0n, -1n]) {
+    assert.throws(() => momentText(txid), {
+      name: "RangeError",
+      message: `Cannot use asOf: TXID ${txid}, expected one from 1 on`,
+    });
+  }
+  assert.throws(
+    () => momentText(2n ** 64n),
+    /^RangeError: Cannot use asOf: TXID \d+, expected one below 2\^64$/,
+  );
+  assert.equal(momentText(2n ** 64n - 1n), "txid:ffffffffffffffff");
+});

@@ -81,6 +81,11 @@ test("R5: a folder that does not exist fails at once, with words", () =>
     const error = await rejection(openReplica(`${folder.url}/nowhere`));
     assert.ok(error instanceof RestorePlanError || error instanceof StorageError, String(error));
     assert.match(error.message, /nowhere/);
+    assert.ok(error instanceof RestorePlanError && error.fault === "empty", String(error));
+    assert.match(
+      error.message,
+      /no LTX files there, for there is no such folder, expected .*waitForReplicaMs/,
+    );
   }));
 
 test("R5: a replica of Litestream 0.3.x is recognised", () =>

@@ -216,6 +216,7 @@ const faults: [url: string, words: RegExp][] = [
   ["file:x/y", /relative path/],
   ["file://", /no path/],
   ["file:///a%00b", /percent sign/],
+  ["file:///a%00b", /a zero byte, .*, expected a path without one/],
   ["s3://bkt/db?forcePathStyle=maybe&endpoint=h", /"forcePathStyle" is "maybe", expected true or false/],
   ["s3://bkt/db?skip-verify=on", /"skipVerify" is "on", expected true or false/],
   ["webdavs://host/db?skipVerify=on", /"skipVerify" is "on", expected true or false/],
