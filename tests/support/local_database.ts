@@ -4,13 +4,10 @@
  * @module
  */
 
+import type { ReplicaDatabase } from "../../mod.ts";
+
 /** What both runtimes' databases have. */
-export interface LocalDatabase {
-  exec(sql: string): unknown;
-  // deno-lint-ignore no-explicit-any
-  prepare(sql: string): { all(...parameters: any[]): any[]; get(...parameters: any[]): any };
-  close(): void;
-}
+export type LocalDatabase = ReplicaDatabase;
 
 /** Opens a database file, made when it is not there. */
 export async function openLocal(path: string): Promise<LocalDatabase> {
