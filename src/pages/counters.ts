@@ -118,9 +118,12 @@ const CONNECTION_COUNTERS = [
 /** Of these, the core's own. */
 type CoreCounter = "getRequests" | "bytes" | "roundTrips" | "aheadPages";
 
-/** Adds to one counter of a replica. */
+/** The most that the shim adds to a counter at once: its parameter has 32 bits. */
+const AMOUNT_MAX = 2 ** 31 - 1;
+
+/** Adds to one counter of a replica; nothing where a store of the user's has counted what is no whole number. */
 export function addTo(native: Native, replica: number, counter: keyof typeof COUNTER, amount: number): void {
-  if (amount !== 0) native.calls.ls_replica_add(replica, COUNTER[counter], amount);
+  for (const part of partsOf(amount)) native.calls.ls_replica_add(replica, COUNTER[counter], part);
 }
 
 /** Adds to one counter of a connection; nothing where that is 0, for nobody, or has gone. */
@@ -131,8 +134,20 @@ export function addToConnection(
   counter: CoreCounter,
   amount: number,
 ): void {
-  if (connection === 0 || amount === 0) return;
-  native.calls.ls_connection_add(replica, connection, COUNTER[counter], amount);
+  if (connection === 0) return;
+  for (const part of partsOf(amount)) {
+    native.calls.ls_connection_add(replica, connection, COUNTER[counter], part);
+  }
+}
+
+/** An amount in parts that the shim takes. */
+function* partsOf(amount: number): Generator<number> {
+  if (!Number.isSafeInteger(amount)) return;
+  for (let left = amount; left !== 0;) {
+    const part = Math.max(-AMOUNT_MAX, Math.min(left, AMOUNT_MAX));
+    yield part;
+    left -= part;
+  }
 }
 
 /** Reads all counters of a replica; zeros for one that is gone. */
