@@ -334,12 +334,12 @@ int ls_replica_seen(int iReplica, uint64_t msAgo){
   return 0;
 }
 
-/* Milliseconds since the follower last saw; LS_GONE before it ever has. */
+/* Milliseconds since the follower last saw; LS_GONE before it ever has, and once the replica was closed. */
 int ls_replica_lag(int iReplica, uint64_t *aOut){
   LsReplica *p = lsReplicaUse(iReplica);
   int64_t msPolled;
   if( p==NULL ) return LS_MISUSE;
-  msPolled = atomic_load(&p->msPolled);
+  msPolled = atomic_load(&p->bClosed) ? 0 : atomic_load(&p->msPolled);
   lsReplicaDone(p);
   if( msPolled==0 ) return LS_GONE;
   aOut[0] = (uint64_t)(lsClock()-msPolled);

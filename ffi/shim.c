@@ -222,7 +222,6 @@ static uint32_t seenPageSize(const LsFile *p, const LsView *pView){
 static uint64_t seenTxid(const LsFile *p, const LsView *pView){
   uint64_t aWord[LS_VIEW_WORDS];
   if( p->seen.pWriter ) return p->seen.iTxid;
-  if( pView==NULL ) return 0;
   lsViewWords(pView, aWord);
   if( p->pView==NULL && p->pPast==NULL ) lsWriterWords(p->pReplica, aWord);
   return aWord[0];
@@ -579,6 +578,17 @@ static LsView *fileSeen(LsFile *p){
   return p->pReplica ? fileNext(p) : NULL;
 }
 
+/* The same for whoever tells of it; NULL, and this connection's error says why, once the replica was closed. */
+static LsView *fileTold(LsFile *p){
+  LsView *pView = fileSeen(p);
+  if( fileUsable(p)==SQLITE_OK ){
+    if( pView ) return pView;
+    fileError(p, SQLITE_IOERR, "ReplicaClosedError: Cannot read: the replica has no view");
+  }
+  if( pView ) lsViewUnref(pView);
+  return NULL;
+}
+
 /* RFC 3339 in UTC with milliseconds. */
 static void timeText(uint64_t ms, char *zOut, size_t nOut){
   struct tm tm;
@@ -647,7 +657,7 @@ static int fileMoment(LsFile *p, const char *zMoment, char *zWhy){
 /* What litestream_time shows: the moment that was set, else the time of the state that is seen. */
 static void fileTime(LsFile *p, const LsView *pView, char *zOut, size_t nOut){
   if( p->zPast[0] ) snprintf(zOut, nOut, "%s", p->zPast);
-  else timeText(pView ? pView->msTime : 0, zOut, nOut);
+  else timeText(pView->msTime, zOut, nOut);
 }
 
 static const char *const azStat[LS_STAT_COUNT] = {
@@ -693,15 +703,14 @@ static char *statsText(LsFile *p, const LsView *pView){
   uint64_t aAll[LS_STAT_COUNT], aTransaction[LS_STAT_COUNT];
   sqlite3_str *pOut = pApi->str_new(NULL);
   int i;
-  uint64_t msTime = pView ? pView->msTime : 0;
-  long long nAge = (long long)(lsNowMs()/1000) - (long long)(msTime/1000);
+  long long nAge = (long long)(lsNowMs()/1000) - (long long)(pView->msTime/1000);
   lsConnectionCarry(p->pConnection, p->pReplica);
   lsConnectionStats(p->pConnection, aAll, aTransaction);
   fileTime(p, pView, zTime, sizeof(zTime));
   jsonText(zTime, zJson, sizeof(zJson));
   pApi->str_appendf(pOut, "{\"txid\":\"%016llx\",\"time\":\"%s\",\"lagSeconds\":%lld,\"ageSeconds\":%lld,"
     "\"commit\":%u,\"pageSize\":%u", (unsigned long long)seenTxid(p, pView), zJson, (long long)fileLag(p), nAge>0 ? nAge : 0,
-    pView ? pView->iCommit : 0u, pView ? pView->szPage : 0u);
+    pView->iCommit, pView->szPage);
   for(i=0; i<LS_STAT_COUNT; i++){
     if( azStat[i]==NULL ) continue;
     pApi->str_appendf(pOut, ",\"%s\":%llu", azStat[i], (unsigned long long)atomic_load(&p->pReplica->aStat[i]));
@@ -784,8 +793,16 @@ static int filePragma(LsFile *p, char **az){
     return SQLITE_ERROR;
   }
   if( p->pReplica==NULL ) return SQLITE_CANTOPEN;
-  if( az[2] ) return pragmaSet(p, az);
-  pView = fileSeen(p);
+  pView = i==3 ? NULL : fileTold(p);   /* why not can be asked all the same */
+  if( pView==NULL && i!=3 ){
+    errorText(p, z);
+    az[0] = pApi->mprintf("%s", z);
+    return SQLITE_ERROR;
+  }
+  if( az[2] ){
+    if( pView ) lsViewUnref(pView);
+    return pragmaSet(p, az);
+  }
   z[0] = 0;
   if( i==0 ) snprintf(z, sizeof(z), "%016llx", (unsigned long long)seenTxid(p, pView));
   else if( i==1 ) snprintf(z, sizeof(z), "%lld", (long long)fileLag(p));
@@ -845,36 +862,40 @@ static void setTime(const sqlite3_api_routines *pApi, LsFile *p, sqlite3_context
   else if( fileMoment(p, z, zWhy)!=SQLITE_OK ) pApi->result_error(pCtx, zWhy, -1);
 }
 
-static void sqlFunction(int iHost, int eFunction, sqlite3_context *pCtx, sqlite3_value **apArg){
-  LsHost *pHost = hostById(iHost);
-  const sqlite3_api_routines *pApi = pHost->pApi;
-  LsFile *p = mainFile(pApi, pApi->context_db_handle(pCtx));
-  LsView *pView;
+/* The text of litestream_stats(), litestream_time() or litestream_txid(). */
+static void tell(const sqlite3_api_routines *pApi, LsFile *p, const LsView *pView, int eFunction, sqlite3_context *pCtx){
   char z[LS_MOMENT_SIZE];
-  if( p==NULL || p->pReplica==NULL ){
-    pApi->result_error(pCtx, "this connection's main database is not a replica", -1);
-    return;
-  }
-  if( eFunction==FUNCTION_SET_TIME ){
-    setTime(pApi, p, pCtx, apArg[0]);
-    return;
-  }
-  if( eFunction==FUNCTION_LAG ){
-    pApi->result_int64(pCtx, fileLag(p));
-    return;
-  }
-  pView = fileSeen(p);
   if( eFunction==FUNCTION_STATS ){
     char *zStats = statsText(p, pView);
-    if( pView ) lsViewUnref(pView);
     if( zStats ) pApi->result_text(pCtx, zStats, -1, pApi->free);
     else pApi->result_error_nomem(pCtx);
     return;
   }
   if( eFunction==FUNCTION_TIME ) fileTime(p, pView, z, sizeof(z));
   else snprintf(z, sizeof(z), "%016llx", (unsigned long long)seenTxid(p, pView));
-  if( pView ) lsViewUnref(pView);
   pApi->result_text(pCtx, z, -1, SQLITE_TRANSIENT);
+}
+
+static void sqlFunction(int iHost, int eFunction, sqlite3_context *pCtx, sqlite3_value **apArg){
+  LsHost *pHost = hostById(iHost);
+  const sqlite3_api_routines *pApi = pHost->pApi;
+  LsFile *p = mainFile(pApi, pApi->context_db_handle(pCtx));
+  LsView *pView;
+  if( p==NULL || p->pReplica==NULL ){
+    pApi->result_error(pCtx, "this connection's main database is not a replica", -1);
+    return;
+  }
+  pView = fileTold(p);
+  if( pView==NULL ){
+    char zWhy[LS_ERROR_SIZE];
+    errorText(p, zWhy);
+    pApi->result_error(pCtx, zWhy, -1);
+    return;
+  }
+  if( eFunction==FUNCTION_SET_TIME ) setTime(pApi, p, pCtx, apArg[0]);
+  else if( eFunction==FUNCTION_LAG ) pApi->result_int64(pCtx, fileLag(p));
+  else tell(pApi, p, pView, eFunction, pCtx);
+  lsViewUnref(pView);
 }
 
 #define HOST_FUNCTION(i, e) \

@@ -10,6 +10,7 @@ const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 
 /** Of the read suite what says most in a second, and how many tests it has. */
 const FILES: readonly [string, number][] = [
+  ["tests/replica/closed_test.ts", 2],
   ["tests/replica/content_test.ts", 27],
   ["tests/replica/isolation_test.ts", 13],
   ["tests/replica/stats_test.ts", 8],
