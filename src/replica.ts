@@ -22,7 +22,7 @@ import type { DatabaseClass } from "./drivers/driver.ts";
 import { resolvePath } from "./drivers/host.ts";
 import { DeadlineError, ReplicaError } from "./errors.ts";
 import { type HydrationState, readHydration, waitHydrated } from "./hydration_state.ts";
-import { refreshFromAfar, waitFromAfar } from "./joined_replica.ts";
+import { refreshFromAfar, waitCommitted, waitFromAfar } from "./joined_replica.ts";
 import { readPins } from "./live/pin_watch.ts";
 import { readLagMs } from "./live/stale_watch.ts";
 import { formatTxid } from "./ltx/txid.ts";
@@ -195,8 +195,10 @@ export class Replica implements AsyncDisposable {
    */
   async refresh(): Promise<bigint> {
     const { replicaId } = this.#shared;
-    if (this.#core) return await this.#core.call<bigint>({ kind: "refresh", replicaId });
-    return await refreshFromAfar(this.#native, replicaId, () => this.txid);
+    const now = () => this.#view()?.txid;
+    if (this.#core === undefined) return await refreshFromAfar(this.#native, replicaId, now);
+    const stored = await this.#core.call<bigint>({ kind: "refresh", replicaId });
+    return now() ?? stored;
   }
 
   /**
@@ -233,13 +235,29 @@ export class Replica implements AsyncDisposable {
       );
     });
     try {
-      const { replicaId } = this.#shared;
-      if (this.#core) {
-        return await this.#core.call<bigint>({ kind: "wait", replicaId, txid }, deadline.signal);
-      }
-      return await waitFromAfar(this.#native, { replicaId, txid, signal: deadline.signal }, () => this.txid);
+      deadline.signal.throwIfAborted();
+      return await this.#reached(txid, deadline.signal);
     } finally {
       deadline.clear();
+    }
+  }
+
+  /** Waits until the next transaction sees `txid` or a later one; gives which it is. */
+  async #reached(txid: bigint, signal: AbortSignal): Promise<bigint> {
+    const { replicaId, writes } = this.#shared;
+    const now = () => this.#view()?.txid;
+    const seen = now();
+    if (seen !== undefined && seen >= txid) return seen;
+    if (this.#core === undefined) return await waitFromAfar(this.#native, { replicaId, txid, signal }, now);
+    const done = new AbortController();
+    const either = AbortSignal.any([signal, done.signal]);
+    try {
+      const stored = this.#core.call({ kind: "wait", replicaId, txid }, either);
+      // The core knows what is stored; a transaction sees what is committed here, by another thread perhaps.
+      await (writes ? Promise.race([stored, waitCommitted(txid, either, now)]) : stored);
+      return now() ?? txid;
+    } finally {
+      done.abort();
     }
   }
 

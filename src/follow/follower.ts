@@ -188,7 +188,10 @@ export class Follower {
 
   /** The same for somebody who cannot ask for a listing: there is one unless the last was a moment ago. */
   nudgeFromAfar(): void {
-    if (performance.now() - this.#lookedMs > NUDGED_LOOK_MS) this.#wantsLook = true;
+    if (performance.now() - this.#lookedMs > NUDGED_LOOK_MS) {
+      this.#wantsLook = true;
+      this.#vainLooks = 0; // else what was found by an earlier look might be told for what is there now
+    }
     this.nudge();
   }
 

@@ -21,7 +21,7 @@ import { type Followed, Follower } from "../follow/follower.ts";
 import type { Hydrated, Hydration, HydrationOptions, HydrationProgress } from "../hydrate/hydration.ts";
 import type { LeftCopy } from "../hydrate/left_copy.ts";
 import { formatTxid } from "../ltx/txid.ts";
-import { addTo, type RequestMeter } from "../pages/counters.ts";
+import { addLook, type RequestMeter } from "../pages/counters.ts";
 import type { PageRequest, Pages, TakenPage } from "../pages/pages.ts";
 import type { RestoreRequest } from "../restore/restore.ts";
 import { sleep } from "../sleep.ts";
@@ -229,9 +229,8 @@ export class LiveReplica implements Followed {
   #looked(error: Error | undefined, ageMs: number): void {
     if (this.#closed) return;
     const { native, textOf, onEvent } = this.#source;
-    addTo(native, this.id, "polls", 1);
-    if (error) addTo(native, this.id, "failedPolls", 1);
     native.calls.ls_replica_polled(this.id, cString(error ? textOf(error) : ""));
+    addLook(native, this.id, error ? "failed" : "good"); // then whoever waits for its end asks what was found
     if (error instanceof ReplacedError) {
       native.calls.ls_replica_block(this.id, cString(textOf(error)));
       this.#writer?.conflict("another database has taken its place");

@@ -36,6 +36,9 @@ export const COUNTER = {
   diskBytes: 22,
 } as const satisfies Record<keyof Counters, number>;
 
+/** Index of a counter that only {@link readLooks} tells. */
+const GOOD_LOOKS = 23;
+
 /** What one read transaction of a connection took and cost. */
 export interface TransactionCounters {
   /** Pages copied from memory. */
@@ -150,11 +153,34 @@ function* partsOf(amount: number): Generator<number> {
   }
 }
 
+/** How many looks at a replica have ended, and how. */
+export interface Looks {
+  readonly good: number;
+  readonly failed: number;
+}
+
+/** Counts a look that has ended. Each is told by one counter alone, so that no other thread ever sees half of it. */
+export function addLook(native: Native, replica: number, outcome: keyof Looks): void {
+  addTo(native, replica, "polls", 1);
+  if (outcome === "failed") addTo(native, replica, "failedPolls", 1);
+  else native.calls.ls_replica_add(replica, GOOD_LOOKS, 1);
+}
+
+/** Reads how many looks have ended; zeros for a replica that is gone. */
+export function readLooks(native: Native, replica: number): Looks {
+  const words = readWords(native, replica);
+  return { good: Number(words[GOOD_LOOKS]), failed: Number(words[COUNTER.failedPolls]) };
+}
+
 /** Reads all counters of a replica; zeros for one that is gone. */
 export function readCounters(native: Native, replica: number): Counters {
+  return named(Object.keys(COUNTER) as (keyof Counters)[], readWords(native, replica));
+}
+
+function readWords(native: Native, replica: number): BigUint64Array {
   const words = new BigUint64Array(COUNTER_COUNT);
   native.calls.ls_replica_stats(replica, new Uint8Array(words.buffer), COUNTER_COUNT);
-  return named(Object.keys(COUNTER) as (keyof Counters)[], words);
+  return words;
 }
 
 /** Reads the counters of a replica's connection; undefined for one that has gone. */

@@ -1,5 +1,6 @@
 /** A replica on a thread that only joined it: the same states, with no word from the core. */
 import assert from "node:assert/strict";
+import { mkdirSync } from "node:fs";
 import { test } from "node:test";
 import {
   DeadlineError,
@@ -10,10 +11,13 @@ import {
   type Replica,
   ReplicaClosedError,
   ReplicaError,
+  RestorePlanError,
 } from "../../mod.ts";
+import { withServedPlace } from "../hydrate/hydrating.ts";
+import { FaultSchedule } from "../support/faults.ts";
 import { type ReplicaFolder, withReplicaFolder } from "../support/replica_folder.ts";
 import { valueOf, withConnection } from "./drivers.ts";
-import { ASKED, breakLooks, OFTEN, pause, recordValue, stepValue } from "./following.ts";
+import { ASKED, breakLooks, OFTEN, pause, recordValue, stepValue, takeAway } from "./following.ts";
 
 interface Place {
   readonly folder: ReplicaFolder;
@@ -81,6 +85,39 @@ joinedTest("joined: a look that fails is thrown as what it is", OFTEN, async ({ 
   stepValue(folder, 4);
   assert.equal(await joined.refresh(), 4n);
 });
+
+joinedTest(
+  "joined: refresh() looks, whatever looks before have found",
+  OFTEN,
+  async ({ folder, replica, joined }) => {
+    const back = takeAway(folder);
+    mkdirSync(folder.path);
+    await assert.rejects(replica.refresh(), RestorePlanError);
+    await pause(1_600); // by then pauses between listings are longer than a second
+    back();
+    stepValue(folder, 4);
+    assert.equal(await joined.refresh(), 4n);
+  },
+);
+
+test("joined: refresh() tells of a look that began after it, not of one that was under way", {
+  timeout: 60_000,
+}, () =>
+  withServedPlace({}, async (place) => {
+    const { folder, s3 } = place;
+    stepValue(folder, 3);
+    place.upload();
+    await using replica = await openReplica(place.url, { ...place.access, pollIntervalMs: 60_000 });
+    await using joined = await joinReplica(replica.share());
+    s3.options.faults = new FaultSchedule([
+      { on: "list", times: 10, fault: { kind: "slow", delayMs: 400 } },
+      { fault: { kind: "status", status: 500, code: "InternalError" } },
+    ]);
+    const underWay = replica.refresh();
+    await pause(150);
+    await assert.rejects(joined.refresh(), { name: "StorageError", status: 500 });
+    assert.equal(await underWay, 3n);
+  }));
 
 joinedTest("joined: a replica that was closed ends waiting", OFTEN, async ({ replica, joined }) => {
   const waiting = assert.rejects(joined.waitFor(9n), ReplicaClosedError);
