@@ -11,8 +11,8 @@ const HELD_MS = 60_000;
 /** Words of a pin as the shim tells it: TXID, stamp, transactions, whether it was ever the newest. */
 const PIN_WORDS = 4;
 
-/** Views told at once. */
-const PINS_MAX = 256;
+/** States asked for at first; twice as many where that is how many come. */
+const PINS_AT_FIRST = 256;
 
 /** A state that a transaction sees. */
 export interface Pin {
@@ -24,10 +24,11 @@ export interface Pin {
   readonly wasNewest: boolean;
 }
 
-/** The states of a replica that transactions see right now. */
-export function readPins(native: Native, replicaId: number): Pin[] {
-  const buffer = new Uint8Array(PINS_MAX * PIN_WORDS * 8);
-  const found = native.calls.ls_replica_pins(replicaId, buffer, PINS_MAX);
+/** The states of a replica that transactions see right now; `room`: how many are asked for, at first. */
+export function readPins(native: Native, replicaId: number, room: number = PINS_AT_FIRST): Pin[] {
+  const buffer = new Uint8Array(room * PIN_WORDS * 8);
+  const found = native.calls.ls_replica_pins(replicaId, buffer, room);
+  if (found === room) return readPins(native, replicaId, 2 * room);
   const words = new DataView(buffer.buffer);
   return Array.from({ length: Math.max(0, found) }, (_, i) => {
     const word = (at: number) => words.getBigUint64((i * PIN_WORDS + at) * 8, true);

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { Native } from "../../ffi/native.ts";
 import { PinWatch, readPins } from "../../src/live/pin_watch.ts";
 import { valueOf } from "../replica/drivers.ts";
 import { pause, stepValue } from "../replica/following.ts";
@@ -66,3 +67,23 @@ test("PinWatch forgets a state that was let go, and begins anew when it is held 
       db.close();
     });
   }));
+
+test("readPins() tells of any number of states", () => {
+  const counts: number[] = [];
+  for (const pinned of [0, 1, 255, 256, 257, 3000]) {
+    const native = {
+      calls: {
+        ls_replica_pins(_replica: number, out: Uint8Array, countMax: number) {
+          const count = Math.min(pinned, countMax);
+          if (count > 0) new DataView(out.buffer).setBigUint64((count - 1) * 32, BigInt(count), true);
+          return count;
+        },
+      },
+    } as unknown as Native;
+    const pins = readPins(native, 1);
+    assert.equal(pins.at(-1)?.txid, pinned === 0 ? undefined : BigInt(pinned));
+    counts.push(pins.length);
+  }
+  assert.deepEqual(counts, [0, 1, 255, 256, 257, 3000]);
+  assert.deepEqual(readPins({ calls: { ls_replica_pins: () => -2 } } as unknown as Native, 1), []);
+});
