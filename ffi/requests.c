@@ -578,24 +578,40 @@ static void ticketsDrop(int iReplica){
 /* Tickets taken last, so that a second use can be told of; guarded by tableLock. */
 static struct { int iTicket, iReplica; } aTaken[64];
 
-int lsTicketTake(int iTicket, LsOpening *pOpening){
+/* Takes a ticket off the list; NULL when it is not there. Caller holds tableLock. */
+static LsTicket *ticketCut(int iTicket){
   LsTicket **pp, *p;
-  int rc = LS_GONE;
+  for(pp=&pTickets; (p = *pp)!=NULL && p->iId!=iTicket; pp=&p->pNext){}
+  if( p ) *pp = p->pNext;
+  return p;
+}
+
+int lsTicketTake(int iTicket, LsOpening *pOpening){
+  LsTicket *p;
   memset(pOpening, 0, sizeof(*pOpening));
   lsMutexLock(&tableLock);
   if( iTicket>0 && aTaken[iTicket%64].iTicket==iTicket ) pOpening->iReplica = aTaken[iTicket%64].iReplica;
-  for(pp=&pTickets; (p = *pp)!=NULL; pp=&p->pNext){
-    if( p->iId!=iTicket ) continue;
+  p = ticketCut(iTicket);
+  if( p ){
     *pOpening = p->opening;            /* pPast's reference and the connection go along */
     aTaken[iTicket%64].iTicket = iTicket;
     aTaken[iTicket%64].iReplica = p->opening.iReplica;
-    *pp = p->pNext;
-    free(p);
-    rc = 0;
-    break;
   }
   lsMutexUnlock(&tableLock);
-  return rc;
+  if( p==NULL ) return LS_GONE;
+  free(p);
+  return 0;
+}
+
+/* Forgets a ticket and the moment that it holds: the driver has failed. LS_GONE: a connection took it before. */
+int ls_ticket_drop(int iTicket){
+  LsTicket *p;
+  lsMutexLock(&tableLock);
+  p = ticketCut(iTicket);
+  lsMutexUnlock(&tableLock);
+  if( p==NULL ) return LS_GONE;
+  ticketFree(p);
+  return 0;
 }
 
 /* ------------------------------------------------------------------------------------------------- cores */

@@ -20,7 +20,7 @@
 #  define LS_API __attribute__((visibility("default")))
 #endif
 
-#define LS_ABI_VERSION 8
+#define LS_ABI_VERSION 9
 
 /* Negative results. */
 #define LS_NOMEM   (-1)   /* out of memory */
@@ -111,6 +111,7 @@ LS_API int ls_replica_stats(int iReplica, uint64_t *aOut, int nOut);
 LS_API int ls_replica_add(int iReplica, int iStat, int nAmount);
 LS_API int ls_replica_view(int iReplica, uint64_t *aOut);
 LS_API int ls_replica_ticket(int iReplica, int msTimeout, const char *zMoment);
+LS_API int ls_ticket_drop(int iTicket);
 LS_API int ls_open_error(uint8_t *aOut, int nOut);
 LS_API int ls_replica_polled(int iReplica, const char *zWhy);
 LS_API int ls_replica_seen(int iReplica, uint64_t msAgo);

@@ -17,7 +17,7 @@ export interface AbiSymbol {
 export type Symbols = Readonly<Record<string, AbiSymbol>>;
 
 /** What `ls_abi()` must answer. */
-export const ABI_VERSION = 8;
+export const ABI_VERSION = 9;
 
 /** Negative results of the shim's functions. */
 export const LS = {
@@ -66,6 +66,8 @@ export const symbols = {
   ls_replica_view: { parameters: ["i32", "buffer"], result: "i32" },
   // int ls_replica_ticket(int iReplica, int msTimeout, const char *zMoment)
   ls_replica_ticket: { parameters: ["i32", "i32", "bytes"], result: "i32" },
+  // int ls_ticket_drop(int iTicket)
+  ls_ticket_drop: { parameters: ["i32"], result: "i32" },
   // int ls_open_error(uint8_t *aOut, int nOut)
   ls_open_error: { parameters: ["buffer", "i32"], result: "i32" },
   // int ls_replica_polled(int iReplica, const char *zWhy)

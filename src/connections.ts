@@ -7,7 +7,7 @@ import { cString, type Native, readText } from "../ffi/native.ts";
 import { LS } from "../ffi/symbols.ts";
 import { type AsOf, momentText } from "./as_of.ts";
 import { decodeError } from "./bridge/error_text.ts";
-import type { DatabaseClass } from "./drivers/driver.ts";
+import type { DatabaseClass, Driver } from "./drivers/driver.ts";
 import { builtin, ownProcess } from "./drivers/host.ts";
 import { driverOf, Hosts } from "./drivers/mod.ts";
 import { ReplicaClosedError, ReplicaError, ShimError } from "./errors.ts";
@@ -58,12 +58,25 @@ export class Connections {
     const driver = driverOf(Database);
     const host = this.#hosts.of(Database);
     const number = this.#ticket(options);
-    const endWindow = driver.choosesVfs ? undefined : this.#beginWindow(host);
     try {
-      const path = this.#pathOf(number);
-      const database = driver.open(Database, path, options.database ?? {}, this.#shared.writes) as object;
+      const database = this.#inWindow(
+        driver,
+        host,
+        () => driver.open(Database, this.#pathOf(number), options.database ?? {}, this.#shared.writes),
+      ) as object;
       this.#numbers.set(database, number);
       return database;
+    } catch (error) {
+      this.#native.calls.ls_ticket_drop(number); // else it would hold the moment until the replica is closed
+      throw error;
+    }
+  }
+
+  /** What `open` gives; it opens a connection of ours. */
+  #inWindow<T>(driver: Driver, host: number, open: () => T): T {
+    const endWindow = driver.choosesVfs ? undefined : this.#beginWindow(host);
+    try {
+      return open();
     } catch (cause) {
       throw this.#unconnected(this.#openError() ?? cause);
     } finally {

@@ -355,6 +355,14 @@ static void dropped(void){
   CHECK_INT(lsTicketTake(iTicket, &opening), 0);
   CHECK(ls_census(a, 8)==8 && a[7]==2);
   lsConnectionFree(opening.pConnection);
+  CHECK_INT(ls_ticket_drop(iTicket), LS_GONE);
+  iTicket = ls_replica_ticket(iReplica, 20000, "");
+  CHECK(ls_census(a, 8)==8 && a[7]==2);
+  CHECK_INT(ls_ticket_drop(iTicket), 0);
+  CHECK(ls_census(a, 8)==8 && a[7]==1);
+  CHECK_INT(ls_ticket_drop(iTicket), LS_GONE);
+  CHECK_INT(lsTicketTake(iTicket, &opening), LS_GONE);
+  CHECK_INT(ls_ticket_drop(0), LS_GONE);
   CHECK_INT(ls_census(a, 7), LS_MISUSE);
   end();                                               /* which looks */
 }

@@ -15,6 +15,7 @@ import {
 } from "../../mod.ts";
 import { withReplicaFolder } from "../support/replica_folder.ts";
 import { assertSame, drivers, noiseSql, tableSql, thrownBy, valueOf, withConnection } from "./drivers.ts";
+import { ASKED, census, stepValue } from "./following.ts";
 
 async function rejection(promise: Promise<unknown>): Promise<Error> {
   try {
@@ -205,6 +206,24 @@ test("P4: a connection whose driver refuses says what the driver said, not an ol
     }
     const error = thrownBy(() => replica.connect(Refusing));
     assert.match(error.message, /^Cannot connect to .*: refused by the driver$/);
+  }));
+
+test("a connection that its driver refuses leaves nothing of the moment that it was for", () =>
+  withReplicaFolder({}, async (folder) => {
+    stepValue(folder, 30);
+    await using replica = await openReplica(folder.url, ASKED);
+    class Refusing extends (drivers[0]!.Database as new (path: string, options?: object) => ReplicaDatabase) {
+      constructor(path: string, options?: object) {
+        if (path !== ":memory:") throw new Error("refused by the driver");
+        super(path, options);
+      }
+    }
+    for (let txid = 1n; txid < 30n; txid++) {
+      thrownBy(() => replica.connect(Refusing, { asOf: txid }));
+    }
+    const [views] = await census();
+    assert.ok(views! < 12, `${views} views`); // the core keeps some for the next who asks
+    withConnection(replica, undefined, (db) => assert.equal(valueOf(db, "SELECT x FROM v"), 30));
   }));
 
 test("P9: several replicas stand side by side, of one driver each under its own name", () =>
