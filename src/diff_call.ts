@@ -14,8 +14,8 @@ export async function* callDiff(
   signal: AbortSignal | undefined,
 ): AsyncGenerator<Change, void, undefined> {
   const of = core.newId();
-  await core.call(call, signal, of);
   try {
+    await core.call(call, signal, of); // the core may begin though the caller has given up meanwhile
     for (;;) {
       const changes = await core.call<Change[] | null>({ kind: "diff-next", of }, signal);
       if (changes === null) return;
