@@ -58,8 +58,12 @@ async function startNative(onBegun: OnBegun, given?: string): Promise<FrontEnd> 
   const find = async () => ({ shimPath: await shimPathOf(given) });
   // which takes longest; a file that somebody names may not be there
   const starting = threadCore(find, isNamed(given) ? undefined : onBegun);
-  const [found, Database] = await Promise.all([starting, defaultDatabase()]);
-  return { ...found, Database };
+  const [found, database] = await Promise.allSettled([starting, defaultDatabase()]);
+  if (found.status === "rejected") throw found.reason;
+  if (database.status === "fulfilled") return { ...found.value, Database: database.value };
+  found.value.core.use();
+  found.value.core.release(); // nobody else may want it
+  throw database.reason;
 }
 
 /** Native code, or why it cannot be had. */

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { threadCore } from "./bridge/core_client.ts";
+import { type CoreClient, threadCore } from "./bridge/core_client.ts";
 import type { DatabaseClass } from "./drivers/driver.ts";
 import { defaultDatabase, Hosts } from "./drivers/mod.ts";
 import { shimPath } from "./shim_path.ts";
@@ -44,9 +44,7 @@ export interface Registration extends AsyncDisposable {
 export async function register(options: RegisterOptions = {}): Promise<Registration> {
   const Database = options.Database ?? await defaultDatabase();
   const { core } = await threadCore(async () => ({ shimPath: await shimPath(options.shimPath) }));
-  const host = new Hosts(core.native).of(Database);
-  core.use();
-  await core.call({ kind: "register" });
+  const host = await registered(core, Database);
   if (options.default) core.native.calls.ls_host_default(host, 1);
   let closed = false;
   const close = async () => {
@@ -57,4 +55,17 @@ export async function register(options: RegisterOptions = {}): Promise<Registrat
     core.release();
   };
   return { close, [Symbol.asyncDispose]: close };
+}
+
+/** Has the core serve databases opened by URI; gives the copy of SQLite that loaded the shim. A core that cannot is let go. */
+async function registered(core: CoreClient, Database: DatabaseClass): Promise<number> {
+  core.use();
+  try {
+    const host = new Hosts(core.native).of(Database);
+    await core.call({ kind: "register" });
+    return host;
+  } catch (error) {
+    core.release();
+    throw error;
+  }
 }
