@@ -93,8 +93,11 @@ async function open(
   const used = options.storage ? undefined : url ?? environment.LITESTREAM_REPLICA_URL;
   for (const warning of used ? parameterWarnings(used) : []) log.warn(warning);
   const { openTimeoutMs: timeoutMs = OPEN_TIMEOUT_MS, signal } = options;
+  const beganMs = performance.now();
   const first = source && await askCredentials(source, { timeoutMs, signal });
-  const config = makeConfig(url, first ? { ...options, credentials: first } : options, environment);
+  const openSpentMs = performance.now() - beganMs;
+  const given = first ? { ...options, credentials: first } : options;
+  const config = { ...makeConfig(url, given, environment), openSpentMs };
   const events = new ReplicaEvents();
   const keys = source && first && { source, first };
   const parts = { options, log, keys, events };

@@ -45,6 +45,8 @@ export interface ReplicaConfig {
   readonly cacheDirBytesMax: number;
   readonly offline: "error" | "serve-stale";
   readonly openTimeoutMs: number;
+  /** Of these, what went by before the core is asked. */
+  readonly openSpentMs?: number;
   readonly readTimeoutMs: number;
   readonly requestTimeoutMs: number;
   readonly waitForReplicaMs: number;

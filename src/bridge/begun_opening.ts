@@ -65,7 +65,7 @@ export async function beginOpening(
     deadline.abort(
       new DeadlineError(`Cannot open replica ${config.location.name}: not done after ${waitMs} ms`),
     );
-  }, waitMs);
+  }, Math.max(0, waitMs - (config.openSpentMs ?? 0)));
   const either = signal ? AbortSignal.any([signal, deadline.signal]) : deadline.signal;
   const outbox = await outboxOf(hooks);
   const observe = hooks.observed?.requests ? (span: RequestSpan) => outbox?.request(span) : undefined;

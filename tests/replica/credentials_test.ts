@@ -4,6 +4,7 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { openReplica, type Replica, type StaticCredentials } from "../../mod.ts";
 import { makeReplica } from "../soak/soak_support.ts";
+import { FaultSchedule } from "../support/faults.ts";
 import { FakeS3 } from "../support/fake_s3.ts";
 import { Reader } from "./reader.ts";
 
@@ -236,6 +237,22 @@ test("openReplica() tells a credentials function that gives nothing, or not in t
     name: "DeadlineError",
     message: "Cannot get credentials: the function gave none after 100 ms",
   });
+});
+
+test("openTimeoutMs is for a credentials function and what comes after it together", async () => {
+  await using server = await FakeS3.start();
+  server.options.faults = new FaultSchedule([{ fault: { kind: "silence" } }]);
+  const began = performance.now();
+  const credentials = async () => {
+    await pause(1_600);
+    return keysFor(server, 3_600_000);
+  };
+  await assert.rejects(
+    openReplica("s3://bucket/db", { endpoint: server.endpoint, credentials, openTimeoutMs: 2_000 }),
+    { name: "DeadlineError", message: "Cannot open replica s3://bucket/db: not done after 2000 ms" },
+  );
+  const tookMs = performance.now() - began;
+  assert.ok(tookMs > 1_900 && tookMs < 3_200, `${tookMs} ms`);
 });
 
 test("openReplica() says which credentials it looked for", async () => {
