@@ -121,25 +121,37 @@ export async function openConfiguredStore(
       observe: hooks.observe,
       signal,
     });
-    await checkAbilities(store, config);
-    const accessKeyId = typeof credentials === "object" ? credentials.accessKeyId : undefined;
-    const place = placeOf(location, { env: environment, accessKeyId, prefix });
-    return { store: await withCache(store, config, place, native, hooks), place };
+    return await orClose(store, async () => {
+      checkAbilities(store, config);
+      const accessKeyId = typeof credentials === "object" ? credentials.accessKeyId : undefined;
+      const place = placeOf(location, { env: environment, accessKeyId, prefix });
+      return { store: await withCache(store, config, place, native, hooks), place };
+    });
   };
   for (const prefix of location.prefixes.length > 1 ? location.prefixes : []) {
     const opened = await open(prefix);
-    if (await heldFiles(opened.store, config, signal)) return opened;
+    if (await orClose(opened.store, () => heldFiles(opened.store, config, signal))) return opened;
     await opened.store.close();
   }
   return await open(location.prefixes[0]);
 }
 
+/** What `act` gives; the store is closed when it fails. */
+async function orClose<T>(store: WritableStore, act: () => Promise<T>): Promise<T> {
+  try {
+    return await act();
+  } catch (error) {
+    await store.close().catch(() => {}); // why it is closed says more
+    throw error;
+  }
+}
+
 /**
- * Whether a store can do what the configuration wants of it; one that cannot is closed.
+ * Whether a store can do what the configuration wants of it.
  *
  * @throws {StorageError} code `NotImplemented`: it cannot
  */
-async function checkAbilities(store: WritableStore, { write }: ReplicaConfig): Promise<void> {
+function checkAbilities(store: WritableStore, { write }: ReplicaConfig): void {
   const { name, traits } = store;
   const found = write === undefined
     ? ""
@@ -151,7 +163,6 @@ async function checkAbilities(store: WritableStore, { write }: ReplicaConfig): P
     ? "a lease cannot be kept there, since objects are not replaced on condition"
     : "";
   if (found === "") return;
-  await store.close().catch(() => {}); // why it is closed says more
   const wanted = traits.isReadOnly
     ? "no option write"
     : traits.conditionalPut

@@ -3,14 +3,16 @@
  *
  * @module
  */
+import { appendFileSync } from "node:fs";
 import type { Storage, StorageArguments } from "../../mod.ts";
 
 const NEVER = new Promise<never>(() => {});
 
-/** Options name functions that never settle, or fail. */
+/** Options name functions that never settle, or fail, and a file that tells which were called. */
 export default async function makeStorage({ options }: StorageArguments): Promise<Storage> {
-  const { hangs = "", fails = "" } = (options ?? {}) as { hangs?: string; fails?: string };
+  const { hangs = "", fails = "", log } = (options ?? {}) as { hangs?: string; fails?: string; log?: string };
   const act = async (name: string) => {
+    if (log !== undefined) appendFileSync(log, `${name} `);
     if (name === fails) throw Object.assign(new Error(`${name} fails`), { retryable: false });
     if (name === hangs) await NEVER;
   };

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
-import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import process from "node:process";
 import { test } from "node:test";
 import { pathToFileURL } from "node:url";
 import { type OpenOptions, openReplica } from "../../mod.ts";
@@ -109,6 +110,22 @@ for (const [what, options, write, name] of ends) {
       assert.match(error.message, /hostile/);
     }));
 }
+
+test(
+  "openReplica() closes a storage that it does not go on with",
+  { skip: process.platform === "win32" },
+  () =>
+    withFolder(async (folder) => {
+      await mkdir(join(folder, "everybody's"));
+      await chmod(join(folder, "everybody's"), 0o777); // Windows has no such folders
+      const refused = [{ cacheDir: join(folder, "everybody's") }, { write: true, lease: true }];
+      for (const [i, options] of refused.entries()) {
+        const log = join(folder, `log-${i}`);
+        await refusal({ storage: { module: hostile, options: { log } }, ...options });
+        assert.deepEqual((await readFile(log, "utf8")).trim().split(" "), ["make", "close"]);
+      }
+    }),
+);
 
 test("openReplica() keeps what it has on disk of two places apart that differ in their options only", () =>
   withFolder(async (folder) => {
