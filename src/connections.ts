@@ -6,7 +6,7 @@
 import { cString, type Native, readText } from "../ffi/native.ts";
 import { LS } from "../ffi/symbols.ts";
 import { type AsOf, momentText } from "./as_of.ts";
-import { decodeError } from "./bridge/error_text.ts";
+import { decodeError, reworded } from "./bridge/error_text.ts";
 import type { DatabaseClass, Driver } from "./drivers/driver.ts";
 import { builtin, ownProcess } from "./drivers/host.ts";
 import { driverOf, Hosts } from "./drivers/mod.ts";
@@ -146,10 +146,12 @@ export class Connections {
     return text === "" ? undefined : decodeError(text);
   }
 
-  #unconnected(cause: unknown): ReplicaError {
+  /** The same error with what failed; a driver's own is a {@link ReplicaError}. */
+  #unconnected(cause: unknown): Error {
     const found = cause instanceof Error ? cause.message : String(cause);
-    const Class = cause instanceof ReplicaClosedError ? ReplicaClosedError : ReplicaError;
-    return new Class(`Cannot connect to ${this.#shared.name}: ${found}`, { cause });
+    const message = `Cannot connect to ${this.#shared.name}: ${found}`;
+    const isTold = cause instanceof ReplicaError || cause instanceof TypeError || cause instanceof RangeError;
+    return isTold ? reworded(cause, message) : new ReplicaError(message, { cause });
   }
 }
 

@@ -97,9 +97,10 @@ export class Replica implements AsyncDisposable {
    * that is not in memory blocks the thread until it is.
    *
    * @throws {ReplicaClosedError} the replica was closed
-   * @throws {ReplicaError} it cannot be opened at the moment asked for; `cause` says why
+   * @throws {RestorePlanError} the replica does not reach back to the moment asked for, or not up to it
+   * @throws {ReplicaError} page 1 cannot be had, or the driver fails, whose error is the `cause`
    * @throws {ShimError} the driver cannot load the shim
-   * @throws {TypeError} the class is of no driver known here, or `asOf` is no moment
+   * @throws {TypeError} the class is of no driver known here, `asOf` is no moment, or the driver refuses its options
    */
   connect(options?: ConnectOptions): ReplicaDatabase;
   /** Opens a connection of the runtime's own driver. */
@@ -122,8 +123,10 @@ export class Replica implements AsyncDisposable {
    * console.log(db.prepare("SELECT * FROM ratings EXCEPT SELECT * FROM before.ratings").all());
    * ```
    *
-   * @throws {ReplicaError} there is no such moment; `cause` says why
    * @throws {ReplicaClosedError} the replica was closed
+   * @throws {RestorePlanError} the replica does not reach back to the moment asked for, or not up to it
+   * @throws {ReplicaError} page 1 cannot be had
+   * @throws {TypeError} `asOf` is no moment
    */
   path(options: Omit<ConnectOptions, "database"> = {}): string {
     return this.#connections.path(options);

@@ -73,6 +73,12 @@ export function encodeError(thrown: unknown): string {
   return text;
 }
 
+/** An error in other words: of the same class and with the same facts, the error itself as its cause. */
+export function reworded(error: Error, message: string): Error {
+  const known = Object.entries(facts(error)).map(([name, value]) => [name, String(value)]);
+  return makeError(`${error.name}: ${message}`, Object.fromEntries(known), error);
+}
+
 function causeOf(lines: string[]): Error | undefined {
   let cause: Error | undefined;
   for (const line of lines.filter((line) => line.startsWith("cause=")).reverse()) {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { decodeError, encodeError } from "../../src/bridge/error_text.ts";
+import { decodeError, encodeError, reworded } from "../../src/bridge/error_text.ts";
 import { SQLITE, sqliteCode } from "../../src/bridge/sqlite_code.ts";
 import {
   ConflictError,
@@ -47,6 +47,21 @@ const samples: Error[] = [
   new TypeError("Cannot use: not a URL"),
   new RangeError("Cannot use: -1"),
 ];
+
+test("reworded() gives an error of the same class and facts, with the other as its cause", () => {
+  for (const error of samples) {
+    const other = reworded(error, `Cannot go on: ${error.message}`);
+    assert.equal(other.constructor, error.constructor);
+    assert.equal(other.message, `Cannot go on: ${error.message}`);
+    assert.equal(other.cause, error);
+    for (
+      const fact of ["name", "key", "status", "code", "retryable", "offset", "fault", "isTaken"] as const
+    ) {
+      const valueIn = (of: Error) => (of as Partial<Record<typeof fact, unknown>>)[fact];
+      assert.equal(valueIn(other), valueIn(error), fact);
+    }
+  }
+});
 
 for (const error of samples) {
   const faults = error instanceof RestorePlanError ? ` (${error.fault})` : "";

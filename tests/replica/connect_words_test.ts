@@ -8,7 +8,6 @@ import {
   openReplica,
   type Replica,
   ReplicaClosedError,
-  ReplicaError,
   type SharedReplica,
 } from "../../mod.ts";
 import { type ReplicaFolder, withReplicaFolder } from "../support/replica_folder.ts";
@@ -30,7 +29,7 @@ test("the same failure twice has its words twice", () =>
         ]
       ) {
         const error = thrownBy(act);
-        assert.ok(error instanceof ReplicaError, String(error));
+        assert.ok(error instanceof TypeError, String(error));
         assert.match(error.message, WORDS);
         assert.ok(error.cause instanceof TypeError, String(error.cause));
       }
@@ -48,6 +47,7 @@ test("page 1 that is damaged fails connect() with the same words each time", () 
       const error = thrownBy(() => replica.connect());
       assert.match(error.message, /^Cannot connect to file:.*: Cannot decode page 1 of /);
       assert.ok(error.cause instanceof LtxFormatError, String(error.cause));
+      assert.ok(error instanceof LtxFormatError && error.key === error.cause.key, String(error));
     }
   }));
 

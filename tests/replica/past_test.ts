@@ -520,19 +520,20 @@ test("connect() takes a Date, a TXID and text; what cannot be is refused with th
     }
     for (const moment of [-1n, 1n << 64n]) assert.throws(() => replica.connect({ asOf: moment }), RangeError);
     for (const moment of ["garbage", "txid:5", new Date(8.64e15)]) {
-      const error = thrownBy(() => replica.connect({ asOf: moment }));
-      assert.ok(
-        error instanceof ReplicaError && error.cause instanceof TypeError,
-        `${error}: ${error.cause}`,
-      );
+      for (const act of [() => replica.connect({ asOf: moment }), () => replica.path({ asOf: moment })]) {
+        const error = thrownBy(act);
+        assert.ok(error instanceof TypeError && error.cause instanceof TypeError, `${error}: ${error.cause}`);
+        assert.match(error.message, /^Cannot connect to file:.*: Cannot read time /);
+      }
     }
     for (const moment of [7n, 1n << 63n, at(1), new Date(0)]) {
       const error = thrownBy(() => replica.connect({ asOf: moment }));
       assert.ok(
-        error instanceof ReplicaError && error.cause instanceof RestorePlanError,
+        error instanceof RestorePlanError && error.cause instanceof RestorePlanError,
         `${error}: ${error.cause}`,
       );
-      assert.equal(error.cause.fault, "unreachable");
+      assert.deepEqual([error.fault, error.cause.fault], ["unreachable", "unreachable"]);
+      assert.throws(() => replica.path({ asOf: moment }), { name: "RestorePlanError", fault: "unreachable" });
       assert.match(
         error.message,
         /^Cannot connect to file:.*: Cannot (make restore plan|find a state before)/,
