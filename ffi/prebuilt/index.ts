@@ -9,16 +9,16 @@ export interface Prebuilt {
 }
 
 /** A checksum of what they were made of. */
-export const sources: string = "89f77fba7437f3ac41a5d8b9827f92549abbd94ba497037dee130d13562ecef9";
+export const sources: string = "4ce9450a8f99f25a86d746f73d534c804205ab4ff675a95d0a0db7c335bd3169";
 
 /** What there is a library for. */
 export type Target = "linux_x64" | "linux_arm64" | "macos_x64" | "macos_arm64" | "windows_x64";
 
 /** The libraries, by target. */
 export const prebuilt: Readonly<Record<Target, Prebuilt>> = {
-  linux_x64: { file: "litestream_vfs.so", size: 165560, sha256: "484447b9c7c0fcc2385421e256518132de956e38e79127efb1a9e3327ed84589" },
-  linux_arm64: { file: "litestream_vfs.so", size: 153016, sha256: "bb9735bb680206a61e70443afe7d13b437a8ad6b38226006a73d90228373cdeb" },
-  macos_x64: { file: "litestream_vfs.dylib", size: 311864, sha256: "acb39efe02c6962bff636554ccbd463b9c4cd6542f53f8a26acb6777d5c49aae" },
-  macos_arm64: { file: "litestream_vfs.dylib", size: 328984, sha256: "6005584867d98e4672024d77190d8398c709265a2be521114371830947316f82" },
-  windows_x64: { file: "litestream_vfs.dll", size: 189440, sha256: "72da06d3c6efa17dadae3b1c68a3176b4f479f0fc9fcfe49330b97932f43d6e3" },
+  linux_x64: { file: "litestream_vfs.so", size: 166392, sha256: "523490a8d0bf9f6357099fa5e1fa3b950478d5acc6ca50bf5fcd55cb857cf75d" },
+  linux_arm64: { file: "litestream_vfs.so", size: 153624, sha256: "52e5cc4a052692fea4f0f0b8a598a197552b335672de66ff65b26fcc77ebbe4c" },
+  macos_x64: { file: "litestream_vfs.dylib", size: 311912, sha256: "db863467972024ccb44163abf2ab7eebfb7b0b73a0b218070b0a53ffc85861c3" },
+  macos_arm64: { file: "litestream_vfs.dylib", size: 345464, sha256: "cc2e7063f6a7fa0d7f9e756eb5da883ea7b955ffef557a90432ec41f745cd18f" },
+  windows_x64: { file: "litestream_vfs.dll", size: 190464, sha256: "25988bc2187b5bfc59c95981aad4959b51d77c070135b2ddf27f9e4f8faab621" },
 };

@@ -87,7 +87,7 @@ test(
         await run(".open ./nowhere", "no LTX files there");
         await run("SELECT * FROM absent;", "no such table: absent");
         terminal.type(".at 0000000000000001\r");
-        await terminal.until("replica@txid:0000000000000001> ");
+        await terminal.until("replica@0000000000000001> ");
         terminal.type("SELECT count(*) || ' then' FROM ratings;\r");
         await terminal.until("1 then");
         await run(".at latest", "TXID 0000000000000002");

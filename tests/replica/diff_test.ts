@@ -135,7 +135,10 @@ test("diff() takes moments as connect() does, the newest unless told, and the ta
     assert.deepEqual(show(await changesOf(replica, 1n, 3n, ["a"])), ["insert a id=2", "insert a id=3"]);
     assert.deepEqual(show(await changesOf(replica, 3n, 1n, ["a"])), ["delete a id=2", "delete a id=3"]);
     assert.deepEqual(await changesOf(replica, "latest", "latest"), []);
-    assert.deepEqual(await changesOf(replica, 1n, 5n, ["nothing"]), []);
+    await assert.rejects(
+      changesOf(replica, 1n, 5n, ["nothing"]),
+      /^ReplicaError: Cannot compare table "nothing": neither state has one of that name, expected a table .* such as a, b$/,
+    );
     folder.step("INSERT INTO a VALUES (6)");
     const seen = await replica.refresh();
     assert.deepEqual(show(await changesOf(replica, 5n, seen)), ["insert a id=6"]);
