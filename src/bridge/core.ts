@@ -5,7 +5,7 @@
  */
 import { cString, type Native, readText } from "../../ffi/native.ts";
 import { LS } from "../../ffi/symbols.ts";
-import { ReplicaClosedError } from "../errors.ts";
+import { ReplicaClosedError, RestorePlanError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { Environment } from "../environment.ts";
 import type { ReplicaConfig } from "../replica_config.ts";
@@ -91,6 +91,8 @@ export class Core {
       return replica;
     } catch (error) {
       outbox?.flush(); // before the answer that it failed
+      const isEmpty = error instanceof RestorePlanError && error.fault === "empty";
+      if (!isEmpty || config.location.scheme !== "file") throw error;
       const { explainFolder } = await import("./missing_folder.ts");
       throw await explainFolder(error, config.location);
     } finally {

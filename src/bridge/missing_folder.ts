@@ -6,12 +6,10 @@
 import { stat } from "node:fs/promises";
 import { RestorePlanError } from "../errors.ts";
 import { codeOf } from "../storage/folder_fault.ts";
-import type { ReplicaLocation } from "../storage/replica_url.ts";
+import type { FolderLocation } from "../storage/replica_url.ts";
 
-/** An opening's error, or a better one: a store cannot tell a folder that is not there from an empty one. */
-export async function explainFolder(error: unknown, location: ReplicaLocation): Promise<unknown> {
-  const isEmpty = error instanceof RestorePlanError && error.fault === "empty";
-  if (!isEmpty || location.scheme !== "file") return error;
+/** The error of an opening that found nothing, or a better one: a store cannot tell a folder that is not there from an empty one. */
+export async function explainFolder(error: RestorePlanError, location: FolderLocation): Promise<Error> {
   const isMissing = await stat(location.path).then(() => false, (fault) => codeOf(fault) === "ENOENT");
   if (!isMissing) return error;
   return new RestorePlanError(
