@@ -71,6 +71,8 @@ export class ReadingSubject implements SubjectWork {
   readonly #databases: readonly PlainDatabase[];
   readonly #readers: readonly FollowReader[];
   readonly #rounds: readonly Rounds[];
+  /** Until it is told its pace for good. */
+  #isHurrying = true;
 
   /** Opens the replica that stays. */
   static async open(start: SubjectStart, ledger: Ledger): Promise<ReadingSubject> {
@@ -140,7 +142,7 @@ export class ReadingSubject implements SubjectWork {
   async #round(round: number): Promise<void> {
     const { folder, role, url } = this.#start;
     const options = openOptions(round);
-    if (isThreadRound(round)) {
+    if (isThreadRound(round, this.#isHurrying)) {
       if (round % 2 !== 0) return await threadRound("own core", { url, options }, this.#ledger);
       return await threadRound("joined thread", { shared: this.#replica.share() }, this.#ledger);
     }
@@ -200,6 +202,7 @@ export class ReadingSubject implements SubjectWork {
   }
 
   pace(pace: number): void {
+    this.#isHurrying = false;
     for (const rounds of this.#rounds) rounds.pace = pace;
   }
 

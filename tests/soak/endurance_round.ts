@@ -28,11 +28,12 @@ export const QUIET: OpenOptions = { log: () => {} };
 
 /** Of so many rounds, two start a thread, one of them early: runtimes keep some KB of each thread that has ended. */
 const THREAD_EVERY = 50;
+const HURRYING_THREAD_EVERY = 10;
 const FIRST_THREADS = [3, 8];
 
-/** Whether a round is for a thread of its own. */
-export function isThreadRound(round: number): boolean {
-  return FIRST_THREADS.includes(round % THREAD_EVERY);
+/** Whether a round is for a thread of its own: there are more of them while a process hurries, to have met all that they leave. */
+export function isThreadRound(round: number, isHurrying: boolean): boolean {
+  return FIRST_THREADS.includes(round % (isHurrying ? HURRYING_THREAD_EVERY : THREAD_EVERY));
 }
 
 /** What surrounds a round. */

@@ -46,6 +46,8 @@ export class WritingSubject implements SubjectWork {
   readonly #rounds: { readonly write: Rounds; readonly round: Rounds };
   #open: Open;
   #generation = 0;
+  /** Until it is told its pace for good. */
+  #isHurrying = true;
   /** Counts of replicas that were closed. */
   readonly #before: Counts = {};
 
@@ -92,7 +94,7 @@ export class WritingSubject implements SubjectWork {
 
   async #round(round: number): Promise<void> {
     if (round % REOPEN_EVERY === REOPEN_EVERY - 1) return await this.#reopen();
-    if (isThreadRound(round)) {
+    if (isThreadRound(round, this.#isHurrying)) {
       return await threadRound("joined thread", { shared: this.#open.replica.share() }, this.#ledger);
     }
     const kinds = [
@@ -197,6 +199,7 @@ export class WritingSubject implements SubjectWork {
   }
 
   pace(pace: number): void {
+    this.#isHurrying = false;
     this.#rounds.write.pace = pace;
     this.#rounds.round.pace = pace;
   }
