@@ -230,14 +230,14 @@ export class LiveReplica implements Followed {
     if (this.#closed) return;
     const { native, textOf, onEvent } = this.#source;
     native.calls.ls_replica_polled(this.id, cString(error ? textOf(error) : ""));
+    if (error) this.#stale.check();
+    else this.#seen(ageMs);
     addLook(native, this.id, error ? "failed" : "good"); // then whoever waits for its end asks what was found
     if (error instanceof ReplacedError) {
       native.calls.ls_replica_block(this.id, cString(textOf(error)));
       this.#writer?.conflict("another database has taken its place");
     }
     this.#meter.carry(this.id);
-    if (error) this.#stale.check();
-    else this.#seen(ageMs);
     for (const pin of this.#pins.check(this.#states.newest?.stamp ?? 0)) {
       onEvent({ type: "stale-pin", ...pin });
     }

@@ -115,9 +115,10 @@ export class FolderStore implements BareStore {
     }
   }
 
-  /** Whether the uppermost folder of a key is there. */
+  /** Whether the uppermost folder of a key is there, as far as can be told. */
   async #holdsAny(key: string): Promise<boolean> {
-    return await factsOf(this.#pathOf(key.slice(0, Math.max(0, key.indexOf("/"))))) !== undefined;
+    const path = this.#pathOf(key.slice(0, Math.max(0, key.indexOf("/"))));
+    return await factsOf(path).then((facts) => facts !== undefined, () => true);
   }
 
   async put(key: string, bytes: Uint8Array, options: PutOptions = {}): Promise<ListedObject> {
