@@ -1,11 +1,12 @@
 /** What restore() makes is, byte for byte, what `litestream restore` makes. */
 import assert from "node:assert/strict";
 import { createReadStream } from "node:fs";
-import { mkdir, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import process from "node:process";
 import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { openReplica } from "../../mod.ts";
 import { encodeFile, type LtxPage } from "../../src/ltx/encoder.ts";
 import { formatLtxFileName, lockPgno } from "../../src/ltx/txid.ts";
@@ -33,6 +34,15 @@ async function digest(path: string): Promise<string> {
   const hash = createHash("sha256");
   for await (const chunk of createReadStream(path)) hash.update(chunk);
   return hash.digest("hex");
+}
+
+/** When the oldest and the newest file under a folder were written, in ms since the epoch. */
+async function storedSpan(folder: string): Promise<{ oldestMs: number; newestMs: number }> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  const files = entries.filter((entry) => entry.isFile());
+  const found = await Promise.all(files.map((file) => stat(join(file.parentPath, file.name))));
+  const times = found.map(({ mtimeMs }) => mtimeMs);
+  return { oldestMs: Math.min(...times), newestMs: Math.max(...times) };
 }
 
 /** Both make the same of a moment. */
@@ -90,9 +100,11 @@ for (const place of ["a folder", "a bucket"] as const) {
           async run(sqlite, daemon) {
             sqlite.exec("CREATE TABLE t (i INTEGER PRIMARY KEY, x BLOB)");
             for (let i = 0; i < 12; i++) {
+              if (i === 3) await sleep(2_500); // the moments of those to come are not of the first files' seconds
               sqlite.exec(
                 `INSERT INTO t SELECT NULL, randomblob(${random.next(5000)}) FROM pragma_function_list`,
               );
+              if (i === 9) await sleep(1_000); // nor are they of the last file's second
               if (i % 4 === 3) sqlite.exec(`DELETE FROM t WHERE i % 2 = 0; VACUUM`);
               await daemon.sync();
             }
@@ -106,12 +118,17 @@ for (const place of ["a folder", "a bucket"] as const) {
         const points = await replica.points({ exact: true });
         assert.ok(points.length > 10);
         for (const { txid } of points) await assertEqual(folder, url, { txid }, env);
-        // Litestream goes by the time of the upload for a bucket's first snapshot, whole seconds and later than its own.
-        const reached = points[0]!.time.getTime() + 2_000;
-        const later = points.slice(1, -1).filter(({ time }) => time.getTime() > reached);
-        for (const { time } of later.filter((_, i) => i % 3 === 0)) {
-          const timestamp = new Date(time.getTime() + 1).toISOString();
-          await assertEqual(folder, url, { timestamp }, env);
+        // Litestream knows the moments between its oldest and newest file, by the store's clock in whole seconds; and goes
+        // by the time of the upload for a bucket's first snapshot.
+        const folderOfAll = server === undefined ? join(folder, "replica") : join(server.folder, "db");
+        const { oldestMs, newestMs } = await storedSpan(folderOfAll);
+        const fromMs = Math.max(points[0]!.time.getTime() + 2_000, Math.ceil(oldestMs / 1_000) * 1_000);
+        const untilMs = Math.floor(newestMs / 1_000) * 1_000;
+        const known = points.slice(1, -1).map(({ time }) => time.getTime() + 1)
+          .filter((atMs) => atMs > fromMs && atMs <= untilMs);
+        assert.ok(known.length > 0, `no moment between ${fromMs} and ${untilMs}`);
+        for (const atMs of known.filter((_, i) => i % 3 === 0)) {
+          await assertEqual(folder, url, { timestamp: new Date(atMs).toISOString() }, env);
         }
       } finally {
         await server?.close();
