@@ -7,7 +7,7 @@
 
 import { bareEtag } from "./etag.ts";
 import type { ListedObject } from "./object_store.ts";
-import { childText, parseXml, type XmlElement } from "./xml.ts";
+import { childText, parseXml, withOwnTexts, type XmlElement } from "./xml.ts";
 
 /** What one answer holds; keys are the bucket's own. */
 export interface S3Listing {
@@ -34,7 +34,7 @@ export function parseListing(document: string): S3Listing {
     throw new SyntaxError(`Cannot parse listing: IsTruncated is "${truncated}", expected true or false`);
   }
   return {
-    objects,
+    objects: withOwnTexts(objects),
     continuationToken: truncated === "true" ? needed(root, "NextContinuationToken") : undefined,
   };
 }

@@ -7,7 +7,7 @@
 
 import { bareEtag } from "../etag.ts";
 import type { StoredObject } from "../storage.ts";
-import { childText, parseXml, type XmlElement } from "../xml.ts";
+import { childText, parseXml, withOwnTexts, type XmlElement } from "../xml.ts";
 
 /** Where Litestream keeps an object's time: names of metadata have no hyphen here. */
 export const TIMESTAMP_NAME = "litestreamtimestamp";
@@ -37,7 +37,7 @@ export function parseListing(document: string): AbsListing {
   const entries = blobs.children.filter(({ name }) => name === "Blob").map(parseBlob);
   const objects = entries.filter((entry) => entry !== undefined);
   const hasFolders = objects.length < entries.length;
-  return { objects, hasFolders, nextMarker: childText(root, "NextMarker") ?? "" };
+  return { objects: withOwnTexts(objects), hasFolders, nextMarker: childText(root, "NextMarker") ?? "" };
 }
 
 /** A time of metadata in ms; undefined where it is none. */

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { childText, parseXml, type XmlElement } from "../xml.ts";
+import { childText, parseXml, withOwnTexts, type XmlElement } from "../xml.ts";
 
 /** What a server tells of a file or a folder. */
 export interface DavEntry {
@@ -36,7 +36,9 @@ export function parseMultistatus(document: string): DavEntry[] {
   if (root.name !== "multistatus") {
     throw new SyntaxError(`Cannot parse multistatus: element <${root.name}>, expected <multistatus>`);
   }
-  return root.children.filter(({ name }) => name === "response").map(entryOf);
+  const entries = root.children.filter(({ name }) => name === "response").map(entryOf);
+  const texts = withOwnTexts(entries.map(({ path, etag }) => ({ path, etag })));
+  return entries.map((entry, i) => ({ ...entry, ...texts[i] }));
 }
 
 function entryOf(response: XmlElement): DavEntry {
