@@ -6,7 +6,7 @@
 import { createHash } from "node:crypto";
 import type { LocalDatabase } from "../support/local_database.ts";
 import { rowsOf } from "../replica/drivers.ts";
-import { readFailure } from "../support/invariant_writer_check.ts";
+import { isUnread, readFailure } from "../support/invariant_writer_check.ts";
 import type { Query } from "./query_set.ts";
 
 /** The number of rows and their digest, such as `12 rows 3f2a…`; or `error: ` and SQLite's words. */
@@ -21,11 +21,7 @@ export function answerOf(db: LocalDatabase, { sql }: Query, isSorted = false): A
   try {
     const failure = failureOf(db);
     const values = valuesOf(db, sql, isSorted);
-    // as integrity_check tells it; a pointer map of zeros, which is a fault, has the words of one that cannot be read
-    const unread = values.find((value) =>
-      value.includes("unable to get the page") ||
-      value.includes("Failed to read ptrmap") && failureOf(db) !== failure
-    );
+    const unread = values.find((value) => isUnread(value, () => failureOf(db) !== failure));
     if (unread !== undefined) return `error: ${unread}`;
     const hash = createHash("sha1");
     for (const value of values) hash.update(`${value}\n`);

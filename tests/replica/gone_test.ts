@@ -190,10 +190,13 @@ test("R4: a state that no files make up any more fails with words, and the next 
 const POINTER_MAP = { pageSize: 512, setup: "PRAGMA auto_vacuum = INCREMENTAL" };
 const INTEGRITY = { sql: "SELECT integrity_check AS v FROM pragma_integrity_check" };
 
-/** Shows `use` a transaction on a state whose pointer map cannot be read any more. */
-const withoutPointerMap = (use: (db: ReplicaDatabase) => void): Promise<void> =>
-  withReplicaFolder(POINTER_MAP, async (folder) => {
-    folder.record(noiseSql(1500));
+/** Shows `use` a transaction on a state whose pointer map, or freelist, cannot be read any more. */
+const withoutPages = (
+  { sql = "", ...options }: { pageSize: number; setup?: string; sql?: string },
+  use: (db: ReplicaDatabase) => void,
+): Promise<void> =>
+  withReplicaFolder(options, async (folder) => {
+    folder.record(`${noiseSql(1500)}; ${sql}`);
     folder.snapshot();
     await using replica = await openReplica(folder.url, { ...POOL, prefetch: "off", pollIntervalMs: 0 });
     withConnection(replica, undefined, (db) => {
@@ -208,15 +211,31 @@ const withoutPointerMap = (use: (db: ReplicaDatabase) => void): Promise<void> =>
   });
 
 test("R4: integrity_check calls a page of a state that is gone unread, one of the pointer map too", async () => {
-  await withoutPointerMap((db) => {
+  await withoutPages(POINTER_MAP, (db) => {
     let told: Error | undefined;
     const query = (sql: string) => rowsOf(db, sql);
     assert.throws(() => checkIntegrity(query), (error: Error) => (told = error, true));
     assert.ok(!(told instanceof InvariantViolation), String(told));
     assert.match(String(told), /Failed to read ptrmap key=/);
   });
-  await withoutPointerMap((db) =>
-    assert.match(answerOf(db, INTEGRITY), /^error: [^]*Failed to read ptrmap key=/)
+  await withoutPages(
+    POINTER_MAP,
+    (db) => assert.match(answerOf(db, INTEGRITY), /^error: [^]*Failed to read ptrmap key=/),
+  );
+});
+
+test("R4: integrity_check calls a page of the freelist of a state that is gone unread", async () => {
+  const freed = { pageSize: 512, sql: "DELETE FROM n WHERE id > 300" };
+  const words = /Freelist: failed to get page/;
+  await withoutPages(freed, (db) => {
+    assert.throws(
+      () => checkIntegrity((sql) => rowsOf(db, sql)),
+      (error: Error) => !(error instanceof InvariantViolation) && words.test(error.message),
+    );
+  });
+  await withoutPages(
+    freed,
+    (db) => assert.match(answerOf(db, INTEGRITY), new RegExp(`^error: [^]*${words.source}`)),
   );
 });
 

@@ -23,7 +23,7 @@ const OF_STORAGE = [
 
 /** How drivers tell that a read, a write or an opening failed. */
 const DRIVER_WORDS =
-  /disk I\/O error|unable to (open database|get the page)|Failed to read ptrmap|interrupted|query aborted/i;
+  /disk I\/O error|unable to (open database|get the page)|Failed to read ptrmap|failed to get page|interrupted|query aborted/i;
 
 /** What is counted, by name. */
 export type Counts = Record<string, number>;

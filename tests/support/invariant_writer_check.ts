@@ -109,6 +109,15 @@ export function readFailure(query: Query): unknown {
 }
 
 /**
+ * Whether an integrity check tells of a page that it could not read. `hasFailed` says whether some read failed meanwhile: pages
+ * of the pointer map and of the freelist that were read, and are no good, are told of in the same words.
+ */
+export function isUnread(found: string, hasFailed: () => boolean): boolean {
+  return found.includes("unable to get the page") ||
+    /Failed to read ptrmap|failed to get page/.test(found) && hasFailed();
+}
+
+/**
  * Checks the database by `PRAGMA integrity_check`, which tells of a page that cannot be read among the faults of the database.
  *
  * @throws {InvariantViolation} it is not whole
@@ -117,9 +126,7 @@ export function readFailure(query: Query): unknown {
 export function checkIntegrity(query: Query): void {
   const before = readFailure(query);
   const found = query("PRAGMA integrity_check(3)").map(Object.values).join("; ");
-  // a pointer map that was read, and holds no pointers, is told in the same words: some read must have failed meanwhile
-  const isMapUnread = found.includes("Failed to read ptrmap") && readFailure(query) !== before;
-  if (isMapUnread || found.includes("unable to get the page")) {
+  if (isUnread(found, () => readFailure(query) !== before)) {
     throw new Error(`Cannot check integrity: ${found}`);
   }
   if (found !== "ok") throw new InvariantViolation("content", `integrity_check: ${found}`);
