@@ -11,6 +11,7 @@ import { pacedSort } from "./paced_sort.ts";
 import { RowCursor } from "./row_cursor.ts";
 import { readRowKey, rowidColumns, type RowKey } from "./row_key.ts";
 import { compareSqlValues } from "./sql_value.ts";
+import type { KeyColumn } from "./table_definition.ts";
 import { hasSameKey, type Table, type TablePlan, treeKind } from "./table_plan.ts";
 
 /** Gives the changed rows of a table that the later state has. */
@@ -79,8 +80,8 @@ interface KeyedRow {
 async function* joinByKey(comparison: Comparison, plan: TablePlan): AsyncGenerator<RowChange> {
   const { from, to, name: table } = plan.pair;
   const definitions = {
-    from: { ...from!.definition, keyColumns: withCollations(from!, to!) },
-    to: to!.definition,
+    from: { ...from!.definition, keyColumns: comparedColumns(from!, to!) },
+    to: { ...to!.definition, keyColumns: comparedColumns(to!, from!) },
   };
   const before = cursorOf(comparison, plan, "from");
   const after = cursorOf(comparison, plan, "to");
@@ -150,10 +151,14 @@ function wait(waiting: Map<string, KeyedRow>, { key, row }: KeyedRow): void {
   waiting.set(key.identity, { key, row: { ...row, local: row.local.slice() } });
 }
 
-/** The key's columns as the earlier state names them, compared as the later state does. */
-function withCollations(from: Table, to: Table): Table["definition"]["keyColumns"] {
-  return from.definition.keyColumns.map((column, i) => {
-    return { ...column, collation: to.definition.keyColumns[i]!.collation };
+/**
+ * The key's columns as a state names them, each with the collation that both states have; where they have two, text is
+ * compared as it is: what is one key under either may be several under the other.
+ */
+function comparedColumns({ definition }: Table, other: Table): readonly KeyColumn[] {
+  return definition.keyColumns.map((column, i) => {
+    const isSame = column.collation === other.definition.keyColumns[i]!.collation;
+    return isSame ? column : { ...column, collation: "binary" };
   });
 }
 

@@ -135,6 +135,7 @@ interface NaiveTable {
   keyNames: string[];
   /** What a row is found by: `DESC` behind a column's `PRIMARY KEY` makes that column no rowid. */
   storage: string;
+  isNocase: boolean;
   rows: Map<string, { key: string; columns: [name: string, value: string][] }>;
 }
 
@@ -153,6 +154,7 @@ export async function naiveDiff(
   to: FilePages,
 ): Promise<NaiveDifference> {
   const [before, after] = [await naiveTables(database, from, "from"), await naiveTables(database, to, "to")];
+  foldKeys(before, after);
   const difference: NaiveDifference = { lines: new Set(), rewritten: new Set() };
   for (const name of new Set([...before.keys(), ...after.keys()])) {
     compareTables(name, before.get(name), after.get(name), difference);
@@ -221,10 +223,20 @@ function naiveTable(db: PlainDatabase, name: string, sql: string): NaiveTable {
     const byName = new Map(columns.map((column, i) => [column, values[i]!]));
     const key = keyNames.map((name) => keys.length === 0 ? rowid! : literalOfQuoted(byName.get(name)!));
     let id = key.join(" ");
-    if (/NOCASE/.test(sql)) id = id.replace(/'[^']*'/g, (text) => text.toLowerCase());
     if (key.includes("NULL")) id += ` ${rowid}`;
     rows.set(id, { key: keyNames.map((name, i) => `${name}=${key[i]}`).join(" "), columns: [...byName] });
   }
   const storage = withoutRowid ? "without rowid" : /KEY DESC/.test(sql) ? "column" : "rowid";
-  return { sql, keyNames, storage, rows };
+  return { sql, keyNames, storage, isNocase: /NOCASE/.test(sql), rows };
+}
+
+/** Keys are the same in upper and lower case where both states have them so. */
+function foldKeys(before: Map<string, NaiveTable>, after: Map<string, NaiveTable>): void {
+  const fold = ({ rows }: NaiveTable) =>
+    new Map([...rows].map(([id, row]) => [id.replace(/'[^']*'/g, (text) => text.toLowerCase()), row]));
+  for (const [name, old] of before) {
+    const now = after.get(name);
+    if (!old.isNocase || !now?.isNocase) continue;
+    for (const table of [old, now]) table.rows = fold(table);
+  }
 }

@@ -168,6 +168,23 @@ test("diffDatabases() takes a row replaced under another rowid for the same row"
   });
 });
 
+test("diffDatabases() compares keys as they are where the table was made anew with another collation", async () => {
+  const make = (collation: string) => `CREATE TABLE kv(k TEXT PRIMARY KEY ${collation}, v) WITHOUT ROWID`;
+  const cases = [
+    ["", "COLLATE NOCASE", ["delete kv k='A'", "update kv k='a'", "delete kv k='a '"]],
+    ["COLLATE NOCASE", "", ["insert kv k='A'", "insert kv k='B'", "update kv k='a'", "delete kv k='a '"]],
+    ["", "COLLATE RTRIM", ["insert kv k='B'", "update kv k='a'", "delete kv k='a '"]],
+  ] as const;
+  for (const [before, after, expected] of cases) {
+    await withDatabase({}, async (database) => {
+      const fill = "INSERT OR IGNORE INTO kv VALUES";
+      database.db.exec(`${make(before)}; ${fill} ('a', 1), ('A', 2), ('a ', 3), ('b', 4)`);
+      const again = `DROP TABLE kv; ${make(after)}; ${fill} ('b', 4), ('a', 9), ('A', 2), ('B', 5)`;
+      assert.deepEqual(await linesOf(database, again), ["schema-changed kv", ...expected]);
+    });
+  }
+});
+
 test("diffDatabases() tells created, dropped, altered and renamed tables, in the names' order", async () => {
   await withDatabase({}, async (database) => {
     database.db.exec(`CREATE TABLE a(x); INSERT INTO a VALUES (1); CREATE TABLE b(x INTEGER PRIMARY KEY, y);
