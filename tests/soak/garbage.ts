@@ -4,15 +4,27 @@
  * @module
  */
 
+import process from "node:process";
+
+interface Trimming {
+  readonly symbols: { malloc_trim(pad: bigint): number };
+}
+
+/** Whichever runtime this is. */
 interface Collecting {
   readonly gc?: (options?: { type: "major"; execution: "sync"; flavor: "last-resort" }) => void;
   readonly Bun?: { gc(force: boolean): void; shrink(): void };
-  readonly Deno?: {
-    dlopen(path: string, symbols: { malloc_trim: { parameters: ["usize"]; result: "i32" } }): {
-      readonly symbols: { malloc_trim(pad: bigint): number };
-    };
-  };
+  readonly Deno?: { dlopen(path: string, symbols: typeof DENO_SYMBOLS): Trimming };
 }
+
+/** Bun's `bun:ffi`. */
+interface BunFfi {
+  dlopen(path: string, symbols: typeof BUN_SYMBOLS): Trimming;
+}
+
+const LIBRARY = "libc.so.6";
+const DENO_SYMBOLS = { malloc_trim: { parameters: ["usize"], result: "i32" } };
+const BUN_SYMBOLS = { malloc_trim: { args: ["u64"], returns: "i32" } };
 
 const CANNOT = "Cannot force garbage collection: expected --v8-flags=--expose-gc";
 
@@ -32,7 +44,7 @@ export function collectGarbage(): void {
 
 /**
  * Has this thread give back all that it holds and does not need: garbage, compiled code that can be compiled again, free
- * memory that V8 or the C library keeps for later.
+ * memory that V8 or the C library keeps for later. The shim's is the C library's in both runtimes.
  *
  * @throws {Error} the runtime does not let it
  */
@@ -41,10 +53,11 @@ export function releaseMemory(): void {
   if (Bun) {
     Bun.gc(true);
     Bun.shrink();
+    const { dlopen } = process.getBuiltinModule("bun:ffi") as unknown as BunFfi;
+    trim ??= dlopen(LIBRARY, BUN_SYMBOLS).symbols.malloc_trim;
   } else if (gc && Deno) {
     gc({ type: "major", execution: "sync", flavor: "last-resort" });
-    trim ??=
-      Deno.dlopen("libc.so.6", { malloc_trim: { parameters: ["usize"], result: "i32" } }).symbols.malloc_trim;
-    trim(0n);
+    trim ??= Deno.dlopen(LIBRARY, DENO_SYMBOLS).symbols.malloc_trim;
   } else throw new Error(CANNOT);
+  trim(0n);
 }
