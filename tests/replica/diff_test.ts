@@ -291,8 +291,7 @@ test(
       abort.abort(reason);
       await assert.rejects(next, reason);
       assert.ok(performance.now() - began < 200);
-      await sleep(200); // what was under way
-      await replica.refresh(); // by an answer to which the core has heard of the end, however busy the machine
+      await replica.refresh(); // which the core begins after it has heard of the end
       const asked = s3.log.length;
       await sleep(800);
       assert.equal(s3.log.length - asked, 0, "requests after the end");
