@@ -4,11 +4,16 @@ import { test } from "node:test";
 import { joinReplica, loadablePath, openReplica } from "../../mod.ts";
 import { lateCalls } from "../../ffi/late_calls.ts";
 import { loadNative } from "../../ffi/mod.ts";
+import type { FollowEvent } from "../../src/follow/follow_event.ts";
+import { until } from "./following.ts";
+import { withLive } from "../live/live_place.ts";
 import { withReplicaFolder } from "../support/replica_folder.ts";
 import { IS_BUN, IS_WASM, tableSql, valueOf } from "./drivers.ts";
 
 const skip = IS_BUN || IS_WASM ? "Deno's permissions, asked by its own SQLite's driver" : false;
 if (skip) console.error(`skipped: ${skip}`);
+const COPY_SKIP = IS_BUN ? "Deno's permissions" : false;
+if (COPY_SKIP) console.error(`skipped: ${COPY_SKIP}`);
 const BOUND_SKIP = IS_BUN ? false : "Bun alone keeps what a thread has bound";
 if (BOUND_SKIP) console.error(`skipped: ${BOUND_SKIP}`);
 
@@ -21,27 +26,52 @@ test(
       folder.snapshot();
       await using replica = await openReplica(folder.url);
       replica.connect().close();
-      const { permissions } = (globalThis as unknown as {
-        Deno: { permissions: { querySync(of: { name: string; path?: string }): unknown } };
-      }).Deno;
-      const asked = new Set<string>();
-      const real = permissions.querySync;
-      permissions.querySync = (of) => {
-        asked.add(`${of.name} ${of.path}`);
-        return real.call(permissions, of);
-      };
-      try {
+      const asked = await pathsAskedFor(() => {
         for (let i = 0; i < 20; i++) {
           const db = replica.connect();
           assert.equal(valueOf(db, "SELECT count(*) FROM t"), 10);
           db.close();
         }
-      } finally {
-        permissions.querySync = real;
-      }
-      assert.ok(asked.size <= 1, [...asked].join("\n"));
+      });
+      assert.ok(asked.length <= 1, asked.join("\n"));
     }),
 );
+
+test(
+  "A local copy without a name has no path that Deno is asked about",
+  { skip: COPY_SKIP },
+  () =>
+    withReplicaFolder({}, async (folder) => {
+      folder.record(tableSql(10));
+      folder.snapshot();
+      const asked = await pathsAskedFor(async () => {
+        await withLive(folder, { hydrate: { path: undefined } }, ({ events }) => {
+          const isWhole = (event: FollowEvent) => event.type === "hydration" && event.isWhole;
+          return until("the copy is whole", () => events.some(isWhole));
+        });
+      });
+      assert.deepEqual(asked.filter((path) => path.includes("hydrated.db")), []);
+    }),
+);
+
+/** What Deno is asked about meanwhile, each once. */
+async function pathsAskedFor(act: () => unknown): Promise<string[]> {
+  const { permissions } = (globalThis as unknown as {
+    Deno: { permissions: { querySync(of: { name: string; path?: string }): unknown } };
+  }).Deno;
+  const asked = new Set<string>();
+  const real = permissions.querySync;
+  permissions.querySync = (of) => {
+    asked.add(`${of.name} ${of.path}`);
+    return real.call(permissions, of);
+  };
+  try {
+    await act();
+  } finally {
+    permissions.querySync = real;
+  }
+  return [...asked];
+}
 
 /** Libraries that tell what is bound and closed; each function gives how many were bound before it. */
 function toldLibraries(told: string[]) {
