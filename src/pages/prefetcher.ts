@@ -38,6 +38,9 @@ const ROOTS_MAX = 64;
 /** Below a root, so few pages are interior ones, or a small tree's leaves: with the opening they are loaded, too. */
 const FEW_CHILDREN = 32;
 
+/** For each page by which a reader has gone on, so many may come for lying near those that it will want. */
+const NEAR = 4;
+
 /** Stored pages take about half of their size. */
 const STORED_SHARE = 1 / 2;
 
@@ -287,14 +290,19 @@ export class Prefetcher {
   #loadScattered(reached: ReachedPage, { pgnos, mark, otherMark }: Ahead): void {
     this.#load(reached, { pgnos: [], mark, ...(otherMark === undefined ? {} : { otherMark }) });
     const { loader, fileOf } = this.#options;
-    if (pgnos.length > 0) loader.loadAhead({ ...reached, pgnos, isScattered: true }, fileOf);
+    if (pgnos.length > 0) loader.loadAhead({ ...reached, pgnos, nearBytesMax: Infinity }, fileOf);
   }
 
   /** What a reader that goes along a tree wants. */
   #loadAlong(reached: ReachedPage, { along }: Reader, ahead: Ahead): void {
-    const { spread = 0, pgnos } = ahead;
-    if (spread === 0) return this.#load(reached, ahead);
+    const { spread = 0, used = 0, above = [], pgnos } = ahead;
     const { loader, fileOf, pageSize } = this.#options;
+    this.#loadScattered(reached, { pgnos: above, mark: 0 });
+    if (spread === 0) {
+      this.#load(reached, { ...ahead, pgnos: [] });
+      const nearBytesMax = used * NEAR * pageSize * STORED_SHARE;
+      return pgnos.length === 0 ? undefined : loader.loadAhead({ ...reached, pgnos, nearBytesMax }, fileOf);
+    }
     const root = this.#tree.root(pgnos[0]!);
     this.#loadInteriors(reached, root); // they tell which pages are the tree's
     const bytesMax = Math.min(spread * pageSize, this.#options.bytesMax) * STORED_SHARE;

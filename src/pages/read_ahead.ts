@@ -27,6 +27,10 @@ const SPREAD = 16;
 /** How much longer than the last one a window is looked through for pages that are not there yet. */
 const SPREAD_LOOK = 8;
 
+/** Interior pages are loaded for so many windows more, and for so many pages at least. */
+const ABOVE_WINDOWS = 4;
+const ABOVE_MIN = 128;
+
 /** Shorter skips are not worth telling from reading each page. */
 const STRIDE_MIN = 4;
 
@@ -352,7 +356,19 @@ export class ReadAhead {
     const isSpread = this.#willSpread(stream) && stream.used >= SPREAD_FROM;
     if (isSpread) return { pgnos, mark: 0, spread: stream.used * SPREAD };
     // The first page of a first window tells soonest whether the reader goes on; later, half a window is left.
-    return { pgnos, mark: stream.expected[isFirst ? 0 : (stream.expected.length - 1) >>> 1]! };
+    const mark = stream.expected[isFirst ? 0 : (stream.expected.length - 1) >>> 1]!;
+    if (stream.used === 0) return { pgnos, mark };
+    return { pgnos, mark, used: stream.used, above: this.#above(stream, pgnos[0]!) };
+  }
+
+  /** Interior pages over what is wanted next, and after: one at a time they would be as many steps of the way. */
+  #above({ root, step, window }: Stream, pgno: number): number[] {
+    const parent = this.#tree.parent(pgno);
+    if (root === IN_FILE || parent === undefined) return [];
+    const pages = Math.max(ABOVE_MIN, window * ABOVE_WINDOWS) * Math.abs(step);
+    const count = Math.ceil(pages / Math.max(1, this.#tree.childCount(parent.pgno)));
+    const above = this.#tree.following(parent.pgno, count, Math.sign(step));
+    return above.filter((interior) => !this.#tree.isKnown(interior));
   }
 
   /** Of the pages that were asked for last, only the first `count` will come; gives the page to be marked. */

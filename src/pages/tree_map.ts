@@ -232,6 +232,11 @@ export class TreeMap {
     return node === undefined || this.level(pgno) === 1 ? [] : [...node.children];
   }
 
+  /** How many pages hang below an interior page; 0 where it is not known. */
+  childCount(pgno: number): number {
+    return this.#node(pgno)?.children.length ?? 0;
+  }
+
   /**
    * Up to `count` pages that follow a page in key order on its level: each one for step 1, those before it, nearest first,
    * for -1, every k-th for k. Where an interior page on the way was not seen, it is the last of them: it must come first.

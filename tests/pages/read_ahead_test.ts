@@ -64,10 +64,16 @@ test("ReadAhead begins with 16 pages at the second in order, and doubles as they
   const watched = { pgnos: [], mark: leaves[11], otherMark: leaves[9] };
   assert.deepEqual(ahead.reached(leaves[10]!), watched);
   assert.deepEqual(ahead.reached(leaves[11]!), { pgnos: leaves.slice(12, 28), mark: leaves[12] });
-  assert.deepEqual(ahead.reached(leaves[12]!), { pgnos: leaves.slice(28, 45), mark: leaves[28] });
-  assert.deepEqual(ahead.reached(leaves[28]!), { pgnos: leaves.slice(45, 93), mark: leaves[60] });
-  assert.deepEqual(ahead.reached(leaves[60]!), { pgnos: leaves.slice(93, 189), mark: leaves[124] });
-  assert.deepEqual(ahead.reached(leaves[124]!), { pgnos: leaves.slice(189, 253), mark: leaves[188] });
+  const wanted = (from: number, to: number, mark: number, used: number) => ({
+    pgnos: leaves.slice(from, to),
+    mark: leaves[mark],
+    used,
+    above: [],
+  });
+  assert.deepEqual(ahead.reached(leaves[12]!), wanted(28, 45, 28, 1));
+  assert.deepEqual(ahead.reached(leaves[28]!), wanted(45, 93, 60, 17));
+  assert.deepEqual(ahead.reached(leaves[60]!), wanted(93, 189, 124, 49));
+  assert.deepEqual(ahead.reached(leaves[124]!), wanted(189, 253, 188, 113));
   assert.deepEqual(ahead.reached(leaves[130]!), { pgnos: [], mark: 0 });
   assert.deepEqual(ahead.reached(leaves[188]!).pgnos, leaves.slice(253, 317));
 });
@@ -251,9 +257,32 @@ test("ReadAhead asks for an interior page that is not known, then for what is be
     assert.deepEqual(ahead.learned(5), { pgnos: [], mark: 0 });
     map.learn(4, interiorPage([20, 21], [500]));
     if (isTold) assert.deepEqual(ahead.learned(4), { pgnos: [20, 21], mark: 13 });
-    else assert.deepEqual(ahead.reached(12), { pgnos: [20, 21], mark: 20 });
+    else assert.deepEqual(ahead.reached(12), { pgnos: [20, 21], mark: 20, used: 1, above: [] });
   }
 });
+
+for (const step of [1, -1]) {
+  test(`ReadAhead has the interior pages of its way come together, step ${step}`, () => {
+    const interiors = Array.from({ length: 40 }, (_, i) => 3 + i);
+    const key = (pgno: number) => (pgno - 3) * 1000;
+    const above = (fanOut: number) => {
+      const map = new TreeMap();
+      map.learn(2, interiorPage(interiors, interiors.slice(1).map(key)));
+      const pgno = step > 0 ? 3 : 42;
+      const leaves = Array.from({ length: fanOut }, (_, i) => 100 + i);
+      map.learn(pgno, interiorPage(leaves, leaves.slice(1).map((_, i) => key(pgno) + i + 1)));
+      const ahead = new ReadAhead(map, { windowMax: 64 });
+      const at = step > 0 ? 100 : 99 + fanOut;
+      ahead.reached(at);
+      assert.equal(ahead.reached(at + step).above, undefined, "nobody has gone on along it yet");
+      return ahead.reached(at + 2 * step).above;
+    };
+    const beside = (count: number) =>
+      interiors.map((_, i) => i + 1).slice(0, count).map((i) => step > 0 ? 3 + i : 42 - i);
+    assert.deepEqual(above(200), beside(1), "one more is over 200 leaves");
+    assert.deepEqual(above(30), beside(5), "128 leaves");
+  });
+}
 
 test("ReadAhead does not begin at two roots of small trees that lie near each other", () => {
   const reads = reader(new TreeMap(), 1);
