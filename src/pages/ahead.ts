@@ -11,8 +11,8 @@ export interface Ahead {
    * in all may come, those with them that lie near; pages further on in the list are left where that is used up.
    */
   readonly spread?: number;
-  /** Pages by which the reader has gone on along this way; none unless given. */
-  readonly used?: number;
+  /** So many pages more may come for lying near these; none unless given. */
+  readonly near?: number;
   /** Interior pages of the way, without which nobody will know what comes after these pages. */
   readonly above?: readonly number[];
 }

@@ -38,9 +38,6 @@ const ROOTS_MAX = 64;
 /** Below a root, so few pages are interior ones, or a small tree's leaves: with the opening they are loaded, too. */
 const FEW_CHILDREN = 32;
 
-/** For each page by which a reader has gone on, so many may come for lying near those that it will want. */
-const NEAR = 4;
-
 /** Stored pages take about half of their size. */
 const STORED_SHARE = 1 / 2;
 
@@ -295,12 +292,12 @@ export class Prefetcher {
 
   /** What a reader that goes along a tree wants. */
   #loadAlong(reached: ReachedPage, { along }: Reader, ahead: Ahead): void {
-    const { spread = 0, used = 0, above = [], pgnos } = ahead;
+    const { spread = 0, near = 0, above = [], pgnos } = ahead;
     const { loader, fileOf, pageSize } = this.#options;
     this.#loadScattered(reached, { pgnos: above, mark: 0 });
     if (spread === 0) {
       this.#load(reached, { ...ahead, pgnos: [] });
-      const nearBytesMax = used * NEAR * pageSize * STORED_SHARE;
+      const nearBytesMax = near * pageSize * STORED_SHARE;
       return pgnos.length === 0 ? undefined : loader.loadAhead({ ...reached, pgnos, nearBytesMax }, fileOf);
     }
     const root = this.#tree.root(pgnos[0]!);

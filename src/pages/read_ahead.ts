@@ -27,6 +27,9 @@ const SPREAD = 16;
 /** How much longer than the last one a window is looked through for pages that are not there yet. */
 const SPREAD_LOOK = 8;
 
+/** For each page by which a reader has gone on, so many may come for lying near those that it will want. */
+const NEAR = 4;
+
 /** Interior pages are loaded for so many windows more, and for so many pages at least. */
 const ABOVE_WINDOWS = 4;
 const ABOVE_MIN = 128;
@@ -337,8 +340,13 @@ export class ReadAhead {
   }
 
   /** Whether what a stream wants may lie all over a tree that is worth having as a whole. */
-  #willSpread({ isFromEnd, root }: Stream): boolean {
-    return isFromEnd && this.#tree.leafCount(root) <= this.#treeMax;
+  #willSpread(stream: Stream): boolean {
+    return stream.isFromEnd && this.#isKept(stream);
+  }
+
+  /** Whether what comes before it is wanted stays in memory until then. */
+  #isKept({ root }: Stream): boolean {
+    return root !== IN_FILE && this.#tree.leafCount(root) <= this.#treeMax;
   }
 
   #ask(stream: Stream, count: number): Ahead {
@@ -358,7 +366,8 @@ export class ReadAhead {
     // The first page of a first window tells soonest whether the reader goes on; later, half a window is left.
     const mark = stream.expected[isFirst ? 0 : (stream.expected.length - 1) >>> 1]!;
     if (stream.used === 0) return { pgnos, mark };
-    return { pgnos, mark, used: stream.used, above: this.#above(stream, pgnos[0]!) };
+    const near = this.#isKept(stream) ? stream.used * NEAR : 0;
+    return { pgnos, mark, near, above: this.#above(stream, pgnos[0]!) };
   }
 
   /** Interior pages over what is wanted next, and after: one at a time they would be as many steps of the way. */

@@ -216,7 +216,9 @@ export class TreeMap {
     for (let depth = 0; node && depth < DEPTH_MAX; depth++) {
       const { children } = node;
       count *= children.length;
-      node = this.#node(children[children.length >>> 1]!) ?? this.#node(children[0]!);
+      const known = children.find((child) => this.isKnown(child));
+      node = this.#node(children[children.length >>> 1]!) ??
+        (known === undefined ? known : this.#node(known));
     }
     return count;
   }

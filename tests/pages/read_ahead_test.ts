@@ -58,25 +58,30 @@ for (const isScattered of [false, true]) {
   }
 }
 
-test("ReadAhead begins with 16 pages at the second in order, and doubles as they are used", () => {
-  const { map, leaves } = madeUp(5000);
-  const ahead = new ReadAhead(map, { windowMax: 128 });
-  const watched = { pgnos: [], mark: leaves[11], otherMark: leaves[9] };
-  assert.deepEqual(ahead.reached(leaves[10]!), watched);
-  assert.deepEqual(ahead.reached(leaves[11]!), { pgnos: leaves.slice(12, 28), mark: leaves[12] });
-  const wanted = (from: number, to: number, mark: number, used: number) => ({
-    pgnos: leaves.slice(from, to),
-    mark: leaves[mark],
-    used,
-    above: [],
+for (const [treeMax, near] of [[6000, 4], [4000, 0]] as const) {
+  test(`ReadAhead begins with 16 pages at the second in order, doubles, and has ${near} more come for each used`, () => {
+    const { map, leaves } = madeUp(5000);
+    const ahead = new ReadAhead(map, { windowMax: 128, treeMax });
+    const watched = { pgnos: [], mark: leaves[1011], otherMark: leaves[1009] };
+    assert.deepEqual(ahead.reached(leaves[1010]!), watched);
+    const next = (from: number, to: number, mark: number) => ({
+      pgnos: leaves.slice(1000 + from, 1000 + to),
+      mark: leaves[1000 + mark],
+    });
+    assert.deepEqual(ahead.reached(leaves[1011]!), next(12, 28, 12));
+    const wanted = (from: number, to: number, mark: number, used: number) => ({
+      ...next(from, to, mark),
+      near: used * near,
+      above: [],
+    });
+    assert.deepEqual(ahead.reached(leaves[1012]!), wanted(28, 45, 28, 1));
+    assert.deepEqual(ahead.reached(leaves[1028]!), wanted(45, 93, 60, 17));
+    assert.deepEqual(ahead.reached(leaves[1060]!), wanted(93, 189, 124, 49));
+    assert.deepEqual(ahead.reached(leaves[1124]!), wanted(189, 253, 188, 113));
+    assert.deepEqual(ahead.reached(leaves[1130]!), { pgnos: [], mark: 0 });
+    assert.deepEqual(ahead.reached(leaves[1188]!).pgnos, leaves.slice(1253, 1317));
   });
-  assert.deepEqual(ahead.reached(leaves[12]!), wanted(28, 45, 28, 1));
-  assert.deepEqual(ahead.reached(leaves[28]!), wanted(45, 93, 60, 17));
-  assert.deepEqual(ahead.reached(leaves[60]!), wanted(93, 189, 124, 49));
-  assert.deepEqual(ahead.reached(leaves[124]!), wanted(189, 253, 188, 113));
-  assert.deepEqual(ahead.reached(leaves[130]!), { pgnos: [], mark: 0 });
-  assert.deepEqual(ahead.reached(leaves[188]!).pgnos, leaves.slice(253, 317));
-});
+}
 
 test("ReadAhead begins at a page beside any of those reached before, on either side", () => {
   const { map, leaves } = madeUp(5000);
@@ -257,7 +262,7 @@ test("ReadAhead asks for an interior page that is not known, then for what is be
     assert.deepEqual(ahead.learned(5), { pgnos: [], mark: 0 });
     map.learn(4, interiorPage([20, 21], [500]));
     if (isTold) assert.deepEqual(ahead.learned(4), { pgnos: [20, 21], mark: 13 });
-    else assert.deepEqual(ahead.reached(12), { pgnos: [20, 21], mark: 20, used: 1, above: [] });
+    else assert.deepEqual(ahead.reached(12), { pgnos: [20, 21], mark: 20, near: 0, above: [] });
   }
 });
 
