@@ -294,11 +294,13 @@ export class Prefetcher {
   #loadAlong(reached: ReachedPage, { along }: Reader, ahead: Ahead): void {
     const { spread = 0, near = 0, above = [], pgnos } = ahead;
     const { loader, fileOf, pageSize } = this.#options;
-    this.#loadScattered(reached, { pgnos: above, mark: 0 });
+    if (above.length > 0) {
+      loader.loadAhead({ ...reached, pgnos: above, nearBytesMax: near > 0 ? Infinity : 0 }, fileOf);
+    }
     if (spread === 0) {
       this.#load(reached, { ...ahead, pgnos: [] });
       const nearBytesMax = near * pageSize * STORED_SHARE;
-      return pgnos.length === 0 ? undefined : loader.loadAhead({ ...reached, pgnos, nearBytesMax }, fileOf);
+      return pgnos.length > 0 ? loader.loadAhead({ ...reached, pgnos, nearBytesMax }, fileOf) : undefined;
     }
     const root = this.#tree.root(pgnos[0]!);
     this.#loadInteriors(reached, root); // they tell which pages are the tree's

@@ -30,9 +30,10 @@ const SPREAD_LOOK = 8;
 /** For each page by which a reader has gone on, so many may come for lying near those that it will want. */
 const NEAR = 4;
 
-/** Interior pages are loaded for so many windows more, and for so many pages at least. */
+/** Interior pages are loaded for so many windows more, and for so many pages at least; so many of them at most. */
 const ABOVE_WINDOWS = 4;
 const ABOVE_MIN = 128;
+const ABOVE_MAX = 512;
 
 /** Shorter skips are not worth telling from reading each page. */
 const STRIDE_MIN = 4;
@@ -376,7 +377,7 @@ export class ReadAhead {
     if (root === IN_FILE || parent === undefined) return [];
     const pages = Math.max(ABOVE_MIN, window * ABOVE_WINDOWS) * Math.abs(step);
     const count = Math.ceil(pages / Math.max(1, this.#tree.childCount(parent.pgno)));
-    const above = this.#tree.following(parent.pgno, count, Math.sign(step));
+    const above = this.#tree.following(parent.pgno, Math.min(count, ABOVE_MAX), Math.sign(step));
     return above.filter((interior) => !this.#tree.isKnown(interior));
   }
 
