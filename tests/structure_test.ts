@@ -53,3 +53,32 @@ test("linesNamingARuntime() sees code and no comments", () => {
   ].join("\n");
   assert.deepEqual(linesNamingARuntime(source), [4, 5, 6]);
 });
+
+/** Of each hunk of a patch: the file, and the lines that it expects there. */
+function expectedLines(patch: string): { path: string; lines: string }[] {
+  const found: { path: string; lines: string }[] = [];
+  let path = "";
+  for (const part of patch.split(/^(?=--- |@@ )/m)) {
+    path = /^--- a\/(.+)$/m.exec(part)?.[1] ?? path;
+    if (!part.startsWith("@@ ")) continue;
+    const lines = part.split("\n").slice(1).filter((line) => /^[ -]/.test(line));
+    found.push({ path, lines: lines.map((line) => `${line.slice(1)}\n`).join("") });
+  }
+  return found;
+}
+
+test("Every mutant in tests/mutants/ is one of the code as it is now", () => {
+  const folder = join(ROOT, "tests", "mutants");
+  const names = readdirSync(folder).filter((name) => name.endsWith(".patch"));
+  assert.ok(names.length > 40, `${names.length} mutants`);
+  for (const name of names) {
+    const hunks = expectedLines(readFileSync(join(folder, name), "utf8"));
+    assert.ok(hunks.length > 0, name);
+    for (const { path, lines } of hunks) {
+      assert.ok(
+        readFileSync(join(ROOT, path), "utf8").includes(lines),
+        `${name} is not of ${path} as it is:\n${lines}`,
+      );
+    }
+  }
+});
