@@ -75,6 +75,7 @@ test("Every mutant in tests/mutants/ is one of the code as it is now", () => {
     const hunks = expectedLines(readFileSync(join(folder, name), "utf8"));
     assert.ok(hunks.length > 0, name);
     for (const { path, lines } of hunks) {
+      assert.notEqual(lines, "", `${name}: a hunk without a line to know its place by`);
       assert.ok(
         readFileSync(join(ROOT, path), "utf8").includes(lines),
         `${name} is not of ${path} as it is:\n${lines}`,

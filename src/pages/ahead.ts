@@ -11,9 +11,7 @@ export interface Ahead {
    * in all may come, those with them that lie near; pages further on in the list are left where that is used up.
    */
   readonly spread?: number;
-  /** So many pages more may come for lying near these; none unless given. */
-  readonly near?: number;
-  /** Interior pages of the way, without which nobody will know what comes after these pages. */
+  /** Interior pages of the way that are to come, too: without them nobody will know what follows. */
   readonly above?: readonly number[];
 }
 

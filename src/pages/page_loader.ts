@@ -54,8 +54,8 @@ export interface PageReader {
 export interface AheadPages extends PageReader {
   /** In the order in which they will be wanted. */
   readonly pgnos: readonly number[];
-  /** Where they are not neighbours of one another, bytes that may come for being near to one; none unless given. */
-  readonly nearBytesMax?: number;
+  /** They are not neighbours of one another: what is near to one may be wanted later. */
+  readonly isScattered?: boolean;
 }
 
 /** Pages of a tree that will be wanted as a whole. */
@@ -180,15 +180,12 @@ export class PageLoader {
       if (wanted) wanted.push(frame);
       else byFile.set(file, [frame]);
     }
-    let nearBytes = ahead.nearBytesMax ?? 0;
     for (const [file, wanted] of byFile) {
       const isBusy = (frame: number) => this.#flightOf(file, frame) !== undefined;
       for (const range of planRanges(wanted, isBusy)) {
-        if (this.#isUnderWay(file, range)) continue; // it came with one before
-        const dense = nearBytes > 0 ? this.#dense(file, range.first, ahead, nearBytes) : undefined;
-        const isDense = dense !== undefined && dense.count > range.count;
-        const bytes = this.#queue(file, isDense ? dense : range, ahead);
-        if (isDense) nearBytes -= bytes;
+        if (ahead.isScattered && this.#isUnderWay(file, range)) continue; // it came with one before
+        const dense = ahead.isScattered ? this.#dense(file, range.first, ahead) : undefined;
+        this.#queue(file, dense && dense.count > range.count ? dense : range, ahead);
       }
     }
     this.#startQueued();
@@ -324,13 +321,8 @@ export class PageLoader {
   }
 
   /** The range around a frame where its reader wanted others nearby; undefined where it did not. */
-  #dense(
-    file: PlanFile,
-    frame: number,
-    { connection, viewId }: PageReader,
-    mostBytes: number = Infinity,
-  ): FrameRange | undefined {
-    const bytesMax = Math.min(this.#locality.bytesAt(connection, file.objectId, frame), mostBytes);
+  #dense(file: PlanFile, frame: number, { connection, viewId }: PageReader): FrameRange | undefined {
+    const bytesMax = this.#locality.bytesAt(connection, file.objectId, frame);
     if (bytesMax === 0) return undefined;
     return islandAround(frame, bytesMax, {
       states: (range) => frameStates(this.#native, file, range, viewId),

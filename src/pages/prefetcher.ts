@@ -287,21 +287,17 @@ export class Prefetcher {
   #loadScattered(reached: ReachedPage, { pgnos, mark, otherMark }: Ahead): void {
     this.#load(reached, { pgnos: [], mark, ...(otherMark === undefined ? {} : { otherMark }) });
     const { loader, fileOf } = this.#options;
-    if (pgnos.length > 0) loader.loadAhead({ ...reached, pgnos, nearBytesMax: Infinity }, fileOf);
+    if (pgnos.length > 0) loader.loadAhead({ ...reached, pgnos, isScattered: true }, fileOf);
   }
 
   /** What a reader that goes along a tree wants. */
   #loadAlong(reached: ReachedPage, { along }: Reader, ahead: Ahead): void {
-    const { spread = 0, near = 0, above = [], pgnos } = ahead;
-    const { loader, fileOf, pageSize } = this.#options;
-    if (above.length > 0) {
-      loader.loadAhead({ ...reached, pgnos: above, nearBytesMax: near > 0 ? Infinity : 0 }, fileOf);
-    }
+    const { spread = 0, above = [], pgnos } = ahead;
     if (spread === 0) {
-      this.#load(reached, { ...ahead, pgnos: [] });
-      const nearBytesMax = near * pageSize * STORED_SHARE;
-      return pgnos.length > 0 ? loader.loadAhead({ ...reached, pgnos, nearBytesMax }, fileOf) : undefined;
+      this.#load(reached, ahead);
+      return this.#load(reached, { pgnos: above, mark: 0 });
     }
+    const { loader, fileOf, pageSize } = this.#options;
     const root = this.#tree.root(pgnos[0]!);
     this.#loadInteriors(reached, root); // they tell which pages are the tree's
     const bytesMax = Math.min(spread * pageSize, this.#options.bytesMax) * STORED_SHARE;

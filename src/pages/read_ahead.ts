@@ -27,13 +27,12 @@ const SPREAD = 16;
 /** How much longer than the last one a window is looked through for pages that are not there yet. */
 const SPREAD_LOOK = 8;
 
-/** For each page by which a reader has gone on, so many may come for lying near those that it will want. */
-const NEAR = 4;
+/** Interior pages are loaded for so many windows more, and for so many pages at least. */
+const ABOVE_WINDOWS = 8;
+const ABOVE_MIN = 256;
 
-/** Interior pages are loaded for so many windows more, and for so many pages at least; so many of them at most. */
-const ABOVE_WINDOWS = 4;
-const ABOVE_MIN = 128;
-const ABOVE_MAX = 512;
+/** Of what a stream may have ahead, so much may be interior pages. */
+const ABOVE_SHARE = 1 / 8;
 
 /** Shorter skips are not worth telling from reading each page. */
 const STRIDE_MIN = 4;
@@ -341,17 +340,13 @@ export class ReadAhead {
   }
 
   /** Whether what a stream wants may lie all over a tree that is worth having as a whole. */
-  #willSpread(stream: Stream): boolean {
-    return stream.isFromEnd && this.#isKept(stream);
-  }
-
-  /** Whether what comes before it is wanted stays in memory until then. */
-  #isKept({ root }: Stream): boolean {
-    return root !== IN_FILE && this.#tree.leafCount(root) <= this.#treeMax;
+  #willSpread({ isFromEnd, root }: Stream): boolean {
+    return isFromEnd && this.#tree.leafCount(root) <= this.#treeMax;
   }
 
   #ask(stream: Stream, count: number): Ahead {
     const pgnos = this.#following(stream, count);
+    const above = this.#above(stream);
     if (pgnos.length === 0) {
       if (stream.expected.length === 0) this.#streams.splice(this.#streams.indexOf(stream), 1);
       return NOTHING_AHEAD;
@@ -366,19 +361,19 @@ export class ReadAhead {
     if (isSpread) return { pgnos, mark: 0, spread: stream.used * SPREAD };
     // The first page of a first window tells soonest whether the reader goes on; later, half a window is left.
     const mark = stream.expected[isFirst ? 0 : (stream.expected.length - 1) >>> 1]!;
-    if (stream.used === 0) return { pgnos, mark };
-    const near = this.#isKept(stream) ? stream.used * NEAR : 0;
-    return { pgnos, mark, near, above: this.#above(stream, pgnos[0]!) };
+    return above.length === 0 ? { pgnos, mark } : { pgnos, mark, above };
   }
 
-  /** Interior pages over what is wanted next, and after: one at a time they would be as many steps of the way. */
-  #above({ root, step, window }: Stream, pgno: number): number[] {
-    const parent = this.#tree.parent(pgno);
-    if (root === IN_FILE || parent === undefined) return [];
+  /** Interior pages beyond that of the last page asked for: one at a time, each would be a round trip of the way. */
+  #above(stream: Stream): number[] {
+    const { root, step, window, used } = stream;
+    const parent = this.#tree.parent(this.#endOf(stream));
+    if (used === 0 || root === IN_FILE || parent === undefined) return [];
     const pages = Math.max(ABOVE_MIN, window * ABOVE_WINDOWS) * Math.abs(step);
     const count = Math.ceil(pages / Math.max(1, this.#tree.childCount(parent.pgno)));
-    const above = this.#tree.following(parent.pgno, Math.min(count, ABOVE_MAX), Math.sign(step));
-    return above.filter((interior) => !this.#tree.isKnown(interior));
+    const countMax = Math.ceil(this.#windowMax * ABOVE_SHARE);
+    const above = this.#tree.following(parent.pgno, Math.min(count, countMax), Math.sign(step));
+    return above.filter((pgno) => !this.#tree.isKnown(pgno));
   }
 
   /** Of the pages that were asked for last, only the first `count` will come; gives the page to be marked. */

@@ -216,9 +216,7 @@ export class TreeMap {
     for (let depth = 0; node && depth < DEPTH_MAX; depth++) {
       const { children } = node;
       count *= children.length;
-      const known = children.find((child) => this.isKnown(child));
-      node = this.#node(children[children.length >>> 1]!) ??
-        (known === undefined ? known : this.#node(known));
+      node = this.#node(children[children.length >>> 1]!) ?? this.#node(children[0]!);
     }
     return count;
   }
@@ -234,7 +232,7 @@ export class TreeMap {
     return node === undefined || this.level(pgno) === 1 ? [] : [...node.children];
   }
 
-  /** How many pages hang below an interior page; 0 where it is not known. */
+  /** How many pages hang below an interior page; 0 where it was not seen. */
   childCount(pgno: number): number {
     return this.#node(pgno)?.children.length ?? 0;
   }

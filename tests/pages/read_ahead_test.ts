@@ -58,30 +58,19 @@ for (const isScattered of [false, true]) {
   }
 }
 
-for (const [treeMax, near] of [[6000, 4], [4000, 0]] as const) {
-  test(`ReadAhead begins with 16 pages at the second in order, doubles, and has ${near} more come for each used`, () => {
-    const { map, leaves } = madeUp(5000);
-    const ahead = new ReadAhead(map, { windowMax: 128, treeMax });
-    const watched = { pgnos: [], mark: leaves[1011], otherMark: leaves[1009] };
-    assert.deepEqual(ahead.reached(leaves[1010]!), watched);
-    const next = (from: number, to: number, mark: number) => ({
-      pgnos: leaves.slice(1000 + from, 1000 + to),
-      mark: leaves[1000 + mark],
-    });
-    assert.deepEqual(ahead.reached(leaves[1011]!), next(12, 28, 12));
-    const wanted = (from: number, to: number, mark: number, used: number) => ({
-      ...next(from, to, mark),
-      near: used * near,
-      above: [],
-    });
-    assert.deepEqual(ahead.reached(leaves[1012]!), wanted(28, 45, 28, 1));
-    assert.deepEqual(ahead.reached(leaves[1028]!), wanted(45, 93, 60, 17));
-    assert.deepEqual(ahead.reached(leaves[1060]!), wanted(93, 189, 124, 49));
-    assert.deepEqual(ahead.reached(leaves[1124]!), wanted(189, 253, 188, 113));
-    assert.deepEqual(ahead.reached(leaves[1130]!), { pgnos: [], mark: 0 });
-    assert.deepEqual(ahead.reached(leaves[1188]!).pgnos, leaves.slice(1253, 1317));
-  });
-}
+test("ReadAhead begins with 16 pages at the second in order, and doubles as they are used", () => {
+  const { map, leaves } = madeUp(5000);
+  const ahead = new ReadAhead(map, { windowMax: 128 });
+  const watched = { pgnos: [], mark: leaves[11], otherMark: leaves[9] };
+  assert.deepEqual(ahead.reached(leaves[10]!), watched);
+  assert.deepEqual(ahead.reached(leaves[11]!), { pgnos: leaves.slice(12, 28), mark: leaves[12] });
+  assert.deepEqual(ahead.reached(leaves[12]!), { pgnos: leaves.slice(28, 45), mark: leaves[28] });
+  assert.deepEqual(ahead.reached(leaves[28]!), { pgnos: leaves.slice(45, 93), mark: leaves[60] });
+  assert.deepEqual(ahead.reached(leaves[60]!), { pgnos: leaves.slice(93, 189), mark: leaves[124] });
+  assert.deepEqual(ahead.reached(leaves[124]!), { pgnos: leaves.slice(189, 253), mark: leaves[188] });
+  assert.deepEqual(ahead.reached(leaves[130]!), { pgnos: [], mark: 0 });
+  assert.deepEqual(ahead.reached(leaves[188]!).pgnos, leaves.slice(253, 317));
+});
 
 test("ReadAhead begins at a page beside any of those reached before, on either side", () => {
   const { map, leaves } = madeUp(5000);
@@ -262,32 +251,52 @@ test("ReadAhead asks for an interior page that is not known, then for what is be
     assert.deepEqual(ahead.learned(5), { pgnos: [], mark: 0 });
     map.learn(4, interiorPage([20, 21], [500]));
     if (isTold) assert.deepEqual(ahead.learned(4), { pgnos: [20, 21], mark: 13 });
-    else assert.deepEqual(ahead.reached(12), { pgnos: [20, 21], mark: 20, near: 0, above: [] });
+    else assert.deepEqual(ahead.reached(12), { pgnos: [20, 21], mark: 20 });
   }
 });
 
+/** A root over 40 interior pages, of which only the first, or the last for step -1, is known; a reader begins below it. */
+function atEndOfTree(fanOut: number, step: number, windowMax = 4096) {
+  const interiors = Array.from({ length: 40 }, (_, i) => 3 + i);
+  const key = (pgno: number) => (pgno - 3) * 1000;
+  const map = new TreeMap();
+  map.learn(2, interiorPage(interiors, interiors.slice(1).map(key)));
+  const pgno = step > 0 ? 3 : 42;
+  const leaves = Array.from({ length: fanOut }, (_, i) => 100 + i);
+  map.learn(pgno, interiorPage(leaves, leaves.slice(1).map((_, i) => key(pgno) + i + 1)));
+  const ahead = new ReadAhead(map, { windowMax });
+  const at = step > 0 ? 100 : 99 + fanOut;
+  const beside = (count: number) => Array.from({ length: count }, (_, i) => pgno + (i + 1) * Math.sign(step));
+  return { ahead, at, beside };
+}
+
 for (const step of [1, -1]) {
   test(`ReadAhead has the interior pages of its way come together, step ${step}`, () => {
-    const interiors = Array.from({ length: 40 }, (_, i) => 3 + i);
-    const key = (pgno: number) => (pgno - 3) * 1000;
-    const above = (fanOut: number) => {
-      const map = new TreeMap();
-      map.learn(2, interiorPage(interiors, interiors.slice(1).map(key)));
-      const pgno = step > 0 ? 3 : 42;
-      const leaves = Array.from({ length: fanOut }, (_, i) => 100 + i);
-      map.learn(pgno, interiorPage(leaves, leaves.slice(1).map((_, i) => key(pgno) + i + 1)));
-      const ahead = new ReadAhead(map, { windowMax: 64 });
-      const at = step > 0 ? 100 : 99 + fanOut;
+    for (const [fanOut, count] of [[300, 1], [60, 5], [32, 8]] as const) {
+      const { ahead, at, beside } = atEndOfTree(fanOut, step);
       ahead.reached(at);
       assert.equal(ahead.reached(at + step).above, undefined, "nobody has gone on along it yet");
-      return ahead.reached(at + 2 * step).above;
-    };
-    const beside = (count: number) =>
-      interiors.map((_, i) => i + 1).slice(0, count).map((i) => step > 0 ? 3 + i : 42 - i);
-    assert.deepEqual(above(200), beside(1), "one more is over 200 leaves");
-    assert.deepEqual(above(30), beside(5), "128 leaves");
+      assert.deepEqual(ahead.reached(at + 2 * step).above, beside(count), `${fanOut} leaves each`);
+    }
   });
 }
+
+test("ReadAhead has no more interior pages come than an eighth of what it may have ahead", () => {
+  const { ahead, at, beside } = atEndOfTree(30, 1, 32);
+  ahead.reached(at);
+  ahead.reached(at + 1);
+  assert.deepEqual(ahead.reached(at + 2).above, beside(4));
+});
+
+test("ReadAhead asks for the interior pages behind one that ends what is known", () => {
+  const { ahead, at, beside } = atEndOfTree(24, 1);
+  ahead.reached(at);
+  assert.deepEqual(ahead.reached(at + 1).pgnos.length, 16);
+  const [unknown] = beside(1);
+  const { pgnos, above } = ahead.reached(at + 2);
+  assert.equal(pgnos.at(-1), unknown, "the last that is asked for");
+  assert.deepEqual(above, beside(11));
+});
 
 test("ReadAhead does not begin at two roots of small trees that lie near each other", () => {
   const reads = reader(new TreeMap(), 1);
