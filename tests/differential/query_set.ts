@@ -194,7 +194,9 @@ function wordQueries(draw: Draw, name: string): Query[] {
     "title : w1",
   ];
   const rowids = draw.many(4, () => draw.one(matches)).map((match) => {
-    return { sql: `SELECT rowid AS v FROM ${name} WHERE ${name} MATCH '${match}' ORDER BY rowid` };
+    return {
+      sql: `SELECT CAST(rowid AS TEXT) AS v FROM ${name} WHERE ${name} MATCH '${match}' ORDER BY rowid`,
+    };
   });
   return [
     ...rowids,
