@@ -197,6 +197,10 @@ export class ReadingSubject implements SubjectWork {
     await Promise.all(this.#rounds.map((rounds) => rounds.hold()));
   }
 
+  fill(): void {
+    checkOnce(this.#databases[0]!, "rows");
+  }
+
   go(): void {
     for (const rounds of this.#rounds) rounds.go();
   }

@@ -99,6 +99,9 @@ const LATE = /DeadlineError|StateGoneError|StorageError|core does not answer/;
 /** How long a process may take to do what it is told, in ms. */
 const ANSWER_MS = 300_000;
 
+/** How often processes are at rest while storage is well, at like distances; one sample varies more than memory may change. */
+const RESTS = 2;
+
 /** How often connections without a request are ended while processes are at rest, in ms. */
 const HANG_UP_MS = 500;
 
@@ -346,8 +349,10 @@ export async function runEndurance(options: EnduranceOptions): Promise<Endurance
     }
     for (;;) {
       await recover();
-      await wait(options.calmSeconds);
-      await rest();
+      for (let i = 0; i < RESTS; i++) {
+        await wait(options.calmSeconds / RESTS);
+        await rest();
+      }
       if (Date.now() >= untilMs) break;
       if (options.stormSeconds === 0) continue;
       weather("storm");

@@ -72,6 +72,8 @@ export interface SubjectWork {
   recover(txid: bigint): Promise<Stored>;
   /** Ends what is under way, and begins nothing. */
   hold(): Promise<void>;
+  /** Reads every page, so that as many are in memory each time as may be; nothing else is under way. */
+  fill(): void;
   go(): void;
   /** Makes pauses so many times as long as usual. */
   pace(pace: number): void;
@@ -153,13 +155,13 @@ const timers = [
 ];
 
 /** Tries until it succeeds: what a storm has left may have to come to its deadline first. */
-async function recover(txid: bigint): Promise<Stored> {
+async function persist<T>(what: string, act: () => T | Promise<T>): Promise<T> {
   for (const untilMs = Date.now() + RECOVER_MS;; await sleep(500)) {
     try {
-      return await work.recover(txid);
+      return await act();
     } catch (error) {
       if (Date.now() > untilMs || error instanceof InvariantViolation) throw error;
-      ledger.count("failed recovery");
+      ledger.count(`failed ${what}`);
     }
   }
 }
@@ -171,7 +173,8 @@ async function obey(command: SubjectCommand): Promise<void> {
   if (command.do === "recover" || command.do === "end") {
     const beganMs = Date.now();
     await work.hold();
-    const recovered = await recover(BigInt(`0x${command.txid}`));
+    const txid = BigInt(`0x${command.txid}`);
+    const recovered = await persist("recovery", () => work.recover(txid));
     await print({ recovered, tookMs: Date.now() - beganMs });
     if (command.do === "recover") work.go();
   }
@@ -179,6 +182,7 @@ async function obey(command: SubjectCommand): Promise<void> {
     await work.hold();
     isAtRest = true;
     try {
+      await persist("filling", () => work.fill());
       await cleanSample("rest");
     } finally {
       isAtRest = false;

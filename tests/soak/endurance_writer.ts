@@ -193,6 +193,10 @@ export class WritingSubject implements SubjectWork {
     await this.#rounds.write.hold();
   }
 
+  fill(): void {
+    checkOnce(this.#open.reading, "rows");
+  }
+
   go(): void {
     this.#rounds.write.go();
     this.#rounds.round.go();
