@@ -11,6 +11,7 @@ import { cellOf } from "./change_text.ts";
 import type { Output } from "./output.ts";
 import type { ParameterValues } from "./parameters.ts";
 import { QueryThread } from "./query_thread.ts";
+import { onlyStatement } from "./statements.ts";
 
 /** What leads where. */
 export interface ScriptRequest {
@@ -50,7 +51,8 @@ interface TableForm {
  * It takes out what was deleted or changed before it puts anything in, so that no UNIQUE stands in its way whatever the
  * order; triggers are gone meanwhile, and foreign keys are not looked at.
  *
- * @throws {ReplicaError} a virtual table was made, dropped or changed, which no script can follow
+ * @throws {ReplicaError} a virtual table was made, dropped or changed, which no script can follow; or an entry of the schema is
+ *   no single statement
  */
 export async function writeScript(request: ScriptRequest, out: Output): Promise<void> {
   const [before, after] = [await openState(request, request.from), await openState(request, request.to)];
@@ -110,15 +112,26 @@ class Script {
     }
     await this.#deleteRows(tables.replaced);
     for (const table of tables.replaced) {
-      if (this.#has(after, table)) await this.#line(`${this.#tableOf(table).sql};`);
+      if (this.#has(after, table)) await this.#create(this.#tableOf(table));
     }
     await this.#insertRows(tables.replaced);
-    for (const { sql } of this.#entriesThatCome(gone, tables)) await this.#line(`${sql};`);
+    for (const entry of this.#entriesThatCome(gone, tables)) await this.#create(entry);
     await this.#line("COMMIT;");
   }
 
   #line(text: string): Promise<void> {
     return this.#out.lines(text);
+  }
+
+  /** Writes what made an entry of the schema, which may be anything in a database that somebody else has written. */
+  #create({ type, name, sql }: SchemaEntry): Promise<void> {
+    const statement = onlyStatement(sql);
+    if (statement !== undefined) return this.#line(statement);
+    throw new ReplicaError(
+      `Cannot write SQL: ${type} "${
+        visibleText(name)
+      }" has more in its schema than a statement, expected one statement`,
+    );
   }
 
   #changes(): AsyncIterable<Change> {

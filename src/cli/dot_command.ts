@@ -49,7 +49,7 @@ const COMMANDS: Readonly<Record<string, DotCommand>> = {
     run: (shell, [table]) =>
       writeColumn(
         shell,
-        `SELECT sql || ';' FROM sqlite_schema WHERE sql IS NOT NULL AND ${NO_INTERNALS} AND ${OF_TABLE}
+        `SELECT sql || iif(sql LIKE '%--%', char(10), '') || ';' FROM sqlite_schema WHERE sql IS NOT NULL AND ${NO_INTERNALS} AND ${OF_TABLE}
           ORDER BY tbl_name, type = 'table' DESC, name`,
         table,
       ),

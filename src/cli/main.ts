@@ -81,7 +81,8 @@ async function dispatch(args: readonly string[], streams: Streams): Promise<numb
 }
 
 async function run(name: string, rest: readonly string[], streams: Streams): Promise<number> {
-  if (rest.some((arg) => arg === "--help" || arg === "-h")) {
+  const end = rest.indexOf("--"); // values behind it are nobody's options
+  if (rest.slice(0, end < 0 ? rest.length : end).some((arg) => arg === "--help" || arg === "-h")) {
     await streams.out.write(helpText(name));
     return EXIT.ok;
   }

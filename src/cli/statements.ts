@@ -24,6 +24,8 @@ const TOKEN = new RegExp(
   "y",
 );
 const BLANK = /^(?:\s|--|\/\*[^]*\*\/$)/;
+/** Lines that SQLite's own shell takes for a semicolon, as Oracle's and SQL Server's do. */
+const SHELL_END = /^\s*(?:\/|go)\s*$/im;
 /** The beginning of what has no other half yet. */
 const OPEN = /^(?:['"`[]|\/\*)/;
 
@@ -83,6 +85,20 @@ export function splitStatements(sql: string): SqlStatements {
 export function statementsOf(sql: string): string[] {
   const { whole, rest } = splitStatements(sql);
   return rest === "" || /^\/\*[^]/.test(rest) ? [...whole] : [...whole, rest];
+}
+
+/**
+ * SQL that is one statement, with a semicolon; undefined where it is none, or several, or SQLite's shell would see its end
+ * elsewhere: whatever follows there would be read as a command.
+ */
+export function onlyStatement(sql: string): string | undefined {
+  const tokens = [...tokensOf(sql)];
+  const last = tokens.findLastIndex((token) => !BLANK.test(token) && !token.startsWith("/*"));
+  const { whole, rest } = splitStatements(`${tokens.slice(0, last + 1).join("")};`);
+  const outsideQuotes = tokens.map((token) => OPEN.test(token) ? "''" : token.startsWith("--") ? "" : token);
+  if (whole.length !== 1 || rest !== "" || SHELL_END.test(outsideQuotes.join(""))) return undefined;
+  const closed = tokens.filter((token, i) => i <= last || BLANK.test(token)).join("");
+  return closed.includes("--") ? `${closed}\n;` : `${closed};`;
 }
 
 /** Parameters of a statement. */

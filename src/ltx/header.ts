@@ -8,6 +8,9 @@ export const HEADER_SIZE = 100;
 /** Header flag: the database's rolling checksum is not tracked. Litestream sets it on every file. */
 export const NO_CHECKSUM = 0x2;
 
+/** What a `Date` holds at most, in ms on either side of the Unix epoch. */
+export const DATE_MS_MAX = 8.64e15;
+
 const MAGIC = 0x4c545831; // "LTX1"
 const MAX_U32 = 0xffff_ffff;
 const MAX_U64 = 0xffff_ffff_ffff_ffffn;
@@ -171,7 +174,7 @@ function checkHeader(header: LtxHeader, act: string, key?: string): void {
   check(header.minTxid !== 0n, "minTxid", "1 or more");
   check(header.maxTxid !== 0n, "maxTxid", "1 or more");
   check(header.minTxid <= header.maxTxid, "maxTxid", `minTxid ${formatTxid(header.minTxid)} or more`);
-  check(Number.isSafeInteger(header.timestampMs), "timestampMs", "a whole number within 2^53 - 1");
+  check(isDate(header.timestampMs), "timestampMs", "a whole number within 8.64e15, as a Date holds");
   check(isFileOffset(header.walOffset), "walOffset", "0 to 2^53 - 1");
   check(isFileOffset(header.walSize), "walSize", "0 to 2^53 - 1");
   const hasSalt = header.walSalt1 !== 0 || header.walSalt2 !== 0;
@@ -205,6 +208,11 @@ function checkWidths(header: LtxHeader, act: string): void {
     if (typeof value === "bigint" && value >= 0n && value <= MAX_U64) continue;
     throw ltxFault(act, `${field} is ${value}`, "a bigint from 0 to 2^64 - 1", { offset: OFFSETS[field] });
   }
+}
+
+/** Whether a time is one that a `Date` holds. */
+function isDate(ms: number): boolean {
+  return Number.isSafeInteger(ms) && Math.abs(ms) <= DATE_MS_MAX;
 }
 
 function isFileOffset(value: number): boolean {

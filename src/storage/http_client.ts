@@ -189,7 +189,8 @@ export class HttpClient {
   }
 
   #errorOf(fault: HttpFault, ask: HttpAsk, headers: Headers): StorageError {
-    const { status, code, message } = fault;
+    const { status, message } = fault;
+    const code = this.#redacted(fault.code).slice(0, 100);
     const found = `status ${status}${code && ` ${code}`}${message && ` (${message})`}`;
     const wanted = this.#service.expected?.(fault, ask) ?? WANTED[status] ?? "a status of success";
     const retryable = RETRYABLE_STATUSES.has(status);

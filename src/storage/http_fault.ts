@@ -74,7 +74,7 @@ function withoutSignatures(text: string): string {
 }
 
 /** What was thrown, or, where a text of it or of its causes has something to hide, another with what is left. */
-function cleanCause(thrown: unknown, clean: (text: string) => string): unknown {
+export function cleanCause(thrown: unknown, clean: (text: string) => string): unknown {
   if (!(thrown instanceof Error)) return typeof thrown === "string" ? clean(thrown) : thrown;
   const { name, message, cause } = thrown;
   const inner = cleanCause(cause, clean);

@@ -10,8 +10,21 @@
 /** Objects of one listing. A replica that keeps each half minute of a year has as many; 450 bytes each are held. */
 export const OBJECTS_MAX = 1_000_000;
 
+/** Elements, objects and arrays in one listing that comes as text: a terse one of as many objects has fewer. */
+export const ITEMS_MAX = 5 * OBJECTS_MAX;
+
 /** Pages without an object, one after the other. */
 export const EMPTY_PAGES_MAX = 1_000;
+
+/** Whether HTML or JSON has more in it than is parsed: two bytes of an answer can be an object of a hundred in memory. */
+export function hasTooManyItems(text: string): boolean {
+  let count = 0;
+  for (let i = 0; i < text.length && count <= ITEMS_MAX; i++) {
+    const code = text.charCodeAt(i);
+    if (code === 0x3c || code === 0x5b || code === 0x7b) count++; // < [ {
+  }
+  return count > ITEMS_MAX;
+}
 
 /** Counts one listing's pages. */
 export class ListingBound {

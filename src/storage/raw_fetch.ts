@@ -46,7 +46,14 @@ export async function rawFetch(origin: string, path: string, request: RawRequest
       headers: { ...request.headers, ...length, host: url.host },
       agent: false,
       rejectUnauthorized: request.rejectUnauthorized,
-    }, (incoming: IncomingMessage) => resolve(responseOf(incoming, cancel)));
+    }, (incoming: IncomingMessage) => {
+      try {
+        resolve(responseOf(incoming, cancel));
+      } catch (error) { // a status that no Response has
+        reject(error);
+        cancel();
+      }
+    });
     const cancel = () => outgoing.destroy();
     const abort = () => {
       reject(signal?.reason);

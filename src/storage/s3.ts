@@ -81,10 +81,17 @@ export class S3Store implements BareStore {
 
   async *list(prefix: string, options: ListOptions = {}): AsyncGenerator<ListedObject[], void, undefined> {
     if (!this.traits.listsInOrder) return yield* this.#listSorted(prefix, options);
-    let last: string | undefined = options.after;
+    const { after } = options;
+    let previous: string | undefined;
     for await (const page of this.#pages(prefix, options)) {
-      const objects = this.#ownObjects(page, prefix, last);
-      last = objects.at(-1)?.key ?? last;
+      const objects: ListedObject[] = [];
+      for (const [i, object] of page.entries()) {
+        const key = this.#ownKey(object, prefix, previous, i > 0);
+        if (key !== previous && (after === undefined || compareKeys(after, key) < 0)) {
+          objects.push({ ...object, key });
+        }
+        previous = key;
+      }
       if (objects.length > 0) yield objects;
     }
   }
@@ -203,21 +210,21 @@ export class S3Store implements BareStore {
     }
   }
 
-  /** Keys without the store's prefix, only those after `last`; checked to lie under `prefix` and to ascend. */
-  #ownObjects(objects: readonly ListedObject[], prefix: string, last: string | undefined): ListedObject[] {
-    const own: ListedObject[] = [];
-    let previous: string | undefined;
-    for (const object of objects) {
-      const key = object.key.slice(this.#prefix.length);
-      const ascends = previous === undefined || compareKeys(previous, key) < 0;
-      if (!object.key.startsWith(this.#prefix + prefix) || !ascends) {
-        const found = `key "${object.key}"${ascends ? "" : ` after "${this.#prefix}${previous}"`}`;
-        throw wrongAnswer(listAsked(this, prefix), found, `ascending keys that begin with "${prefix}"`);
-      }
-      previous = key;
-      if (last === undefined || compareKeys(last, key) < 0) own.push({ ...object, key });
+  /** A listed key without the store's prefix; checked to lie under `prefix` and behind the one before, of another page or of its own. */
+  #ownKey(
+    object: ListedObject,
+    prefix: string,
+    previous: string | undefined,
+    isOfOnePage: boolean,
+  ): string {
+    const key = object.key.slice(this.#prefix.length);
+    const order = previous === undefined ? -1 : compareKeys(previous, key);
+    const ascends = order < 0 || (order === 0 && !isOfOnePage); // the last one of a page may come again
+    if (!object.key.startsWith(this.#prefix + prefix) || !ascends) {
+      const found = `key "${object.key}"${ascends ? "" : ` after "${this.#prefix}${previous}"`}`;
+      throw wrongAnswer(listAsked(this, prefix), found, `ascending keys that begin with "${prefix}"`);
     }
-    return own;
+    return key;
   }
 }
 

@@ -68,6 +68,9 @@ const RETRYABLE_CODES = new Set([
 const RETRYABLE_STATUSES = new Set([307, 408, 409, 425, 429, 500, 502, 503, 504]);
 const EXPIRED_CODES = new Set(["ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"]);
 const UNKNOWN_KEY_CODES = new Set(["InvalidAccessKeyId", "InvalidToken", "InvalidTokenId"]);
+/** Of a server's own words as much is told, in characters. */
+const CODE_LENGTH_MAX = 100;
+const MESSAGE_LENGTH_MAX = 300;
 const REGION_NAME = /^[a-z0-9-]{1,40}$/;
 
 /** Reads a fault out of its status, headers and `body`; a body that is no S3 error only leaves things empty. */
@@ -82,7 +85,7 @@ export function parseFault(
   return {
     status,
     code: textOf(error, "Code") || codeOfStatus(status),
-    message: textOf(error, "Message").slice(0, 300),
+    message: textOf(error, "Message"),
     region: REGION_NAME.test(region) ? region : "",
     serverTime: textOf(error, "ServerTime") || (headers.get("date") ?? ""),
     retryAfterMs: parseRetryAfter(headers.get("retry-after"), nowMs),
@@ -109,10 +112,13 @@ export function faultError(
   asked: S3Asked,
   { nowMs, redact }: { nowMs: number; redact: (text: string) => string },
 ): StorageError {
-  const { status, code } = fault;
+  const { status } = fault;
+  const code = redact(fault.code).slice(0, CODE_LENGTH_MAX);
   const found = `status ${status}${code === "" ? "" : ` ${code}`}`;
-  const said = fault.message === "" ? "" : ` (${redact(fault.message)})`;
-  const message = `Cannot ${asked.what}: ${found}${said}, expected ${expectedOf(fault, asked, nowMs)}`;
+  const said = fault.message === "" ? "" : ` (${redact(fault.message).slice(0, MESSAGE_LENGTH_MAX)})`;
+  const serverTime = redact(fault.serverTime).slice(0, CODE_LENGTH_MAX);
+  const expected = expectedOf({ ...fault, serverTime }, asked, nowMs);
+  const message = `Cannot ${asked.what}: ${found}${said}, expected ${expected}`;
   const retryable = RETRYABLE_STATUSES.has(status) || RETRYABLE_CODES.has(code);
   const details = { key: asked.key, status, code, retryable };
   if (isGone(fault, asked)) return new ObjectGoneError(message, details);

@@ -43,7 +43,8 @@ export interface UrlParts {
 export function splitUrl(url: string): UrlParts {
   const match = /^([A-Za-z][A-Za-z0-9+.-]*):(?:\/\/([^/?#]*))?([^?#]*)(?:\?([^#]*))?/.exec(url);
   if (match === null) throw fault(url, "no scheme", SUPPORTED);
-  const [, scheme = "", authority, path = "", query = ""] = match;
+  const [, spelled = "", authority, path = "", query = ""] = match;
+  const scheme = spelled.toLowerCase();
   if (authority === undefined && !path.startsWith("/")) {
     throw fault(
       url,
@@ -55,7 +56,7 @@ export function splitUrl(url: string): UrlParts {
     throw fault(url, "user information before the host", "credentials in options or environment");
   }
   return {
-    scheme: scheme.toLowerCase(),
+    scheme,
     authority: authority ?? "",
     path,
     query: parametersOf(query),

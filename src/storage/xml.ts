@@ -12,22 +12,29 @@ export interface XmlElement {
 }
 
 const DEPTH_MAX = 16;
+/** Elements of one document, each of which takes 100 bytes or more in memory: about ten are one object of a WebDAV listing. */
+const ELEMENTS_MAX = 5_000_000;
 const LEAF = /<([A-Za-z][\w.-]*)>([^<]*)<\/\1>/y;
 const ENTITIES: Readonly<Record<string, string>> = { lt: "<", gt: ">", amp: "&", quot: '"', apos: "'" };
 
 /**
  * Parses a document without DTD: elements, text, entities, CDATA; attributes and namespace prefixes are dropped.
  *
- * @throws {SyntaxError} the document is not well-formed, has a DOCTYPE, or is nested deeper than 16 elements
+ * @throws {SyntaxError} the document is not well-formed, has a DOCTYPE, is nested deeper than 16 elements, or has more than
+ *   `elementsMax`
  */
-export function parseXml(document: string): XmlElement {
+export function parseXml(document: string, elementsMax = ELEMENTS_MAX): XmlElement {
   const root: XmlElement = { name: "", text: "", children: [] };
   const open: XmlElement[] = [root];
   let at = document.charCodeAt(0) === 0xfeff ? 1 : 0;
+  let count = 0;
   while (at < document.length) {
     const tag = document.indexOf("<", at);
     addText(open, document.slice(at, tag < 0 ? document.length : tag), at);
     if (tag < 0) break;
+    if (document[tag + 1] !== "/" && ++count > elementsMax) {
+      throw new SyntaxError(`Cannot parse XML: more than ${elementsMax} elements, expected a listing's`);
+    }
     at = readMarkup(document, tag, open);
   }
   const element = root.children[0];

@@ -4,11 +4,9 @@
  * @module
  */
 import { RestorePlanError } from "../errors.ts";
+import { DATE_MS_MAX } from "../ltx/header.ts";
 import { makeRestorePlan, type ReplicaFile, SNAPSHOT_LEVEL } from "../view/restore_plan.ts";
 import type { CreatedAt } from "./created_at.ts";
-
-/** What a Date holds at most, in ms on either side of the Unix epoch. */
-const DATE_MAX_MS = 8.64e15;
 
 /** Rounds of reading around where the listing's times put the moment, before plain division. */
 const GUESSES_MAX = 2;
@@ -128,7 +126,7 @@ function unreachable(levels: LevelTimes[], momentMs: number): RestorePlanError {
 
 /** As RFC 3339, to the millisecond; as a number where no date is that far. */
 function formatTime(ms: number): string {
-  return Math.abs(ms) <= DATE_MAX_MS ? new Date(ms).toISOString() : `${ms} ms`;
+  return Math.abs(ms) <= DATE_MS_MAX ? new Date(ms).toISOString() : `${ms} ms`;
 }
 
 /** Compares two TXIDs: negative, 0 or positive. */

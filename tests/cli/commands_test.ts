@@ -37,7 +37,8 @@ const AFTER = `UPDATE ratings SET who = 'x' WHERE id = 1; UPDATE ratings SET who
   INSERT INTO ratings VALUES (9007199254740993, 'it''s 日本' || char(27) || '[31m', -0.25, NULL);
   DROP TABLE gone; CREATE TABLE visits (x, y); INSERT INTO visits VALUES (1.0, 'a'), (NULL, 2);
   ALTER TABLE pairs ADD COLUMN d DEFAULT 7; UPDATE pairs SET c = 3 WHERE b = 1;
-  DROP VIEW good; CREATE VIEW bad AS SELECT * FROM ratings WHERE stars < 3;`;
+  DROP VIEW good; CREATE VIEW bad AS SELECT * FROM ratings WHERE stars < 3 -- two or less
+  ;`;
 
 /** All that a database holds, as text. */
 function contentOf(path: string): string {
@@ -317,6 +318,7 @@ test("version, info and help", async () => {
     assert.match(own.out, new RegExp(`^litestream-vfs ${name}`));
     assert.ok(name === "version" || own.out.includes("Examples:"), name);
     assert.equal((await runMain(["help", name])).out, own.out);
+    assert.notEqual((await runMain([name, "--", "--help"])).out, own.out, "a value");
   }
   for (const line of help.out.split("\n")) assert.ok(line.length <= 120, line);
   assert.deepEqual(await runMain([]), { code: 2, out: "", err: help.out });

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { parametersOf, splitStatements, statementsOf } from "../../src/cli/statements.ts";
+import { onlyStatement, parametersOf, splitStatements, statementsOf } from "../../src/cli/statements.ts";
 
 const TRIGGER =
   "CREATE TEMP TRIGGER t AFTER INSERT ON a BEGIN SELECT CASE WHEN 1 THEN 2 END; DELETE FROM b; END;";
@@ -58,4 +58,27 @@ test("statementsOf() takes a comment that is not closed for none, at the end or 
   assert.deepEqual(statementsOf("/* unterminated"), []);
   assert.deepEqual(statementsOf("/*"), ["/*"]); // no comment yet, says SQLite
   assert.deepEqual(statementsOf("-- report"), []);
+});
+
+test("onlyStatement() ends a statement behind its comments, and refuses what is none, or more than one", () => {
+  const one: [sql: string, statement: string][] = [
+    ["CREATE VIEW v AS SELECT 1 -- note", "CREATE VIEW v AS SELECT 1 -- note\n;"],
+    ["CREATE VIEW v AS SELECT 1 /* note", "CREATE VIEW v AS SELECT 1 ;"],
+    ["CREATE VIEW v AS SELECT 1 /* ; */ -- ;", "CREATE VIEW v AS SELECT 1 /* ; */ -- ;\n;"],
+    ["CREATE TABLE t (a, b)", "CREATE TABLE t (a, b);"],
+    [TRIGGER.slice(0, -1), TRIGGER],
+    ["CREATE VIEW v AS SELECT '\ngo\n;'", "CREATE VIEW v AS SELECT '\ngo\n;';"],
+  ];
+  for (const [sql, statement] of one) assert.equal(onlyStatement(sql), statement, sql);
+  const others = [
+    "",
+    "-- nothing",
+    "CREATE TABLE t (a);\n.shell id",
+    "CREATE TABLE t (a); CREATE TABLE u (a)",
+    "CREATE VIEW v AS SELECT 'open",
+    "CREATE TRIGGER t AFTER INSERT ON a BEGIN DELETE FROM b;",
+    "CREATE TABLE t (a --\ngo\n.shell id\n)",
+    "CREATE TABLE t (a\n / -- \n)",
+  ];
+  for (const sql of others) assert.equal(onlyStatement(sql), undefined, sql);
 });

@@ -140,6 +140,12 @@ const RULES: [string, Record<number, number[]>, Partial<LtxHeader>, RegExp][] = 
   ["a first salt without WAL offset", { 64: [0, 0, 0, 1] }, { walSalt1: 1 }, /walOffset is 0.*salt/],
   ["a second salt without WAL offset", { 68: [0, 0, 0, 1] }, { walSalt2: 1 }, /walOffset is 0.*salt/],
   ["a WAL size without WAL offset", { 63: [1] }, { walSize: 1 }, /walSize is 1/],
+  [
+    "a time that no Date holds",
+    { 32: u64(9_000_000_000_000_000n) },
+    { timestampMs: 9e15 },
+    /timestampMs is .*8.64e15/,
+  ],
   ["a time past 2^53", { 32: u64(2n ** 53n) }, { timestampMs: 2 ** 53 }, /timestampMs is/],
   [
     "a pre-apply checksum in a snapshot",

@@ -75,7 +75,7 @@ const places: [name: string, url: (host: string) => string, options?: OpenOption
 ];
 
 for (const [name, urlAt, options = {}] of places) {
-  for (const status of [400, 403, 500]) {
+  for (const [status, inCode] of [[400, true], [403, false], [500, false]] as const) {
     test(`${name}: a server that repeats all it was sent under status ${status} has nobody tell it`, async () => {
       await using server = await HostileServer.start(({ url, headers }) => {
         const sent = `${url.href} ${Object.entries(headers).map((pair) => pair.join(": ")).join(" ")}`;
@@ -87,7 +87,8 @@ for (const [name, urlAt, options = {}] of places) {
             "x-ms-error-code": "Echo",
             "www-authenticate": "Basic",
           },
-          body: `<Error><Code>Echo</Code><Message>${text}</Message></Error>`,
+          body: `<Error><Code>${inCode ? text : "Echo"}</Code><Message>${text}</Message>` +
+            `<ServerTime>${text}</ServerTime></Error>`,
         };
       });
       for (let opened = 0; server.asked.length === 0; opened++) {

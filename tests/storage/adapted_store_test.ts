@@ -6,6 +6,7 @@ import process from "node:process";
 import { test } from "node:test";
 import { ObjectExistsError, ObjectGoneError, StorageError } from "../../src/errors.ts";
 import { patternBytes } from "../../src/contract/object_store_contract.ts";
+import { hasTooManyItems, ITEMS_MAX } from "../../src/storage/listing_bound.ts";
 import { AdaptedStore } from "../../src/storage/adapted_store.ts";
 import { anyObject, type ListedObject } from "../../src/storage/object_store.ts";
 import { RetryingStore } from "../../src/storage/retrying_store.ts";
@@ -364,4 +365,11 @@ test("AdaptedStore shows bytes early only where their object is told with them",
   assert.deepEqual(await shown("y", OBJECT), [0, 3]);
   assert.deepEqual(await shown(undefined, OBJECT), [0, 3]);
   assert.deepEqual(await shown("", anyObject(KEY)), [0, 3], "nobody knows which object that is");
+});
+
+test("hasTooManyItems() counts what begins in HTML and JSON", () => {
+  assert.equal(hasTooManyItems(`[${"{},".repeat(1000)}{}]`), false);
+  for (const item of ["[],", "<a>", "{},"]) {
+    assert.equal(hasTooManyItems(item.repeat(ITEMS_MAX + 1)), true, item);
+  }
 });

@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ChunkLayout } from "../../src/storage/nats/chunk_layout.ts";
+import { ChunkReader } from "../../src/storage/nats/chunk_reader.ts";
 import { boundariesIn, cutsOf } from "../../src/storage/nats/litestream_chunks.ts";
+import type { ObjectStream } from "../../src/storage/nats/object_stream.ts";
 import { Random } from "../support/random.ts";
 
 const KiB = 1024;
@@ -145,5 +147,26 @@ test("boundariesIn() takes nothing for an index that is none", () => {
     const other = [...chunks];
     other[i] = Uint8Array.from([0x80]);
     assert.equal(boundariesIn(other, object), undefined, `chunk ${i}`);
+  }
+});
+
+test("an object's description says how many chunks there are, and takes no memory", async () => {
+  for (const chunks of [600_000_005, 2 ** 52 + 3]) {
+    const object = {
+      key: "ltx/9/0000000000000001-0000000000000001.ltx",
+      size: chunks,
+      etag: "N",
+      modifiedMs: 0,
+      sequence: 1,
+      chunks,
+      chunkSizeMax: CHUNK,
+      isRemoved: false,
+    };
+    const stream = { chunkSubject: (nuid: string) => nuid, messages: () => Promise.resolve([]) };
+    const asked = { what: "read", key: object.key, kind: "get" } as const;
+    const request = { signal: new AbortController().signal, onProgress: () => {} };
+    const reader = new ChunkReader(stream as unknown as ObjectStream);
+    const span = { from: object.size - 3_000_000, to: object.size };
+    assert.equal(await reader.read(object, span, asked, request), undefined);
   }
 });

@@ -211,6 +211,8 @@ const faults: [url: string, words: RegExp][] = [
   ["s3://arn:aws:s3::123456789012:accesspoint/mine.mrap/db", /a multi-region access point/],
   ["s3://arn:aws:s3::123456789012:accesspoint/mine/db", /multi-region/],
   ["s3://arn:aws:s3-outposts:eu-west-1:123456789012:outpost/x/db", /ARN of another form/],
+  ["S3://key:hush@bkt/db", /user information before the host, expected credentials in options/],
+  ["File://key:hush@/db", /user information before the host/],
   ["file://relative/path", /a relative path, or the host "relative", expected three slashes/],
   ["file://./x", /a relative path/],
   ["file:x/y", /relative path/],

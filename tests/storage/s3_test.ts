@@ -747,6 +747,30 @@ test("S3Store refuses a listing that is not what was asked for", async () => {
   }
 });
 
+test("S3Store refuses a page that begins before the one that came last", async () => {
+  for (const [second, wanted] of [["db/b", "a,b,c"], ["db/a", undefined]] as const) {
+    const pages = [["db/a", "db/b"], [second, "db/c"]].map((keys, i) => {
+      const more = i === 0
+        ? "true</IsTruncated><NextContinuationToken>x</NextContinuationToken>"
+        : "false</IsTruncated>";
+      const objects = keys.map((key) =>
+        `<Contents><Key>${key}</Key><LastModified>2026-01-01T00:00:00Z</LastModified><Size>1</Size></Contents>`
+      );
+      return `<ListBucketResult><IsTruncated>${more}${objects.join("")}</ListBucketResult>`;
+    });
+    const store = new S3Store(locate("s3://bucket/db?endpoint=http://127.0.0.1:1"), {
+      credentials: CredentialsSource.of({ accessKeyId: "A", secretAccessKey: "S" }),
+      fetch: () => Promise.resolve(new Response(pages.shift())),
+    });
+    if (wanted !== undefined) {
+      assert.equal((await keysOf(store)).join(), wanted, "its last key may come again");
+    } else {assert.match(
+        (await errorOf(keysOf(store))).message,
+        /key "db\/a" after "db\/b", expected ascending keys/,
+      );}
+  }
+});
+
 test("S3Store.list() drops keys up to `after` from servers without start-after", async () => {
   const contents = (key: string) =>
     `<Contents><Key>${key}</Key><LastModified>2026-01-01T00:00:00Z</LastModified><Size>1</Size></Contents>`;

@@ -16,6 +16,13 @@ test("parseXml() reads elements, text, entities, CDATA and comments", () => {
   assert.equal(childText(root, "F"), undefined);
 });
 
+test("parseXml() is over where a document has more elements than it may", () => {
+  assert.equal(parseXml("<A><B>1</B><C/><!-- no element's --></A>", 4).children.length, 2);
+  for (const document of ["<A><B/><B/><B/></A>", "<A><B>1</B><B></B><B>3</B></A>"]) {
+    assert.throws(() => parseXml(document, 3), /more than 3 elements/);
+  }
+});
+
 const malformed = [
   "",
   "text",

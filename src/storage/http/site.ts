@@ -10,6 +10,7 @@ import { type FileBytes, readFileRange } from "../file_read.ts";
 import { factsOf, type FileFacts } from "../file_tag.ts";
 import { HttpClient, type HttpFault } from "../http_client.ts";
 import { type Asked, wrongAnswer } from "../http_fault.ts";
+import { hasTooManyItems, ITEMS_MAX } from "../listing_bound.ts";
 import type { ByteRange, RequestCounts } from "../object_store.ts";
 import { followingRedirects } from "../redirects.ts";
 import { SignIn, withoutSecrets } from "../sign_in.ts";
@@ -84,7 +85,11 @@ export class Site {
       return response.status === 304 ? "same" : undefined;
     }
     const bytes = await this.#http.collect(response, asked, request, TEXT_BYTES_MAX);
-    return { url: asked.url, text: new TextDecoder().decode(bytes), headers: response.headers };
+    const text = new TextDecoder().decode(bytes);
+    if (hasTooManyItems(text)) {
+      throw wrongAnswer(asked, `more than ${ITEMS_MAX} items`, "as many as a replica has");
+    }
+    return { url: asked.url, text, headers: response.headers };
   }
 
   /** What the server says of a file; undefined where there is none. */

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { DATE_MS_MAX } from "../../ltx/header.ts";
 import { hasDotSegments } from "../raw_fetch.ts";
 
 /** The index's name, beside the folder `ltx`. */
@@ -61,7 +62,7 @@ function entryOf(file: IndexedFile | null, i: number): IndexEntry {
   const modifiedMs = typeof modified === "string" ? Date.parse(modified) : modified;
   const isKey = typeof key === "string" && key !== "" && !key.startsWith("/") && !hasDotSegments(key);
   const isWhole = isKey && typeof etag === "string" && Number.isSafeInteger(size) && size! >= 0 &&
-    Number.isFinite(modifiedMs);
+    Math.abs(modifiedMs!) <= DATE_MS_MAX;
   if (!isWhole) {
     throw new RangeError(`file ${i} of ${INDEX_NAME} without key, size or time, expected each with them`);
   }

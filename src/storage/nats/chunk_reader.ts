@@ -80,16 +80,18 @@ export class ChunkReader {
     const isOnly = object.chunks === 1;
     const bytesPerChunk = run.likelySize / run.count;
     const countMax = Math.max(1, Math.floor(BATCH_BYTES / bytesPerChunk));
-    const chunks: (Uint8Array | undefined)[] = Array.from({ length: run.count });
+    const chunks = new Map<number, Uint8Array>(); // as they come: how many there are is what a description says
     let sequence = places.atMost(run.first);
+    let at = 0;
     // Other objects' chunks may lie between these: then it was begun too late, by more than they are.
     for (let back = 1;;) {
-      const [at, end] = firstGap(chunks);
-      if (at === end) return chunks as Uint8Array[];
+      while (chunks.has(at)) at++;
+      if (at === run.count) return Array.from({ length: run.count }, (_, i) => chunks.get(i)!);
       const wanted = run.first + at;
       const least = places.atLeast(wanted);
       if (back === 0) sequence = Math.max(sequence, least);
-      const range = { subject, sequence, count: Math.min(end - at, countMax), isOnly };
+      const count = gapAt(chunks, at, Math.min(run.count - at, countMax));
+      const range = { subject, sequence, count, isOnly };
       const found = await this.#budget.run(
         range.count * bytesPerChunk,
         request.signal,
@@ -97,7 +99,7 @@ export class ChunkReader {
       );
       for (const { pending, data } of found) {
         const i = object.chunks - 1 - pending - run.first;
-        if (i >= 0 && i < run.count) chunks[i] ??= data;
+        if (i >= 0 && i < run.count && !chunks.has(i)) chunks.set(i, data);
       }
       const index = object.chunks - 1 - (found[0]?.pending ?? -1);
       if (found.length > 0) places.learn({ index, sequence: found[0]!.sequence });
@@ -122,12 +124,11 @@ export class ChunkReader {
   }
 }
 
-/** From which chunk on some are missing, and up to which one; both are their number where none is. */
-function firstGap(chunks: readonly (Uint8Array | undefined)[]): [number, number] {
-  const at = chunks.indexOf(undefined);
-  if (at < 0) return [chunks.length, chunks.length];
-  const end = chunks.findIndex((chunk, i) => i > at && chunk !== undefined);
-  return [at, end < 0 ? chunks.length : end];
+/** How many chunks are missing one after the other, from one that is; at most `max`. */
+function gapAt(chunks: ReadonlyMap<number, Uint8Array>, at: number, max: number): number {
+  let count = 1;
+  while (count < max && !chunks.has(at + count)) count++;
+  return count;
 }
 
 /** Copies what is missing from chunks that begin at `start`, and returns what is still missing. */

@@ -66,6 +66,11 @@ export class NatsClient {
     this.#options = options;
   }
 
+  /** A server's own words without what is secret here. */
+  redacted(text: string): string {
+    return this.#options.redact(text);
+  }
+
   /** Sends a request that has one answer. */
   async ask(ask: NatsAsk, request: StorageRequest): Promise<Msg> {
     let answer: Msg | undefined;

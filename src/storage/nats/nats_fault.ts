@@ -5,7 +5,7 @@
  */
 
 import { StorageError } from "../../errors.ts";
-import type { Asked } from "../http_fault.ts";
+import { type Asked, cleanCause } from "../http_fault.ts";
 
 /** An error that JetStream's API answers with. */
 export interface ApiError {
@@ -75,7 +75,7 @@ export function connectionFault(
       status,
       code,
       retryable: status === 0 && code === "Network",
-      cause,
+      cause: cleanCause(cause, redact),
     });
   if (/authorization violation|authentication expired/i.test(text)) {
     return fault(401, "Unauthorized", EXPECTED_TO_SIGN_IN);

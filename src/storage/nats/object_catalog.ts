@@ -12,7 +12,9 @@
 
 import { StorageError } from "../../errors.ts";
 import type { Asked } from "../http_fault.ts";
+import { OBJECTS_MAX } from "../listing_bound.ts";
 import type { StorageRequest } from "../storage.ts";
+import { wrongMessage } from "./nats_fault.ts";
 import { decodeMeta, type ObjectMeta } from "./object_meta.ts";
 import type { ObjectStream, StreamMessage } from "./object_stream.ts";
 
@@ -87,6 +89,9 @@ export class ObjectCatalog {
       const range = { subject, sequence: from, count: MESSAGES_AT_ONCE };
       const found = await this.#stream.messages(range, asked, request);
       for (const message of found) messages.push(message);
+      if (messages.length > OBJECTS_MAX) {
+        throw wrongMessage(asked, `more than ${OBJECTS_MAX} objects`, "as many as a replica has");
+      }
       const end = found.at(-1);
       if (end === undefined || end.pending === 0) return messages;
       from = end.sequence + 1;

@@ -10,6 +10,7 @@
 
 import { Buffer } from "node:buffer";
 import type { Msg } from "@nats-io/transport-node";
+import type { StorageError } from "../../errors.ts";
 import type { Asked } from "../http_fault.ts";
 import type { StorageRequest } from "../storage.ts";
 import type { NatsClient } from "./nats_client.ts";
@@ -165,7 +166,7 @@ export class ObjectStream {
       const { headers } = message;
       const code = headers?.code ?? NO_CODE;
       if (code === NOT_FOUND || code === END_OF_BATCH) return true;
-      if (code !== NO_CODE) throw apiFault(asked, { code, description: headers!.description });
+      if (code !== NO_CODE) throw this.#fault(asked, { code, description: headers!.description });
       const pending = headers?.get("Nats-Num-Pending") ?? "";
       isKnown = pending !== "" || isOnly;
       if (isKnown) found.push({ ...directMessage(message, asked), pending: Number(pending) });
@@ -260,8 +261,12 @@ export class ObjectStream {
   }
 
   #checked<T extends ApiAnswer>(answer: T, asked: Asked): T {
-    if (answer.error !== undefined) throw apiFault(asked, answer.error);
+    if (answer.error !== undefined) throw this.#fault(asked, answer.error);
     return answer;
+  }
+
+  #fault(asked: Asked, { description = "", ...error }: ApiError): StorageError {
+    return apiFault(asked, { ...error, description: this.#client.redacted(String(description)) });
   }
 }
 

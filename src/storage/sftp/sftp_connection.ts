@@ -7,6 +7,7 @@
 import { Buffer } from "node:buffer";
 import { setTimeout } from "node:timers";
 import { StorageError } from "../../errors.ts";
+import { OBJECTS_MAX } from "../listing_bound.ts";
 import type { Dialled } from "./sftp_dial.ts";
 import { statusOf } from "./sftp_fault.ts";
 import {
@@ -190,7 +191,10 @@ export class SftpConnection {
         const some = await this.ask(signal, reading).catch(unlessEnd);
         onProgress(NO_BYTES);
         if (some === undefined) isEnd = true;
-        else entries.push(...some);
+        else for (const entry of some) entries.push(entry);
+        if (entries.length <= OBJECTS_MAX) continue;
+        isEnd = true;
+        throw new Error(`more than ${OBJECTS_MAX} files in a folder`);
       }
     };
     try {
