@@ -5,8 +5,9 @@
 **           what was committed when they began, over the view that they pinned. The core reads the file itself, stores it
 **           as one LTX file at the next TXID, and hands in the view that has it: from then on the frames up to there are
 **           the view's. src/write/write_log.ts reads what is written here, after a crash as well.
-** FORMAT    Big-endian. Header, 64 bytes: "LSWL", version 1, page size, 0; 16 bytes of salt; 24 bytes that the core gave
-**           (by which it is known whose the log is); CRC-64 of all before. Frames, 40 bytes and a page each: pgno, size in
+** FORMAT    Big-endian. Header, 64 bytes: "LSWL", version 1, page size; 1 where it goes on from the file before, else 0; 8 bytes
+**           of salt; 8 more, or the CRC where the last commit of the file before ends, by which it is known what that has lost;
+**           24 bytes that the core gave (by which it is known whose the log is); CRC-64 of all before. Frames, 40 bytes and a page each: pgno, size in
 **           pages after the commit (0: not the last frame of one), time in ms, TXID, bytes of the file that were on the disk
 **           for sure when it was written, CRC-64 of those 32 bytes and the page, beginning with the CRC of what comes before.
 **           So a frame counts only where all before it are whole; and where one is not, a later one that is tells whether a
@@ -467,6 +468,10 @@ static int segmentMake(LsWriter *p, char *zWhy){
     put32(a+4, LOG_VERSION);
     put32(a+8, p->szPage);
     if( lsRandom(a+16, 16) ) rc = failed(p, SQLITE_IOERR_WRITE, "make a number for", zWhy);
+    if( p->nEnd>0 ){
+      put32(a+12, 1);
+      put64(a+24, ~p->crcEnd);
+    }
     memcpy(a+32, p->aBase, BASE_SIZE);
     put64(a+56, ~lsCrc(~(uint64_t)0, a, 56));
     if( rc==SQLITE_OK && (rc = writeCode(lsFileOpen(z, LS_FILE_NEW, &pNew->fd)))!=SQLITE_OK ) failed(p, rc, "make", zWhy);

@@ -51,12 +51,16 @@ export interface RecoveryOptions {
  */
 export async function recoverLog(options: RecoveryOptions): Promise<boolean> {
   await assertOwn(options.path);
-  const logs = await readLogs(options);
+  const { logs, cut } = await readLogs(options);
   if (logs.length === 0) return true;
   const base = await readBase(options.path);
   if (base === undefined) throw kept(options, "nothing tells what it is on top of");
   const left = logs.filter(({ logged }) => logged.txid > base.txid);
   if (left.length === 0) return true; // wherever that was, it is stored
+  const torn = left.find(({ log, logged }) =>
+    cut.has(log) && logged === log.txids[0] && logged !== left[0]!.logged
+  );
+  if (torn) throw lost(torn.log);
   if (options.isShared && await isOthers(options, base)) return false;
   await checkPlace(options, base, left);
   let { head, txid: reached, files } = base;
@@ -94,19 +98,34 @@ async function assertOwn(path: string): Promise<void> {
   }
 }
 
-async function readLogs({ path, onNotice }: RecoveryOptions): Promise<Omit<Recovered, "head">[]> {
+/** What the files hold, in order, and those that the one before does not lead up to. */
+async function readLogs(
+  { path, onNotice }: RecoveryOptions,
+): Promise<{ logs: Omit<Recovered, "head">[]; cut: ReadonlySet<WriteLog> }> {
   const found: Omit<Recovered, "head">[] = [];
+  const cut = new Set<WriteLog>();
+  let before: WriteLog | undefined;
   for (const name of await listLogs(path)) {
     const log = await readLog(name);
     if (log === undefined) continue;
     for (const logged of log.txids) found.push({ log, logged });
+    if (before && log.crcBefore !== undefined && log.crcBefore !== before.crc) cut.add(log);
+    before = log;
     if (log.rest > 0) {
       onNotice(
         `Write log "${name}": ${log.rest} bytes behind the last commit are left out, of a transaction that was not committed`,
       );
     }
   }
-  return found;
+  return { logs: found, cut };
+}
+
+/** A file is begun once the one before is on the disk: what that does not have any more was committed, and others are on top of it. */
+function lost({ path }: WriteLog): WriteLogError {
+  return new WriteLogError(
+    `Cannot go on with write log "${path}": the file before it ends too early, expected all that was committed there; ` +
+      "nothing of it is stored, move the log away to write again",
+  );
 }
 
 /** Whether nothing of what the log is on top of is there. */

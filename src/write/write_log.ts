@@ -19,6 +19,8 @@ const LOG_FRAME_HEADER_SIZE = 40;
 /** Where in a frame's header is how much of the file was on the disk when it was written; and the CRC. */
 const SYNCED_OFFSET = 24;
 const CRC_OFFSET = 32;
+const LINK_OFFSET = 12;
+const LINK_CRC_OFFSET = 24;
 const BASE_OFFSET = 32;
 
 /** Bytes that tell what a log is written on top of. */
@@ -50,6 +52,10 @@ export interface WriteLog {
   readonly txids: readonly LoggedTxid[];
   /** Where the last committed transaction ends. */
   readonly end: number;
+  /** The CRC there. */
+  readonly crc: bigint;
+  /** The CRC where the file before this one ended; undefined where there was none, or an earlier version wrote it. */
+  readonly crcBefore: bigint | undefined;
   /** Bytes behind it: of a transaction that did not come to its commit, or what a crash left. */
   readonly rest: number;
 }
@@ -89,7 +95,9 @@ export async function readLog(
     const pageSize = checkHead(path, head);
     const log = await readFrames(file, { pageSize, size, crc: new Crc64().update(head) });
     const base = head.slice(BASE_OFFSET, BASE_OFFSET + BASE_SIZE);
-    return { path, pageSize, base, txids: log.txids, end: log.end, rest: size - log.end };
+    const view = new DataView(head.buffer, head.byteOffset);
+    const crcBefore = view.getUint32(LINK_OFFSET) === 1 ? view.getBigUint64(LINK_CRC_OFFSET) : undefined;
+    return { path, pageSize, base, ...log, crcBefore, rest: size - log.end };
   } catch (cause) {
     if (cause instanceof WriteLogError && cause.message.startsWith("Cannot")) throw cause;
     throw new WriteLogError(`Cannot read write log "${path}": ${(cause as Error).message}`, { cause });
@@ -215,12 +223,13 @@ interface Collected {
 async function readFrames(
   file: FileHandle,
   { pageSize, size, crc }: { pageSize: number; size: number; crc: Crc64 },
-): Promise<{ txids: Collected[]; end: number }> {
+): Promise<Pick<WriteLog, "end" | "crc"> & { txids: Collected[] }> {
   const frameSize = LOG_FRAME_HEADER_SIZE + pageSize;
   const pieceSize = Math.max(1, Math.floor(PIECE_SIZE / frameSize)) * frameSize;
   const txids: Collected[] = [];
   let open = new Map<number, number>();
   let end = LOG_HEADER_SIZE;
+  let crcEnd = crc.digest();
   for (let at = LOG_HEADER_SIZE; at + frameSize <= size; at += pieceSize) {
     const piece = await readAt(file, at, Math.min(pieceSize, size - at));
     for (let i = 0; i + frameSize <= piece.length; i += frameSize) {
@@ -230,18 +239,19 @@ async function readFrames(
       const found = view.getBigUint64(CRC_OFFSET);
       if (found !== computed) {
         await checkEnd(file, { at: at + i, frameSize, size, last: [computed, found] });
-        return { txids, end };
+        return { txids, end, crc: crcEnd };
       }
       open.set(view.getUint32(0), at + i + LOG_FRAME_HEADER_SIZE);
       const commit = view.getUint32(4);
       if (commit === 0) continue;
       end = at + i + frameSize;
+      crcEnd = found;
       const timeMs = Number(view.getBigUint64(8));
       add(txids, { txid: view.getBigUint64(16), commit, timeMs, transactions: 1, pages: open });
       open = new Map();
     }
   }
-  return { txids, end };
+  return { txids, end, crc: crcEnd };
 }
 
 /** The CRC up to a frame's end; the frame's own is no part of it. */

@@ -272,7 +272,7 @@ typedef void (*LogSee)(void *pArg, const uint8_t *aFrame, uint32_t nFrame, uint6
 static size_t logWalk(const uint8_t *a, size_t n, LogSee xSee, void *pArg){
   size_t iAt = LOG_HEAD, iEnd = LOG_HEAD;
   uint64_t crc;
-  if( n<LOG_HEAD || memcmp(a, "LSWL", 4)!=0 || get32(a+4)!=1 || get32(a+8)!=PAGE_SIZE || get32(a+12)!=0 ) return 0;
+  if( n<LOG_HEAD || memcmp(a, "LSWL", 4)!=0 || get32(a+4)!=1 || get32(a+8)!=PAGE_SIZE || get32(a+12)>1 ) return 0;
   if( memcmp(a+32, aBase, sizeof(aBase))!=0 || get64(a+56)!=~crcOf(~0ull, a, 56) ) return 0;
   crc = crcOf(~0ull, a, LOG_HEAD);
   for(; iAt+FRAME_SIZE<=n; iAt+=FRAME_SIZE){
@@ -347,14 +347,19 @@ static void replaySee(void *pArg, const uint8_t *aFrame, uint32_t nFrame, uint64
 /* Replays files iFrom … iTo on top of a state, TXID iTxid being its own. */
 static void replay(Replay *p, const State *pOn, uint64_t iTxid, uint32_t iFrom, uint32_t iTo){
   uint32_t i;
+  uint64_t crc = 0;
   p->state = *pOn;
   p->iTxid = iTxid;
   p->nTransaction = 0;
   for(i=iFrom; i<=iTo; i++){
-    size_t n = 0;
+    size_t n = 0, iEnd;
     uint8_t *a = logBytes(i, &n);
     CHECK(a!=NULL);
-    if( a ) CHECK(logWalk(a, n, replaySee, p)>0);
+    if( a==NULL ) continue;
+    iEnd = logWalk(a, n, replaySee, p);
+    CHECK(iEnd>0);
+    if( i>iFrom ) CHECK(get32(a+12)==1 && get64(a+24)==crc);     /* it goes on where the one before has ended */
+    crc = iEnd>LOG_HEAD ? get64(a+iEnd-FRAME_SIZE+32) : ~crcOf(~0ull, a, LOG_HEAD);
     free(a);
   }
 }

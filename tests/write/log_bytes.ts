@@ -26,6 +26,8 @@ export interface MadeHeader {
   readonly version?: number;
   readonly pageSize?: number;
   readonly base?: Uint8Array;
+  /** The CRC where the file before ends. */
+  readonly crcBefore?: bigint;
 }
 
 /** Where the frame of that number begins. */
@@ -55,11 +57,16 @@ export function logBytes(frames: readonly MadeFrame[], header: MadeHeader = {}):
 }
 
 function writeHeader(bytes: Uint8Array, view: DataView, header: MadeHeader): void {
-  const { magic = "LSWL", version = 1, pageSize = 512, base = new Uint8Array(24).fill(7) } = header;
+  const { magic = "LSWL", version = 1, pageSize = 512, base = new Uint8Array(24).fill(7), crcBefore } =
+    header;
   bytes.set(new TextEncoder().encode(magic));
   view.setUint32(4, version);
   view.setUint32(8, pageSize);
   bytes.set(new Uint8Array(16).fill(0x5a), 16);
+  if (crcBefore !== undefined) {
+    view.setUint32(12, 1);
+    view.setBigUint64(24, crcBefore);
+  }
   bytes.set(base, 32);
   view.setBigUint64(56, new Crc64().update(bytes.subarray(0, 56)).digest());
 }

@@ -36,6 +36,8 @@ test("readLog() gives what each TXID has: the newest place of each page, the las
       pageSize: 512,
       base,
       end: frameOffset(7),
+      crc: new DataView(logBytes(two, { base }).buffer).getBigUint64(frameOffset(6) + 32),
+      crcBefore: undefined,
       rest: 0,
       txids: [
         {

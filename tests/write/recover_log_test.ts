@@ -1,6 +1,6 @@
 /** What recoverLog() stores of logs that are made up, and what it refuses. */
 import assert from "node:assert/strict";
-import { chown, rename, rm, symlink, writeFile } from "node:fs/promises";
+import { chown, rename, rm, symlink, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import { test } from "node:test";
@@ -10,7 +10,8 @@ import type { ReplicaFile } from "../../src/view/restore_plan.ts";
 import { type LogBase, readBase, writeBase } from "../../src/write/log_base.ts";
 import { type Recovered, recoverLog, type RecoveryOptions } from "../../src/write/recovery.ts";
 import { withFolder } from "../support/real.ts";
-import { logBytes, type MadeFrame } from "./log_bytes.ts";
+import { readLog } from "../../src/write/write_log.ts";
+import { frameOffset, logBytes, type MadeFrame } from "./log_bytes.ts";
 
 const OWN = new Uint8Array(24).fill(7);
 
@@ -40,12 +41,15 @@ class Place {
     this.path = join(folder, "log");
   }
 
-  /** Writes lock, base and log files; those that are undefined are not written. */
+  /** Writes lock, base and log files, each of which says where the one before ended. */
   async write(...logs: MadeFrame[][]): Promise<void> {
     await writeFile(`${this.path}.lock`, "");
     await writeBase(this.path, this.base);
+    let crcBefore: bigint | undefined;
     for (const [i, frames] of logs.entries()) {
-      await writeFile(`${this.path}.${i + 1}`, logBytes(frames, { base: OWN }));
+      const path = `${this.path}.${i + 1}`;
+      await writeFile(path, logBytes(frames, { base: OWN, ...(crcBefore !== undefined && { crcBefore }) }));
+      crcBefore = (await readLog(path))!.crc;
     }
   }
 
@@ -338,4 +342,27 @@ test("recoverLog() refuses what is no plain file, or another user's", () =>
     await place.write(transactions(4n));
     await place.recover();
     assert.deepEqual(place.counters, [[4n, 41]]);
+  }));
+
+test("recoverLog() stores nothing on top of a file that has lost transactions which are not stored", () =>
+  withPlace(async (place) => {
+    for (const frames of [1, 2]) {
+      await place.write(transactions(4n, 3), transactions(5n), transactions(6n));
+      await truncate(`${place.path}.1`, frameOffset(frames));
+      await assert.rejects(place.recover(), (error) => {
+        assert.ok(error instanceof WriteLogError, `${error}`);
+        assert.match(
+          error.message,
+          /log\.2": the file before it ends too early, expected all that was committed/,
+        );
+        return true;
+      });
+      assert.deepEqual(place.stored, []);
+    }
+    place.base = { ...place.base, txid: 4n };
+    place.listed.push(fileOf(0, 4n, 4n));
+    await place.write(transactions(4n, 3), transactions(5n), transactions(6n));
+    await truncate(`${place.path}.1`, frameOffset(1));
+    await place.recover();
+    assert.deepEqual(place.stored.map(({ logged }) => logged.txid), [5n, 6n], "what it has lost is stored");
   }));
