@@ -440,6 +440,7 @@ static void ticketFree(LsTicket *p){
 static int headWait(LsReplica *pReplica, LsConnection *pConnection, LsView **ppView, int msTimeout, uint8_t *aHead, char *zWhy){
   LsWait wait;
   int i, rc = LS_GONE;
+  wait.msEnd = 0;
   for(i=0; i<RELOCATE_MAX && rc!=SQLITE_OK; i++){
     uint32_t iFrame = lsViewFrame(*ppView, 1), k;
     LsObject *pObject = iFrame ? lsFrameObject(iFrame) : NULL;
@@ -998,8 +999,7 @@ static void slotQueue(LsCore *pCore, LsSlot *p){
 }
 
 /* Waits until the slot is answered, ending it itself at the deadline. Caller holds the core's mutex. */
-static void slotWait(LsCore *pCore, LsSlot *p, int msTimeout){
-  int64_t msEnd = monotonicMs()+msTimeout;
+static void slotWait(LsCore *pCore, LsSlot *p, int msTimeout, int64_t msEnd){
   int nUntaken = 0;
   char zError[LS_ERROR_SIZE];
   while( p->eState!=SLOT_ANSWERED ){
@@ -1068,7 +1068,8 @@ int lsWaitFor(int iCore, LsWait *pWait){
     p->iFrame = iFrame - p->pObject->iFirst;
   }
   slotQueue(pCore, p);
-  slotWait(pCore, p, pWait->msTimeout);
+  if( pWait->msEnd==0 ) pWait->msEnd = monotonicMs()+pWait->msTimeout;
+  slotWait(pCore, p, pWait->msTimeout, pWait->msEnd);
   rc = p->rc;
   pView = p->pCoreView;
   p->pCoreView = NULL;

@@ -51,7 +51,8 @@ typedef struct LsWait {
   uint32_t iIndexLeaf;
   const char *aText;                /* parameters of LS_REQUEST_OPEN, the moment of LS_REQUEST_MOMENT */
   int nText;
-  int msTimeout;
+  int msTimeout;                    /* of all that is asked for with it */
+  int64_t msEnd;                    /* when that has passed; 0: not begun yet */
   LsRun *pRun;                      /* out: the page's run, pinned */
   LsView *pPast;                    /* out: the moment's view with a reference; NULL for the newest */
   int iValue;                       /* out */
@@ -85,8 +86,8 @@ int lsSyncAsk(LsReplica *p, int msTimeout, char *zWhy);
 int lsDefaultCore(void);
 int lsWaitFor(int iCore, LsWait *p);          /* an SQLite result code */
 /* Waits for page p->iPgno of *ppView, which may become the same content at other places; counted, or pinned where bPinned.
-** p->pRun has the page as frame *pk. Of p the caller fills pReplica, iPgno, iConnection, iIndexLeaf
-** and msTimeout. */
+** p->pRun has the page as frame *pk. Of p the caller fills pReplica, iPgno, iConnection, iIndexLeaf,
+** msTimeout and msEnd. */
 int lsPageWait(LsWait *p, LsView **ppView, int bPinned, uint32_t *pk);
 void lsNotifyClosed(int iCore, int iReplica);
 void lsNotifyMark(LsReplica *p, const LsView *pView, uint32_t iPgno, uint32_t iConnection, uint32_t iIndexLeaf);

@@ -240,8 +240,11 @@ static int logRead(LsFile *p, uint32_t iFrame, uint32_t iPgno, int iFrom, int n,
   return SQLITE_OK;
 }
 
-/* Waits for a page that the pool lacks. *ppView may become the same content at other places. */
-static int pageWait(LsFile *p, LsView **ppView, uint32_t iPgno, LsRun **ppRun, uint32_t *pk){
+/*
+** Waits for a page that the pool lacks, until *pmsEnd, which the first wait of a read sets. *ppView may become the same
+** content at other places.
+*/
+static int pageWait(LsFile *p, LsView **ppView, uint32_t iPgno, int64_t *pmsEnd, LsRun **ppRun, uint32_t *pk){
   LsWait wait;
   int bPinned = p->pView==*ppView;
   int rc;
@@ -252,7 +255,9 @@ static int pageWait(LsFile *p, LsView **ppView, uint32_t iPgno, LsRun **ppRun, u
   wait.iIndexLeaf = p->iIndexLeaf;
   p->iIndexLeaf = 0;
   wait.msTimeout = p->msTimeout;
+  wait.msEnd = *pmsEnd;
   rc = lsPageWait(&wait, ppView, bPinned, pk);
+  *pmsEnd = wait.msEnd;
   if( bPinned ) p->pView = *ppView;
   if( rc ) return fileError(p, rc, wait.zError);
   *ppRun = wait.pRun;
@@ -282,6 +287,7 @@ static int pageRead(LsFile *p, LsView **ppView, uint32_t iPgno, int iFrom, int n
   uint32_t iFrame, k;
   LsObject *pObject;
   LsRun *pRun;
+  int64_t msEnd = 0;
   int bHit, e, i;
   if( lsSeenHas(&p->seen, iPgno, &iFrame) ) return logRead(p, iFrame, iPgno, iFrom, n, aOut);
   if( iPgno==1 && iFrom+n<=LS_HEAD_SIZE && lsHeadKnown(*ppView) ){
@@ -306,7 +312,7 @@ static int pageRead(LsFile *p, LsView **ppView, uint32_t iPgno, int iFrom, int n
       break;
     }
     if( i==LOCAL_TRIES ) return fileError(p, SQLITE_IOERR_READ, "ReplicaError: Cannot read page: its place keeps changing");
-    rc = pageWait(p, ppView, iPgno, &pRun, &k);
+    rc = pageWait(p, ppView, iPgno, &msEnd, &pRun, &k);
     if( rc ) return rc;              /* OK without a run: the page lies in a local file by now */
   }
   e = lsRunTake(pRun, k);

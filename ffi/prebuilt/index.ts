@@ -9,16 +9,16 @@ export interface Prebuilt {
 }
 
 /** A checksum of what they were made of. */
-export const sources: string = "4ce9450a8f99f25a86d746f73d534c804205ab4ff675a95d0a0db7c335bd3169";
+export const sources: string = "91263bc89e2d59544c395d382af6dc9fc0445308dd97c8879eac4422a1735c75";
 
 /** What there is a library for. */
 export type Target = "linux_x64" | "linux_arm64" | "macos_x64" | "macos_arm64" | "windows_x64";
 
 /** The libraries, by target. */
 export const prebuilt: Readonly<Record<Target, Prebuilt>> = {
-  linux_x64: { file: "litestream_vfs.so", size: 166392, sha256: "523490a8d0bf9f6357099fa5e1fa3b950478d5acc6ca50bf5fcd55cb857cf75d" },
-  linux_arm64: { file: "litestream_vfs.so", size: 153624, sha256: "52e5cc4a052692fea4f0f0b8a598a197552b335672de66ff65b26fcc77ebbe4c" },
-  macos_x64: { file: "litestream_vfs.dylib", size: 311912, sha256: "db863467972024ccb44163abf2ab7eebfb7b0b73a0b218070b0a53ffc85861c3" },
-  macos_arm64: { file: "litestream_vfs.dylib", size: 345464, sha256: "cc2e7063f6a7fa0d7f9e756eb5da883ea7b955ffef557a90432ec41f745cd18f" },
-  windows_x64: { file: "litestream_vfs.dll", size: 190464, sha256: "25988bc2187b5bfc59c95981aad4959b51d77c070135b2ddf27f9e4f8faab621" },
+  linux_x64: { file: "litestream_vfs.so", size: 166552, sha256: "47b32ca1b1afc82f3d1ae39c9572c094d85e755efc1b5ed79e97a4e0f6395455" },
+  linux_arm64: { file: "litestream_vfs.so", size: 153672, sha256: "6260178347fbc836dd5c1cf8d7e85b6e28fb09f026f09661d76e934c406fa2d9" },
+  macos_x64: { file: "litestream_vfs.dylib", size: 311912, sha256: "c68a4829509620931675fc82a27914ada8e6a1f51484cd876474426bea9893de" },
+  macos_arm64: { file: "litestream_vfs.dylib", size: 345464, sha256: "35cc9e31493e56fdb37efd7d4fa66440fc11e8283059091d32d35d17d94cf1fa" },
+  windows_x64: { file: "litestream_vfs.dll", size: 190464, sha256: "4a8ea00fe1b264dafbf3674502cce5360dc6f8846b86feb9f1903bfd5e6d5292" },
 };

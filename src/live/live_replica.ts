@@ -38,7 +38,7 @@ import type { DatabaseHead } from "../write/logged_file.ts";
 import type { Stored, Writer, Written } from "../write/writer.ts";
 import { type FileSet, identity } from "./file_set.ts";
 import { type FirstLook, lookFirst } from "./first_look.ts";
-import { checkPageSize, unfit } from "./fit.ts";
+import { checkPageSize, isAnew, unfit } from "./fit.ts";
 import {
   type LiveParts,
   type LiveReplicaOptions,
@@ -285,11 +285,14 @@ export class LiveReplica implements Followed {
         const newest = this.#states.newest!;
         checkPageSize(opened, this.#pageSize);
         const stamp = this.#states.stampOf(reached);
-        this.#publish(
-          await this.#states.extend(newest, opened, stamp).catch((error) => {
-            throw opened.length === 1 ? unfit(error, opened[0]!) : error;
-          }),
+        const state = await this.#states.extend(newest, opened, stamp).catch((error) => {
+          throw opened.length === 1 ? unfit(error, opened[0]!) : error;
+        });
+        const isBroken = opened.some((file, i) =>
+          isAnew(this.#source.native, opened[i - 1] ?? newest.files.at(-1), file)
         );
+        if (isBroken) this.#states.renewSchema();
+        this.#publish(state);
       }, next[0] === files[0] ? head : undefined);
     });
   }
@@ -303,6 +306,7 @@ export class LiveReplica implements Followed {
         const stamp = isRenewed ? this.#states.newStamp() : this.#states.stampOf(maxTxid);
         const state = await this.#states.make(files, stamp);
         if (isRenewed) this.#states.renew(maxTxid, stamp);
+        else this.#states.renewSchema();
         if (isRenewed) this.#pages.begin(state.viewId);
         if (isRenewed) this.#hydration?.replaced();
         this.#publish(state);

@@ -69,6 +69,7 @@ export class Moments {
         layout,
         files: this.#parts.files,
         states: this.#parts.states,
+        isHydrated: this.#parts.options.hydrate !== undefined,
         known,
         onNotice,
       })

@@ -26,6 +26,8 @@ export interface PastStatesSource {
   readonly layout: LayoutName;
   readonly files: FileSet;
   readonly states: States;
+  /** Whether there is, or will be, a local copy of the newest state. */
+  readonly isHydrated: boolean;
   /** The files that are known to be the followed database's. */
   readonly known: () => Iterable<ReplicaFile>;
   /** Takes sentences for a person. */
@@ -153,7 +155,8 @@ export class PastStates {
   #known(plan: ReplicaFile[], listed: ReplicaFile[]): State | undefined {
     const { states } = this.#source;
     const { txid, isOurs } = this.#nameOf(plan, listed, true);
-    const newest = states.newest?.txid === txid && !states.isLocal(states.newest) ? states.newest : undefined;
+    // a local copy draws those into it that see the newest state, and is kept from going on by a moment that stays
+    const newest = states.newest?.txid === txid && !this.#source.isHydrated ? states.newest : undefined;
     const state = this.#kept.get(txid) ?? newest;
     return state && isOurs && states.isOurs(state.stamp) ? state : undefined;
   }

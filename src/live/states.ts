@@ -90,11 +90,16 @@ export class States {
 
   /** From `stamp` on equal TXIDs mean nothing: another database has taken the replica's place, or may have. */
   renew(txid: bigint, stamp: number): void {
-    this.#native.calls.ls_replica_renew(this.#replicaId);
+    this.renewSchema();
     this.#stamps.clear();
     for (const foreign of this.#foreign) if (foreign < stamp) this.#foreign.delete(foreign);
     this.#stamps.set(txid, stamp);
     this.#oldestStamp = stamp;
+  }
+
+  /** From the view on that is published next, equal schema versions mean nothing: it may not follow from the one before. */
+  renewSchema(): void {
+    this.#native.calls.ls_replica_renew(this.#replicaId);
   }
 
   /** Whether a stamp was given since the last {@link renew}, and to nothing foreign. */

@@ -1227,17 +1227,19 @@ static void refusing(void){
 static World served;                       /* guarded by core.mu */
 static void (*xMoved)(World*);             /* what the core does before it tells a reader to look again */
 static int nMoved;                         /* how often; guarded by core.mu */
+static int bLate;                          /* readers may have given up by then; guarded by core.mu */
 
 /* Answers what the core has taken: a page of a replica's file is loaded; for any other the content moves. */
 static void serve(TestCore *p){
-  int i;
+  int i, rc;
   for(i=0; i<p->nHeld; i++){
     const uint32_t *a = &p->aHeld[i*REQUEST_WORDS];
     int bLocal = ls_object_local((int)a[6])==1;
     if( xMoved && (bLocal || nMoved==0) ){
       nMoved++;
       xMoved(&served);
-      CHECK_INT(ls_answer((int)a[1], (int)a[2], 0, 1, ""), 0);
+      rc = ls_answer((int)a[1], (int)a[2], 0, 1, "");
+      CHECK_INT(rc, rc && bLate ? LS_GONE : 0);
     }else{
       corePage(p, a);
     }
@@ -1254,6 +1256,13 @@ static void moveAway(World *p){
 
 /* The same as it is, under another handle. */
 static void moveNowhere(World *p){ publishMap(p, ls_map_new(p->iView, (int)p->szPage)); }
+
+/* That, late. */
+static void moveLate(World *p){
+  bLate = 1;
+  sleepMs(60);
+  moveNowhere(p);
+}
 
 /* All of it in the local file. */
 static void moveHere(World *p){
@@ -1272,7 +1281,7 @@ static void servedBegin(int bHere, void (*x)(World*)){
   served.iLocal = localOpen(&served, "f", 0);
   if( bHere ) moveHere(&served);
   xMoved = x;
-  nMoved = 0;
+  nMoved = bLate = 0;
   pthread_mutex_unlock(&core.mu);
 }
 static void servedEnd(void){
@@ -1430,6 +1439,13 @@ static void ledBack(void){
   n = ls_open_error((uint8_t*)z, LS_ERROR_SIZE);
   z[n>0 ? n : 0] = 0;
   CHECK_TEXT(z, "Cannot read page: its place keeps changing");
+  servedEnd();
+  servedBegin(1, moveLate);                                /* not longer than one read may take */
+  cut("f", 0);
+  CHECK_INT(ls_replica_ticket(served.iReplica, 150, ""), LS_REFUSED);
+  n = ls_open_error((uint8_t*)z, LS_ERROR_SIZE);
+  z[n>0 ? n : 0] = 0;
+  CHECK_TEXT(z, "DeadlineError: Cannot read page: no answer within 150 ms");
   servedEnd();
 }
 

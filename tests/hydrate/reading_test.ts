@@ -211,6 +211,34 @@ test(
 );
 
 test(
+  "Nor does one that was made before the copy was there",
+  TIMEOUT,
+  () =>
+    withServedPlace({}, async (place) => {
+      const { folder } = place;
+      folder.step(noiseSql(3_000));
+      folder.step("CREATE TABLE v (x); INSERT INTO v VALUES (1)");
+      place.upload();
+      const release = place.hold();
+      await using replica = await place.open();
+      await using past = await readerOf(replica);
+      await past.ask("PRAGMA litestream_time = 'txid:0000000000000002'");
+      const sum = "SELECT count(*) n, sum(length(x)) s FROM n";
+      release();
+      await replica.hydrated();
+      const before = await past.ask(sum);
+      folder.step("UPDATE n SET x = randomblob(500)");
+      place.upload();
+      await replica.refresh();
+      await replica.hydrated({ timeoutMs: 20_000 });
+      assert.equal(replica.hydration?.txid, 3n);
+      assert.deepEqual(await past.ask(sum), before);
+      await using newest = await readerOf(replica);
+      assert.notDeepEqual(await newest.ask(sum), before);
+    }),
+);
+
+test(
   "Differences between the newest states are read of what differs",
   TIMEOUT,
   () =>

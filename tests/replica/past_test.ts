@@ -448,6 +448,37 @@ each(
       })),
 );
 
+for (const way of ["a snapshot", "a transaction", "a rebuilt plan"] as const) {
+  each(
+    `A schema that comes by ${way} with another past and the same schema version is not taken for the one before`,
+    (Database) =>
+      withReplicaFolder({}, (before) =>
+        withReplicaFolder({}, async (after) => {
+          for (const folder of [before, after]) {
+            folder.record("CREATE TABLE t (a); INSERT INTO t VALUES ('t')");
+          }
+          before.snapshot();
+          before.step("CREATE TABLE one (a); INSERT INTO one VALUES ('one')");
+          await using replica = await openReplica(before.url, { pollIntervalMs: 0 });
+          const db = replica.connect(Database);
+          assert.deepEqual(rowsOf(db, "SELECT * FROM one"), [{ a: "one" }]);
+          after.record("INSERT INTO t VALUES ('restored')");
+          after.record("CREATE TABLE two (a); INSERT INTO two VALUES ('two'); UPDATE t SET a = 'all pages'");
+          if (way === "a transaction") before.put(before.pathOf(0, 3, 3), after.encode(3, 3));
+          else before.put(before.pathOf(9, 1, 3), after.encode(1, 3));
+          if (way === "a rebuilt plan") {
+            after.record("INSERT INTO t VALUES ('more')");
+            before.put(before.pathOf(9, 1, 4), after.encode(1, 4));
+            before.delete(9, 1, 3);
+          }
+          assert.equal(await replica.refresh(), way === "a rebuilt plan" ? 4n : 3n);
+          assert.deepEqual(rowsOf(db, "SELECT * FROM two"), [{ a: "two" }]);
+          assert.match(thrownBy(() => rowsOf(db, "SELECT * FROM one")).message, /no such table: one/);
+          db.close();
+        })),
+  );
+}
+
 // ------------------------------------------------------------------------------------------------------- requests
 
 test("Connections to the same moment ask for nothing twice, and pages are shared between moments", () =>
