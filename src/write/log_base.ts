@@ -21,12 +21,15 @@ export interface LogBase {
   readonly head: DatabaseHead;
   /** Files that made it up, and others that were there. */
   readonly files: readonly ReplicaFile[];
+  /** What its writer ended with: another one has gone on, so what the log has is not to be stored behind that. */
+  readonly conflict?: string | undefined;
 }
 
 /** In JSON, whose numbers hold no TXID. */
 interface Stored {
   readonly txid: string;
   readonly head: DatabaseHead;
+  readonly conflict?: string | undefined;
   readonly files:
     readonly (Omit<ReplicaFile, "minTxid" | "maxTxid"> & { minTxid: string; maxTxid: string })[];
 }
@@ -41,7 +44,7 @@ export async function readBase(path: string): Promise<LogBase | undefined> {
     throw new WriteLogError(`Cannot read "${path}.base": ${(cause as Error).message}`, { cause });
   }
   try {
-    const { txid, head, files } = JSON.parse(text) as Stored;
+    const { txid, head, files, conflict } = JSON.parse(text) as Stored;
     return {
       txid: BigInt(txid),
       head,
@@ -50,6 +53,7 @@ export async function readBase(path: string): Promise<LogBase | undefined> {
         minTxid: BigInt(file.minTxid),
         maxTxid: BigInt(file.maxTxid),
       })),
+      ...(conflict !== undefined && { conflict }),
     };
   } catch (cause) {
     throw new WriteLogError(`Cannot read "${path}.base": it is damaged`, { cause });
@@ -64,10 +68,11 @@ export async function lastStoredMs(path: string): Promise<number> {
 }
 
 /** Writes the base, for good when this returns. */
-export async function writeBase(path: string, { txid, head, files }: LogBase): Promise<void> {
+export async function writeBase(path: string, { txid, head, files, conflict }: LogBase): Promise<void> {
   const stored: Stored = {
     txid: String(txid),
     head,
+    conflict,
     files: files.map((file) => ({ ...file, minTxid: String(file.minTxid), maxTxid: String(file.maxTxid) })),
   };
   try {
@@ -86,6 +91,12 @@ export async function writeBase(path: string, { txid, head, files }: LogBase): P
   } catch (cause) {
     throw new WriteLogError(`Cannot write "${path}.base": ${(cause as Error).message}`, { cause });
   }
+}
+
+/** Writes down that the log is in conflict with what is stored, for good when this returns. */
+export async function keepConflict(path: string, conflict: string): Promise<void> {
+  const base = await readBase(path);
+  if (base) await writeBase(path, { ...base, conflict });
 }
 
 /** What was kept free for it, where it was; a link in its place leads nowhere. */

@@ -61,6 +61,7 @@ export async function recoverLog(options: RecoveryOptions): Promise<boolean> {
     cut.has(log) && logged === log.txids[0] && logged !== left[0]!.logged
   );
   if (torn) throw lost(torn.log);
+  if (base.conflict !== undefined) throw kept(options, `it ended in a conflict: ${base.conflict}`);
   if (options.isShared && await isOthers(options, base)) return false;
   await checkPlace(options, base, left);
   let { head, txid: reached, files } = base;

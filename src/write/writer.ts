@@ -13,6 +13,8 @@ import {
   ObjectGoneError,
   ReplicaClosedError,
   ReplicaError,
+  RestorePlanError,
+  StorageError,
   WriteLogError,
 } from "../errors.ts";
 import { compareFiles } from "../follow/continuity.ts";
@@ -22,10 +24,10 @@ import { ltxKey } from "../storage/layout.ts";
 import { type ConditionProbe, probeConditions } from "../storage/condition_probe.ts";
 import type { LayoutName, PutOptions, WritableStore } from "../storage/object_store.ts";
 import { PurposeStore } from "../storage/purpose_store.ts";
-import type { ReplicaFile } from "../view/restore_plan.ts";
+import { makeRestorePlan, type ReplicaFile } from "../view/restore_plan.ts";
 import { recoverEarlierLog } from "./earlier_log.ts";
 import { Lease } from "./lease.ts";
-import { keepRoom, lastStoredMs, readBase, writeBase } from "./log_base.ts";
+import { keepConflict, keepRoom, lastStoredMs, readBase, writeBase } from "./log_base.ts";
 import {
   collectLogged,
   type DatabaseHead,
@@ -158,6 +160,8 @@ export class Writer {
   #keeping: Promise<void> = Promise.resolve();
   #settling: Promise<void> | undefined;
   #attempt: Promise<void> = Promise.resolve();
+  /** Others have stored a state since that was last begun. */
+  #isFollowing = false;
   /** Why that has not come to its end yet. */
   #unsettled: Error | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -269,6 +273,14 @@ export class Writer {
     for (let look = 0; look === 0 || (look < LOOKS_MAX && replica.position < stored); look++) {
       await replica.refresh();
     }
+    if (replica.position < stored) {
+      this.#options.onNotice(
+        `The newest state in ${this.#options.store.name} is TXID ${
+          formatTxid(replica.position)
+        }, although this log's writer has ` +
+          `stored TXID ${formatTxid(stored)}: what was stored since is not there any more`,
+      );
+    }
   }
 
   /** Removes what killed processes have left in a folder; nobody waits for it. */
@@ -339,7 +351,11 @@ export class Writer {
 
   /** The same when others have stored a state that is followed; tried until it is done. */
   follow(): void {
-    this.#settling ??= this.#settleAtLast().finally(() => this.#settling = undefined);
+    this.#isFollowing = true;
+    this.#settling ??= this.#settleAtLast().finally(() => {
+      this.#settling = undefined;
+      if (this.#isFollowing && !this.#closed && this.#conflict === undefined) this.follow();
+    });
   }
 
   /**
@@ -356,6 +372,7 @@ export class Writer {
     let told = "";
     while (!this.#closed && this.#conflict === undefined) {
       try {
+        this.#isFollowing = false;
         this.#attempt = this.settle().catch((error) => {
           this.#unsettled = error;
           throw error;
@@ -377,6 +394,7 @@ export class Writer {
     const { replica, path } = this.#options;
     return this.#keepInTurn(async () => {
       const files = [...new Map([...replica.known()].map((file) => [file.key, file])).values()];
+      if (this.#conflict) return; // the base stays what the log is on top of
       await writeBase(path, { txid: replica.position, head: this.#head, files });
       await keepRoom(path);
     });
@@ -405,7 +423,7 @@ export class Writer {
     if (this.#conflict) throw this.#conflict;
     while (this.#syncing) await this.#syncing.catch(() => {});
     this.#syncing = this.#syncAll().finally(() => this.#syncing = undefined);
-    await this.#syncing;
+    await this.#syncing.finally(() => this.#keeping); // a conflict is written down before it is told
   }
 
   async #syncAll(): Promise<void> {
@@ -516,8 +534,11 @@ export class Writer {
   async #look(txid: bigint): Promise<void> {
     const now = Date.now();
     const isFresh = Math.abs(now - this.#activeMs) < LOOK_AFTER_MS && now - this.#lookedMs < LOOK_EVERY_MS;
-    this.#activeMs = now;
-    if (isFresh) return;
+    if (isFresh) {
+      this.#activeMs = now;
+      return;
+    }
+    this.#lookedMs = 0; // one that fails is taken again, however soon
     const { replica } = this.#options;
     const listed = await replica.list();
     // Our own, where its answer was lost, is known again when it is put.
@@ -528,14 +549,39 @@ export class Writer {
     if (other) throw this.#fail(`another writer stored TXID ${formatTxid(other.maxTxid)} ("${other.key}")`);
     const { isSame: isThere, changed } = compareFiles(replica.known(), listed);
     // Of a new database nothing is known yet, and all that is there may be the file that is being stored.
-    let isSame = isThere || replica.position === 0n || listed.every(isOwn);
+    let isSame = isThere || replica.position === 0n;
     for (const { known, listed: now } of changed) {
       const isRewritten = await replica.isRewritten(known, now);
       isSame ||= isRewritten === true;
       if (isRewritten === false) throw this.#fail(`another writer has replaced "${now.key}"`);
     }
-    if (!isSame) throw this.#fail("the replica is another one by now");
-    this.#lookedMs = Date.now();
+    if (listed.length > 0 && !isSame) throw this.#fail("the replica is another one by now");
+    if (txid > 1n) this.#checkReach(listed, txid - 1n);
+    this.#looked();
+  }
+
+  /**
+   * What is there must lead up to what is stored next: else that would be stored for nobody, and the log be given up for it.
+   * A listing may be stale, so it is no conflict.
+   */
+  #checkReach(listed: readonly ReplicaFile[], txid: bigint): void {
+    const { store, path } = this.#options;
+    const found = reachOf(listed);
+    if (typeof found === "bigint" && found >= txid) return;
+    const reach = typeof found === "bigint" ? `its files end at TXID ${formatTxid(found)}` : found.message;
+    throw new StorageError(
+      `Cannot store TXID ${
+        formatTxid(txid + 1n)
+      } in ${store.name}: ${reach}, expected what was stored up to ` +
+        `${formatTxid(txid)}; what was committed since is kept in "${path}.*" and tried again`,
+      {
+        key: "",
+        status: 0,
+        code: "Incomplete",
+        retryable: true,
+        cause: typeof found === "bigint" ? undefined : found,
+      },
+    );
   }
 
   /** Others have stored a state while ours waits. */
@@ -546,10 +592,13 @@ export class Writer {
   #fail(found: string, cause?: Error): ConflictError {
     const { path, store, replica } = this.#options;
     const waiting = `TXID ${formatTxid(this.#upload?.sealed.txid ?? replica.position + 1n)}`;
-    this.#conflict ??= new ConflictError(
-      `Cannot store ${waiting} in ${store.name}: ${found}; what was committed since is kept in "${path}.*"`,
-      cause ? { cause } : {},
-    );
+    if (this.#conflict === undefined) {
+      this.#conflict = new ConflictError(
+        `Cannot store ${waiting} in ${store.name}: ${found}; what was committed since is kept in "${path}.*"`,
+        cause ? { cause } : {},
+      );
+      void this.#keepInTurn(() => keepConflict(path, found)).catch((error) => this.#options.onError(error));
+    }
     this.#end(this.#conflict);
     return this.#conflict;
   }
@@ -624,8 +673,19 @@ export class Writer {
     const { onNotice } = this.#options;
     await this.#cleaning.catch(() => {}); // what is left there is seen by its name
     await this.#tidying;
+    await this.#keeping;
     await this.#lease?.release().catch((error) => onNotice(`The lease is left to expire: ${error.message}`));
     await this.#shim.close();
+  }
+}
+
+/** The last TXID that files lead to, or why they lead to none. */
+function reachOf(listed: readonly ReplicaFile[]): bigint | RestorePlanError {
+  try {
+    return makeRestorePlan(listed).at(-1)!.maxTxid;
+  } catch (error) {
+    if (error instanceof RestorePlanError) return error;
+    throw error;
   }
 }
 

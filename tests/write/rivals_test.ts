@@ -228,11 +228,54 @@ for (const pollIntervalMs of [0, 200]) {
           await sleeper.kill();
           assert.deepEqual(await bucket.rows(), ["first", ...RIVALS]);
           assert.deepEqual(await readKept(`${bucket.folder}/log`, objects), ["first", "held"]);
+          for (let opened = 0; opened < 2; opened++) {
+            await assert.rejects(bucket.open("log"), {
+              name: "ConflictError",
+              message: /it ended in a conflict: another writer stored TXID .*; the log is kept, move it away/,
+            });
+          }
+          assert.deepEqual(await readKept(`${bucket.folder}/log`, objects), ["first", "held"]);
+          assert.deepEqual(await bucket.rows(), ["first", ...RIVALS]);
         } finally {
           await sleeper.kill();
         }
       }, { faults });
     },
+  );
+}
+
+for (const gone of ["all files", "the newest file"]) {
+  test(
+    `a writer stores nothing on top of what is not there any more: ${gone}`,
+    { timeout: 120_000 },
+    () =>
+      withBucket(async (bucket) => {
+        const ours = await bucket.open("log");
+        insert(ours, "first");
+        await ours.sync();
+        insert(ours, "second");
+        await ours.sync();
+        const keys = [...bucket.server.keys()].filter((key) => LTX.test(key)).sort();
+        const lost = (gone === "all files" ? keys : keys.slice(-1)).map((key) =>
+          [key, bucket.server.get(key)!] as const
+        );
+        for (const [key] of lost) bucket.server.remove(key);
+        await delay(LOOK_AFTER_MS + 500);
+        insert(ours, "third");
+        for (let tries = 0; tries < 3; tries++) {
+          await assert.rejects(ours.sync(), {
+            name: "StorageError",
+            retryable: true,
+            message:
+              /Cannot store TXID 0000000000000004 .*expected what was stored up to 0000000000000003; .* is kept in/,
+          });
+        }
+        assert.equal((await listLogs(`${bucket.folder}/log`)).length, 1);
+        for (const [key, bytes] of lost) bucket.server.put(key, bytes);
+        await ours.sync();
+        await ours.close();
+        assert.deepEqual(await bucket.rows(), ["first", "second", "third"]);
+      }),
   );
 }
 
