@@ -92,11 +92,13 @@ export class Catalog {
 
   /**
    * The key after which to list a level such that its known files that hold `txid` are told again, and all behind
-   * them; where none holds it, the last known one that begins below it is told too. `""` where all begin beyond it.
+   * them; where none holds it, the last known one that begins below it is told too; and so many before that. `""` where all
+   * begin beyond it.
    */
-  markBelow(level: number, txid: bigint): string {
+  markBelow(level: number, txid: bigint, before = 0): string {
     const below = this.#files(level).filter(({ minTxid }) => minTxid <= txid);
-    const first = below.find(({ maxTxid }) => maxTxid >= txid) ?? below.at(-1);
+    const holding = below.findIndex(({ maxTxid }) => maxTxid >= txid);
+    const first = below[Math.max(0, (holding < 0 ? below.length - 1 : holding) - before)];
     return first === undefined ? "" : keyBefore(first);
   }
 

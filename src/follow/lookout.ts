@@ -18,6 +18,12 @@ import { WHOLE_FILE_SIZE_MAX } from "../view/plan_file.ts";
 import { type ReplicaFile, SNAPSHOT_LEVEL } from "../view/restore_plan.ts";
 import { Catalog } from "./catalog.ts";
 
+/**
+ * Files of level 0 before our own position that are listed again: one that was overwritten is seen by its ETag, where the next
+ * one, met by its name, begins in the WAL right where it ended.
+ */
+const TOLD_AGAIN = 8;
+
 /** Listings without news after which only the least is listed: by then level 0 has been compacted. */
 const QUIET_LOOKS = 10;
 
@@ -176,7 +182,7 @@ export class Lookout {
   }
 
   /**
-   * Lists what is new: on level 0 from our own position on, and on every other level, or only where it is likely: among
+   * Lists what is new: on level 0 from a little before our own position on, and on every other level, or only where it is likely: among
    * the snapshots, on level 1, and on one more in turn.
    */
   async listDue(position: bigint, everyLevel: boolean): Promise<LevelListing[]> {
@@ -189,7 +195,7 @@ export class Lookout {
       ? [SNAPSHOT_LEVEL]
       : [1, SNAPSHOT_LEVEL, 1 + this.#rotation];
     return await Promise.all([
-      this.#list(0, this.catalog.markBelow(0, position)),
+      this.#list(0, this.catalog.markBelow(0, position, TOLD_AGAIN)),
       ...others.map((level) => this.#list(level, this.catalog.mark(level))),
     ]);
   }

@@ -616,3 +616,14 @@ test("Follower: a process that was paused lists everything", { timeout: 30_000 }
   assert.ok(store.asked.filter((asked) => /^LIST \d$/.test(asked)).length >= 10, String(store.asked));
   follower.stop(new Error("end"));
 });
+
+test("Follower: a transaction that was overwritten is noticed, though the next one goes on where it ended", async () => {
+  const store = replica(7);
+  store.put(0, 7, 7, { walOffset: 32 });
+  const { follower, followed } = follow(store);
+  store.put(0, 7, 7, { walOffset: 32, etag: "another", lineage: 1 });
+  store.put(0, 8, 8, { walOffset: 42 });
+  await follower.poll();
+  assert.equal(followed.position, 8n, "by its name");
+  await assert.rejects(follower.refresh(), ReplacedError);
+});
