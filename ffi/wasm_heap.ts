@@ -15,7 +15,7 @@ export interface HeapCalls {
 const SHORT = 32;
 
 const encoder = new TextEncoder();
-const decoder = new TextDecoder();
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** A thread's eyes on the memory. */
 export class WasmHeap {

@@ -6,6 +6,7 @@
 import { type CoreClient, threadCore } from "./bridge/core_client.ts";
 import type { DatabaseClass } from "./drivers/driver.ts";
 import { defaultDatabase, Hosts } from "./drivers/mod.ts";
+import { wholeEnvironment } from "./drivers/permissions.ts";
 import { shimPath } from "./shim_path.ts";
 
 /** What `register()` may be told. */
@@ -62,7 +63,7 @@ async function registered(core: CoreClient, Database: DatabaseClass): Promise<nu
   core.use();
   try {
     const host = new Hosts(core.native).of(Database);
-    await core.call({ kind: "register" });
+    await core.call({ kind: "register", environment: wholeEnvironment() });
     return host;
   } catch (error) {
     core.release();

@@ -35,7 +35,7 @@ export class Core {
   /** The shim's handle. */
   readonly id: number;
   readonly native: Native;
-  readonly #environment: Environment;
+  #environment: Environment;
   readonly #log: Log;
   readonly #replicas = new Map<number, LiveReplica>();
   /** What was told of the URLs of databases opened by URI. */
@@ -141,7 +141,8 @@ export class Core {
   }
 
   /** Makes this core the one that serves databases opened by URI. */
-  async register(): Promise<void> {
+  async register(environment: Environment): Promise<void> {
+    this.#environment = environment;
     this.#registrations++;
     this.native.calls.ls_core_default(this.id, 1);
     const { environmentWarnings } = await import("../environment.ts");

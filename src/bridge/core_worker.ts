@@ -203,7 +203,7 @@ async function serve(core: Core, call: Exclude<Call, { kind: EarlyKind }>): Prom
       await close(core, call.replicaId);
       return 0;
     case "register":
-      await core.register();
+      await core.register(call.environment ?? readableEnvironment());
       return 0;
     case "unregister":
       await core.unregister();

@@ -1,8 +1,9 @@
 /**
  * Errors as text: how they cross from the core to the user's thread, through the shim or in a message.
  *
- * The first line is `Name: message`; facts follow as `name=value`, causes last. The shim keeps 1023 bytes, so a text is
- * never longer: a long message loses its end and a long list its last causes, but no fact is cut in two.
+ * The first line is `Name: message`; facts follow as `name=value`, then causes as `cause=Name: message`, each with its facts. The
+ * shim keeps 1023 bytes, so a text is never longer: a long message loses its end and a long list its last causes, but no fact is
+ * cut in two.
  *
  * @module
  */
@@ -36,6 +37,8 @@ const TEXT_BYTES_MAX = 1023;
 const MESSAGE_BYTES_MAX = 640;
 const FACT_BYTES_MAX = 240;
 
+const CAUSE = "cause=";
+
 const encoder = new TextEncoder();
 
 /** The text, or as much of its beginning as fits into `bytesMax` with the mark of a cut. */
@@ -54,21 +57,29 @@ function facts(error: Error): Record<string, string | number | boolean> {
   }
   if (error instanceof LtxFormatError) return { key: error.key, offset: error.offset };
   if (error instanceof RestorePlanError) return { fault: error.fault };
-  if (error instanceof LocalFileError) return { isTaken: error.isTaken };
+  if (error instanceof LocalFileError) return { isTaken: error.isTaken, isCut: error.isCut };
   return {};
+}
+
+function factLines(error: Error): string[] {
+  return Object.entries(facts(error)).map(([name, value]) =>
+    cut(`${name}=${oneLine(String(value))}`, FACT_BYTES_MAX)
+  );
 }
 
 /** Writes an error as text. */
 export function encodeError(thrown: unknown): string {
   const error = thrown instanceof Error ? thrown : new ReplicaError(String(thrown));
-  const known = Object.entries(facts(error))
-    .map(([name, value]) => cut(`${name}=${oneLine(String(value))}`, FACT_BYTES_MAX));
-  let text = [cut(`${error.name}: ${oneLine(error.message)}`, MESSAGE_BYTES_MAX), ...known].join("\n");
+  let text = [cut(`${error.name}: ${oneLine(error.message)}`, MESSAGE_BYTES_MAX), ...factLines(error)].join(
+    "\n",
+  );
   let cause = error.cause;
   for (let depth = 0; cause instanceof Error && depth < CAUSES_MAX; depth++, cause = cause.cause) {
     const longer = `${text}\ncause=${cause.name}: ${oneLine(cause.message)}`;
     text = cut(longer, TEXT_BYTES_MAX);
     if (text !== longer) break;
+    const whole = [text, ...factLines(cause)].join("\n");
+    if (encoder.encode(whole).length <= TEXT_BYTES_MAX) text = whole;
   }
   return text;
 }
@@ -77,14 +88,6 @@ export function encodeError(thrown: unknown): string {
 export function reworded(error: Error, message: string): Error {
   const known = Object.entries(facts(error)).map(([name, value]) => [name, String(value)]);
   return makeError(`${error.name}: ${message}`, Object.fromEntries(known), error);
-}
-
-function causeOf(lines: string[]): Error | undefined {
-  let cause: Error | undefined;
-  for (const line of lines.filter((line) => line.startsWith("cause=")).reverse()) {
-    cause = makeError(line.slice("cause=".length), {}, cause);
-  }
-  return cause;
 }
 
 function makeError(head: string, known: Record<string, string>, cause: Error | undefined): Error {
@@ -116,7 +119,11 @@ function makeError(head: string, known: Record<string, string>, cause: Error | u
     case "WriteLogError":
       return new WriteLogError(message, { cause });
     case "LocalFileError":
-      return new LocalFileError(message, { isTaken: known.isTaken === "true", cause });
+      return new LocalFileError(message, {
+        isTaken: known.isTaken === "true",
+        isCut: known.isCut === "true",
+        cause,
+      });
     case "DeadlineError":
       return new DeadlineError(message, { cause });
     case "ReplicaClosedError":
@@ -141,11 +148,16 @@ function makeError(head: string, known: Record<string, string>, cause: Error | u
 
 /** Reads an error back: the same class, facts and causes, without their stacks. */
 export function decodeError(text: string): Error {
-  const [head = "", ...lines] = text.split("\n");
-  const known: Record<string, string> = {};
-  for (const line of lines) {
+  const chain: { readonly head: string; readonly known: Record<string, string> }[] = [];
+  for (const line of `${CAUSE}${text}`.split("\n")) {
     const equals = line.indexOf("=");
-    if (equals > 0 && !line.startsWith("cause=")) known[line.slice(0, equals)] = line.slice(equals + 1);
+    if (line.startsWith(CAUSE)) chain.push({ head: line.slice(CAUSE.length), known: {} });
+    else if (equals > 0) chain.at(-1)!.known[line.slice(0, equals)] = line.slice(equals + 1);
   }
-  return makeError(head, known, causeOf(lines));
+  const [first, ...causes] = chain;
+  const cause = causes.reduceRight<Error | undefined>(
+    (inner, { head, known }) => makeError(head, known, inner),
+    undefined,
+  );
+  return makeError(first!.head, first!.known, cause);
 }

@@ -75,7 +75,9 @@ export type Call =
     }
     /** The next changes of the "diff" call `of`; `null` when there are no more. */
     | { readonly kind: "diff-next" | "diff-end"; readonly of: number }
-    | { readonly kind: "register" | "unregister" }
+    /** The environment as it is now stands for what is opened by URI from now on. */
+    | { readonly kind: "register"; readonly environment: Environment | undefined }
+    | { readonly kind: "unregister" }
     | { readonly kind: "stop" }
   );
 

@@ -130,7 +130,7 @@ class Script {
     throw new ReplicaError(
       `Cannot write SQL: ${type} "${
         visibleText(name)
-      }" has more in its schema than a statement, expected one statement`,
+      }" is more than a statement in its schema, or SQLite's shell would end it early, expected one statement`,
     );
   }
 

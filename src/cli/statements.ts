@@ -24,8 +24,8 @@ const TOKEN = new RegExp(
   "y",
 );
 const BLANK = /^(?:\s|--|\/\*[^]*\*\/$)/;
-/** Lines that SQLite's own shell takes for a semicolon, as Oracle's and SQL Server's do. */
-const SHELL_END = /^\s*(?:\/|go)\s*$/im;
+/** Lines that SQLite's own shell takes for a semicolon where a statement may end, as Oracle's and SQL Server's do. */
+const SHELL_END = /^\s*(?:\/(?!\*)|go)(?:\s|--.*|\/\*.*)*$/i;
 /** The beginning of what has no other half yet. */
 const OPEN = /^(?:['"`[]|\/\*)/;
 
@@ -95,10 +95,22 @@ export function onlyStatement(sql: string): string | undefined {
   const tokens = [...tokensOf(sql)];
   const last = tokens.findLastIndex((token) => !BLANK.test(token) && !token.startsWith("/*"));
   const { whole, rest } = splitStatements(`${tokens.slice(0, last + 1).join("")};`);
-  const outsideQuotes = tokens.map((token) => OPEN.test(token) ? "''" : token.startsWith("--") ? "" : token);
-  if (whole.length !== 1 || rest !== "" || SHELL_END.test(outsideQuotes.join(""))) return undefined;
+  if (whole.length !== 1 || rest !== "" || endsEarly(sql)) return undefined;
   const closed = tokens.filter((token, i) => i <= last || BLANK.test(token)).join("");
   return closed.includes("--") ? `${closed}\n;` : `${closed};`;
+}
+
+/** Whether SQLite's shell would take a line of a statement for its end. */
+function endsEarly(sql: string): boolean {
+  let before = "";
+  for (const line of sql.split("\n")) {
+    if (SHELL_END.test(line)) {
+      const { whole, rest } = splitStatements(`${before};`);
+      if (whole.length === 1 && rest === "") return true;
+    }
+    before += `${line}\n`;
+  }
+  return false;
 }
 
 /** Parameters of a statement. */

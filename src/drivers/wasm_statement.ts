@@ -114,8 +114,9 @@ export class WasmStatement implements Disposable {
     sqlite.reset!(statement);
     this.#bind(statement, parameters);
     try {
-      for (;;) {
+      for (let step = 0;; step++) {
         const code: number = sqlite.step!(this.#open());
+        if (step === 0) this.#names = undefined; // it may have been compiled anew, for another schema
         if (code === DONE) return;
         if (code !== ROW) throw this.#host.fault(code);
         yield read(statement);

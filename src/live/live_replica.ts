@@ -67,6 +67,8 @@ const PROBE_GRACE_MS = 1_000;
 
 /** A replica that is followed and was not seen for this long is told of where the user sets no bound, in ms. */
 const STALE_MS = 10_000;
+/** Or, where looks are rarer than that, so many of them. */
+const LOOKS_MISSED = 2;
 
 /** One open replica in the core. */
 export class LiveReplica implements Followed {
@@ -156,7 +158,9 @@ export class LiveReplica implements Followed {
       closedError: () => this.#closedError(),
     });
     this.#pins = new PinWatch(native, this.id, options.stalePinMs);
-    const boundMs = options.maxStaleMs || (options.pollIntervalMs > 0 ? STALE_MS : Infinity);
+    const { maxStaleMs, pollIntervalMs } = options;
+    const boundMs = maxStaleMs ||
+      (pollIntervalMs > 0 ? Math.max(STALE_MS, LOOKS_MISSED * pollIntervalMs) : Infinity);
     const tellStale = (lagMs: number) => source.onEvent({ type: "stale", lagMs });
     this.#stale = new StaleWatch(native, this.id, boundMs, tellStale);
   }
@@ -235,7 +239,7 @@ export class LiveReplica implements Followed {
     addLook(native, this.id, error ? "failed" : "good"); // then whoever waits for its end asks what was found
     if (error instanceof ReplacedError) {
       native.calls.ls_replica_block(this.id, cString(textOf(error)));
-      this.#writer?.conflict("another database has taken its place");
+      this.#writer?.conflict("another database has taken its place", false);
     }
     this.#meter.carry(this.id);
     for (const pin of this.#pins.check(this.#states.newest?.stamp ?? 0)) {
@@ -368,7 +372,7 @@ export class LiveReplica implements Followed {
       );
     } catch (error) {
       if (found !== LS.BUSY || this.#writer === undefined) throw error;
-      throw this.#writer.conflict(`another writer stored TXID ${formatTxid(state.txid)}`);
+      throw this.#writer.conflict(`another writer stored TXID ${formatTxid(state.txid)}`, true);
     }
     this.#logged = frame === FOREIGN ? this.#logged : frame;
     if (frame === FOREIGN) this.#writer?.follow();

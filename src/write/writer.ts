@@ -25,6 +25,7 @@ import { type ConditionProbe, probeConditions } from "../storage/condition_probe
 import type { LayoutName, PutOptions, WritableStore } from "../storage/object_store.ts";
 import { PurposeStore } from "../storage/purpose_store.ts";
 import { makeRestorePlan, type ReplicaFile } from "../view/restore_plan.ts";
+import { sleep } from "../sleep.ts";
 import { recoverEarlierLog } from "./earlier_log.ts";
 import { Lease } from "./lease.ts";
 import { keepConflict, keepRoom, lastStoredMs, readBase, writeBase } from "./log_base.ts";
@@ -49,6 +50,9 @@ const LOOK_EVERY_MS = 30_000;
 
 /** How often a replica is looked at whose listing lacks a TXID that was stored. */
 const LOOKS_MAX = 3;
+
+/** Pause between two of those before something is stored, in ms. */
+const LOOK_PAUSE_MS = 250;
 
 /** Pause before trying again to write down what others made, in ms. */
 const SETTLE_RETRY_MS = 500;
@@ -475,7 +479,7 @@ export class Writer {
       return { ...stored, head };
     } catch (error) {
       if (!(error instanceof ObjectExistsError)) throw error;
-      throw this.#fail(`another writer stored TXID ${formatTxid(sealed.txid)}`, error);
+      throw this.#rival(`another writer stored TXID ${formatTxid(sealed.txid)}`, error);
     }
   }
 
@@ -540,23 +544,23 @@ export class Writer {
     }
     this.#lookedMs = 0; // one that fails is taken again, however soon
     const { replica } = this.#options;
-    const listed = await replica.list();
+    const listed = await this.#listReaching(txid - 1n);
     // Our own, where its answer was lost, is known again when it is put.
     const isOwn = ({ level, minTxid, maxTxid }: ReplicaFile) =>
       level === 0 && minTxid === txid && maxTxid === txid;
     const least = listed.some(isOwn) ? txid + 1n : txid; // of that name, its bytes tell
     const other = listed.find((file) => file.maxTxid >= least);
-    if (other) throw this.#fail(`another writer stored TXID ${formatTxid(other.maxTxid)} ("${other.key}")`);
+    if (other) throw this.#rival(`another writer stored TXID ${formatTxid(other.maxTxid)} ("${other.key}")`);
     const { isSame: isThere, changed } = compareFiles(replica.known(), listed);
     // Of a new database nothing is known yet, and all that is there may be the file that is being stored.
     let isSame = isThere || replica.position === 0n;
     for (const { known, listed: now } of changed) {
       const isRewritten = await replica.isRewritten(known, now);
       isSame ||= isRewritten === true;
-      if (isRewritten === false) throw this.#fail(`another writer has replaced "${now.key}"`);
+      if (isRewritten === false) throw this.#rival(`another writer has replaced "${now.key}"`);
     }
-    if (listed.length > 0 && !isSame) throw this.#fail("the replica is another one by now");
-    if (txid > 1n) this.#checkReach(listed, txid - 1n);
+    if (!isSame && !listed.every(isOwn)) throw this.#fail("the replica is another one by now");
+    this.#checkReach(listed, txid - 1n);
     this.#looked();
   }
 
@@ -566,7 +570,7 @@ export class Writer {
    */
   #checkReach(listed: readonly ReplicaFile[], txid: bigint): void {
     const { store, path } = this.#options;
-    const found = reachOf(listed);
+    const found = txid === 0n ? 0n : reachOf(listed);
     if (typeof found === "bigint" && found >= txid) return;
     const reach = typeof found === "bigint" ? `its files end at TXID ${formatTxid(found)}` : found.message;
     throw new StorageError(
@@ -584,21 +588,39 @@ export class Writer {
     );
   }
 
-  /** Others have stored a state while ours waits. */
-  conflict(found: string): ConflictError {
-    return this.#fail(found);
+  /** Lists all levels; again where the listing does not reach a TXID that was stored, as one that is late, or was torn. */
+  async #listReaching(txid: bigint): Promise<ReplicaFile[]> {
+    const { replica, signal } = this.#options;
+    for (let look = 1;; look++) {
+      const listed = await replica.list();
+      const found = txid === 0n ? 0n : reachOf(listed);
+      if (look === LOOKS_MAX || (typeof found === "bigint" && found >= txid)) return listed;
+      await sleep(LOOK_PAUSE_MS, signal);
+    }
+  }
+
+  /** Another database has taken the replica's place, or others have stored a state while ours waits. */
+  conflict(found: string, isRival: boolean): ConflictError {
+    return isRival ? this.#rival(found) : this.#fail(found);
+  }
+
+  /**
+   * Another writer has gone on. That is written down: a file of ours that came late into a gap of its history looks as if it
+   * were stored.
+   */
+  #rival(found: string, cause?: Error): ConflictError {
+    const { path, onError } = this.#options;
+    if (this.#conflict === undefined) void this.#keepInTurn(() => keepConflict(path, found)).catch(onError);
+    return this.#fail(found, cause);
   }
 
   #fail(found: string, cause?: Error): ConflictError {
     const { path, store, replica } = this.#options;
     const waiting = `TXID ${formatTxid(this.#upload?.sealed.txid ?? replica.position + 1n)}`;
-    if (this.#conflict === undefined) {
-      this.#conflict = new ConflictError(
-        `Cannot store ${waiting} in ${store.name}: ${found}; what was committed since is kept in "${path}.*"`,
-        cause ? { cause } : {},
-      );
-      void this.#keepInTurn(() => keepConflict(path, found)).catch((error) => this.#options.onError(error));
-    }
+    this.#conflict ??= new ConflictError(
+      `Cannot store ${waiting} in ${store.name}: ${found}; what was committed since is kept in "${path}.*"`,
+      cause ? { cause } : {},
+    );
     this.#end(this.#conflict);
     return this.#conflict;
   }
@@ -673,8 +695,8 @@ export class Writer {
     const { onNotice } = this.#options;
     await this.#cleaning.catch(() => {}); // what is left there is seen by its name
     await this.#tidying;
-    await this.#keeping;
     await this.#lease?.release().catch((error) => onNotice(`The lease is left to expire: ${error.message}`));
+    await this.#keeping; // nobody else has the log before
     await this.#shim.close();
   }
 }

@@ -41,6 +41,7 @@ const samples: Error[] = [
   new ConflictError("Cannot store: another"),
   new WriteLogError("Cannot open: no disk"),
   new LocalFileError("Cannot open: taken", { isTaken: true }),
+  new LocalFileError("Cannot read: cut", { isCut: true }),
   new DeadlineError("Cannot open: late"),
   new ReplicaClosedError("Cannot read: closed"),
   new ShimError("Cannot load: no file"),
@@ -55,7 +56,7 @@ test("reworded() gives an error of the same class and facts, with the other as i
     assert.equal(other.message, `Cannot go on: ${error.message}`);
     assert.equal(other.cause, error);
     for (
-      const fact of ["name", "key", "status", "code", "retryable", "offset", "fault", "isTaken"] as const
+      const fact of ["name", "key", "status", "code", "retryable", "offset", "fault", "isTaken", "isCut"] as const
     ) {
       const valueIn = (of: Error) => (of as Partial<Record<typeof fact, unknown>>)[fact];
       assert.equal(valueIn(other), valueIn(error), fact);
@@ -95,7 +96,11 @@ test("decodeError() gives back chains of causes, each of its class", () => {
   assert.ok(back instanceof DeadlineError);
   assert.ok(back.cause instanceof StorageError);
   assert.equal((back.cause as Error).message, "Cannot read: refused");
+  const { key, status, code, retryable } = back.cause as StorageError;
+  assert.deepEqual({ key, status, code, retryable }, details);
   assert.ok((back.cause as Error).cause instanceof TypeError);
+  const empty = new DeadlineError("Cannot open: late", { cause: new RestorePlanError("Cannot plan: none", "empty") });
+  assert.equal((decodeError(encodeError(empty)).cause as RestorePlanError).fault, "empty");
 });
 
 test("encodeError() ends a chain of causes that goes round", () => {

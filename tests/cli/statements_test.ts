@@ -67,6 +67,8 @@ test("onlyStatement() ends a statement behind its comments, and refuses what is 
     ["CREATE VIEW v AS SELECT 1 /* ; */ -- ;", "CREATE VIEW v AS SELECT 1 /* ; */ -- ;\n;"],
     ["CREATE TABLE t (a, b)", "CREATE TABLE t (a, b);"],
     [TRIGGER.slice(0, -1), TRIGGER],
+    ["CREATE VIEW v AS SELECT 1 /*\ngo\n*/ + 1", "CREATE VIEW v AS SELECT 1 /*\ngo\n*/ + 1;"],
+    [TRIGGER.slice(0, -1).replace("1", "1\n/\n1"), TRIGGER.replace("1", "1\n/\n1")],
     ["CREATE VIEW v AS SELECT '\ngo\n;'", "CREATE VIEW v AS SELECT '\ngo\n;';"],
   ];
   for (const [sql, statement] of one) assert.equal(onlyStatement(sql), statement, sql);
@@ -79,6 +81,9 @@ test("onlyStatement() ends a statement behind its comments, and refuses what is 
     "CREATE TRIGGER t AFTER INSERT ON a BEGIN DELETE FROM b;",
     "CREATE TABLE t (a --\ngo\n.shell id\n)",
     "CREATE TABLE t (a\n / -- \n)",
+    'CREATE VIEW v AS SELECT\ngo /**/\n.shell "id" FROM go',
+    "CREATE VIEW v AS SELECT 1\n / /* x */\n 2",
+    "CREATE VIEW v AS SELECT 1\n//* x */\n 2",
   ];
   for (const sql of others) assert.equal(onlyStatement(sql), undefined, sql);
 });

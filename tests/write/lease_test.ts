@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
 import { ConflictError, openReplica } from "../../mod.ts";
 import { Lease } from "../../src/write/lease.ts";
 import { openStore } from "../../src/storage/open_store.ts";
@@ -69,6 +70,26 @@ test("what another one holds by then stays when a writer closes", () =>
     putClaim(bucket, JSON.stringify({ generation: 9, expires_at: later, owner: "elsewhere:42" }));
     await replica.close();
     assert.equal(claimOf(bucket).owner, "elsewhere:42");
+  }));
+
+test("what was committed before a lease was lost is stored by the next opening, where nobody has written", {
+  timeout: 60_000,
+}, () =>
+  withBucket(async (bucket) => {
+    const replica = await bucket.open("a", { lease: true, syncIntervalMs: 0 });
+    const database = replica.connect();
+    database.exec("INSERT INTO t(who) VALUES ('before')");
+    database.close();
+    bucket.server.remove("db/lock.json");
+    await delay(11_500); // it is renewed each ten seconds
+    await assert.rejects(replica.sync(), {
+      name: "ConflictError",
+      message: /the lease was taken or removed/,
+    });
+    await replica.close().catch(() => {});
+    await using again = await bucket.open("a", { lease: true });
+    await again.sync();
+    assert.deepEqual(await bucket.rows(), ["before"]);
   }));
 
 /** Takes leases without a replica. */

@@ -279,6 +279,24 @@ for (const gone of ["all files", "the newest file"]) {
   );
 }
 
+test("a writer waits for a listing that is late", { timeout: 120_000 }, () =>
+  withBucket(async (bucket) => {
+    const ours = await bucket.open("log");
+    insert(ours, "first");
+    await ours.sync();
+    const newest = [...bucket.server.keys()].filter((key) => LTX.test(key)).sort().at(-1)!;
+    const bytes = bucket.server.get(newest)!;
+    await delay(LOOK_AFTER_MS + 500);
+    insert(ours, "second");
+    bucket.server.remove(newest);
+    const syncing = ours.sync();
+    await delay(100);
+    bucket.server.put(newest, bytes);
+    await syncing;
+    await ours.close();
+    assert.deepEqual(await bucket.rows(), ["first", "second"]);
+  }));
+
 test("what is committed on top of another's transactions is stored by the next process after a kill", () =>
   withBucket(async (bucket) => {
     const killed = await Rival.start(bucket.url, bucket.options("log"));
