@@ -15,8 +15,6 @@ import type { ByteRange, ObjectIdentity } from "../storage/object_store.ts";
 const FOLDER_MODE = 0o700;
 const FILE_MODE = 0o600;
 
-let written = 0;
-
 /** The folder of one cache; several processes may use it at once. */
 export class CacheFolder {
   readonly path: string;
@@ -72,7 +70,7 @@ export class CacheFolder {
 
   /** Writes a file beside, then gives it its name. */
   async write(path: string, bytes: Uint8Array): Promise<void> {
-    const unfinished = join(this.unfinished, `${process.pid}-${Date.now().toString(36)}-${written++}`);
+    const unfinished = join(this.unfinished, crypto.randomUUID());
     try {
       await inFolder(unfinished, () => writeFile(unfinished, bytes, { mode: FILE_MODE, flag: "wx" }));
       await inFolder(path, () => rename(unfinished, path));

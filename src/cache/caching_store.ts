@@ -56,8 +56,10 @@ export class CachingStore implements WritableStore, LocalRanges {
   readonly counts: RequestCounts & DiskCounts;
   /** The same without keeping what it reads. */
   readonly unkept: Pick<ObjectStore, "read"> = {
-    read: async (of, range, options = {}) =>
-      await this.#readLocal(of, range, options) ?? await this.#inner.read(of, range, options),
+    read: async (of, range, options = {}) => {
+      const local = options.attemptsMax === 1 ? undefined : await this.#readLocal(of, range, options);
+      return local ?? await this.#inner.read(of, range, options);
+    },
   };
   /** The states of the replica that were seen. */
   readonly lastStates: LastStates;

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { unkept } from "../cache/caching_store.ts";
 import type { Change } from "../diff/change.ts";
 import type { DiffOptions } from "../diff/diff.ts";
 import { ObjectGoneError, ReplicaError, RestorePlanError, StateGoneError } from "../errors.ts";
@@ -247,7 +248,7 @@ export class Moments {
       replicaId: this.#parts.id,
       name: this.#name,
       place: placeOfSource(this.#parts.source),
-      store: readsFor(store, "restore"),
+      store: readsFor(unkept(store), "restore"),
       state,
       known: files,
       list: () => {

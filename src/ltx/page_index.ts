@@ -15,7 +15,7 @@ const AFTER_INDEX = SIZE_FIELD_SIZE + TRAILER_SIZE;
 const END_MARKER_SIZE = 1;
 
 /** The longest entry: a pgno of 32 bits, an offset of 53, a size of 17, at 7 bits a byte. */
-const MAX_ENTRY_SIZE = 5 + 8 + 3;
+export const MAX_ENTRY_SIZE: number = 5 + 8 + 3;
 
 /** The smallest LTX file there can be, in bytes: one without pages. */
 export const MIN_FILE_SIZE: number = HEADER_SIZE + PAGE_HEADER_SIZE + END_MARKER_SIZE + AFTER_INDEX;

@@ -52,7 +52,8 @@ export class Flight implements FrameRange {
   readonly first: number;
   readonly count: number;
   readonly viewId: number;
-  readonly connection: number;
+  /** Whoever waits first for one that has not started pays for it. */
+  connection: number;
   readonly depth: number;
   readonly wanted: number | undefined;
   readonly isLocal: boolean;

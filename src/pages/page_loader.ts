@@ -132,7 +132,10 @@ export class PageLoader {
   async load(file: PlanFile, frame: number, reader: PageReader): Promise<number> {
     const flying = this.#flightOf(file, frame);
     if (flying === undefined && this.#takeHeld(file, frame, reader.viewId)) return reader.depth;
-    if (flying && !flying.isStarted && !flying.isLocal) this.#check(file, frame, reader);
+    if (flying && !flying.isStarted && !flying.isLocal) {
+      this.#check(file, frame, reader);
+      flying.connection = reader.connection;
+    }
     const flight = flying ?? this.#fly(file, frame, reader);
     if (flight === undefined) return reader.depth;
     const landing = flight.wait(frame);

@@ -161,7 +161,9 @@ export class Restore {
     const isThere = plan.some(({ key, etag }) => key === checked?.file.key && etag === checked.file.etag);
     if (isUnchecked && !isThere) await partial.begin(); // the rest would tell whether what came of it is right
     await this.#source.open(plan, async (viewId, files) => {
-      await partial.local.check(viewId);
+      const { signal } = this.#request;
+      await partial.local.check(viewId, { signal });
+      signal.throwIfAborted();
       await this.#transfer(partial, viewId).run(files);
     });
   }

@@ -22,10 +22,13 @@ import type {
 export class PurposeStore implements WritableStore {
   readonly #inner: WritableStore;
   readonly #purpose: RequestPurpose;
+  readonly #reads: Pick<ObjectStore, "read">;
 
-  constructor(inner: WritableStore, purpose: RequestPurpose) {
+  /** `reads` stands for its reads where they go another way. */
+  constructor(inner: WritableStore, purpose: RequestPurpose, reads: Pick<ObjectStore, "read"> = inner) {
     this.#inner = inner;
     this.#purpose = purpose;
+    this.#reads = reads;
   }
 
   get name(): string {
@@ -45,7 +48,7 @@ export class PurposeStore implements WritableStore {
   }
 
   read(of: ObjectIdentity, range: ByteRange, options?: RequestOptions): Promise<ReadResult> {
-    return this.#inner.read(of, range, { purpose: this.#purpose, ...options });
+    return this.#reads.read(of, range, { purpose: this.#purpose, ...options });
   }
 
   put(key: string, bytes: Uint8Array, options?: PutOptions): Promise<ListedObject> {

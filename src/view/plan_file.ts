@@ -9,9 +9,9 @@ import { LS } from "../../ffi/symbols.ts";
 import { builtin } from "../drivers/host.ts";
 import { LtxFormatError, ReplicaError } from "../errors.ts";
 import { decodeHeader, HEADER_SIZE, isNoChecksum, isSnapshot, type LtxHeader } from "../ltx/header.ts";
-import { MIN_FILE_SIZE } from "../ltx/page_index.ts";
+import { MAX_ENTRY_SIZE, MIN_FILE_SIZE } from "../ltx/page_index.ts";
 import { decodeTrailer, TRAILER_SIZE } from "../ltx/trailer.ts";
-import { formatTxid } from "../ltx/txid.ts";
+import { formatTxid, storedPageCount } from "../ltx/txid.ts";
 import type { ObjectStore, RequestOptions } from "../storage/object_store.ts";
 import { readTwice } from "../storage/second_reading.ts";
 import type { ReplicaFile } from "./restore_plan.ts";
@@ -211,13 +211,16 @@ function checkHeader(file: ReplicaFile, header: LtxHeader): void {
 async function readIndex(
   store: ObjectStore,
   file: ReplicaFile,
-  tail: Tail,
+  { tail, header: { commit, pageSize } }: { readonly tail: Tail; readonly header: LtxHeader },
   options: RequestOptions,
 ): Promise<{ index: Uint8Array<ArrayBuffer>; asked: boolean }> {
   const { buffer } = tail;
   const view = new DataView(buffer.buffer, buffer.byteOffset, buffer.byteLength);
   const size = view.getBigUint64(buffer.length - AFTER_INDEX);
-  const sizeMax = file.size - HEADER_SIZE - 6 - AFTER_INDEX;
+  const sizeMax = Math.min(
+    file.size - HEADER_SIZE - 6 - AFTER_INDEX,
+    storedPageCount(commit, pageSize) * MAX_ENTRY_SIZE + 1, // and the mark of its end
+  );
   if (size < 1n || size > BigInt(sizeMax)) {
     throw new LtxFormatError(
       `Cannot read page index of "${file.key}": its size is ${size} bytes, expected 1 to ${sizeMax}`,
@@ -301,7 +304,7 @@ async function openOnce(
     fileSize: file.size,
     key: file.key,
   });
-  const { index, asked } = await readIndex(store, file, tail, options);
+  const { index, asked } = await readIndex(store, file, { tail, header }, options);
   if (head.length === file.size) verifyWhole(native, file, head);
   const objectId = checkShim(
     native,

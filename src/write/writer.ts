@@ -6,6 +6,7 @@
 import { mkdir, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { Native } from "../../ffi/native.ts";
+import { unkept } from "../cache/caching_store.ts";
 import {
   ConflictError,
   LtxFormatError,
@@ -186,7 +187,7 @@ export class Writer {
     if (options.isCompacting) {
       this.#upkeep = new Upkeep({
         ...options,
-        store: new PurposeStore(store, "compact"),
+        store: new PurposeStore(store, "compact", unkept(store)),
         lz4: this.#lz4,
       });
     }

@@ -202,3 +202,20 @@ test("cacheDir: a database of the same name at another place is another one", ()
       assert.equal(names.length, 2);
     });
   }));
+
+test("cacheDir: restore() leaves nothing there, for it reads all of it once", () =>
+  CachedPlace.with(async (place) => {
+    fill(place);
+    place.push();
+    const kept = () =>
+      readdirSync(place.cacheDir, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile())
+        .reduce((sum, entry) => sum + statSync(join(entry.parentPath, entry.name)).size, 0);
+    await place.with({ prefetch: "off" }, () => {});
+    const before = kept();
+    const path = join(place.folder.home, "restored.db");
+    await place.with({ prefetch: "off" }, async (replica) => {
+      await replica.restore(path);
+      assert.ok(replica.stats().bytes > 1_000_000, `${replica.stats().bytes} bytes were read`);
+    });
+    assert.ok(kept() - before < 64 * 1024, `${kept() - before} bytes more are kept`);
+  }));

@@ -163,7 +163,7 @@ test("openPlanFile() refuses a file whose header names other TXIDs than its name
 
 test("openPlanFile() refuses an index whose size cannot be, and says where", async () => {
   const { bytes } = ServedFile.of([1, 2, 3]);
-  const sizeMax = bytes.length - 100 - 6 - 24;
+  const sizeMax = Math.min(bytes.length - 100 - 6 - 24, 3 * 16 + 1); // room in the file, and for entries of all pages
   for (const size of [0n, BigInt(sizeMax + 1), 2n ** 63n]) {
     const changed = bytes.slice();
     new DataView(changed.buffer).setBigUint64(bytes.length - 24, size);
