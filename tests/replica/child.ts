@@ -258,6 +258,20 @@ const children: Record<string, () => Promise<void>> = {
     }
   },
 
+  /** The variables are those of the registration, whichever core of the process serves it. */
+  async changedEnvironment() {
+    const open = () => openUri(drivers[0]!, "file:any.db?vfs=litestream");
+    process.env.LITESTREAM_REPLICA_URL = otherUrl;
+    const first = await register();
+    thrownBy(open);
+    await first.close();
+    process.env.LITESTREAM_REPLICA_URL = url;
+    await using _registration = await register();
+    const db = open();
+    assert.equal(valueOf(db, SUM), 200);
+    db.close();
+  },
+
   /** The same, with nothing but a name. */
   async default() {
     await using _registration = await register({ default: true });

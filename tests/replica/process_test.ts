@@ -93,6 +93,8 @@ childTest(
 
 childTest("Variables that only process.env knows are the replica's", "ownVariables", nothingLeft);
 
+childTest("A registration takes the variables as they are by then", "changedEnvironment", nothingLeft);
+
 if (!IS_BUN) childTest("A program may have replaced globalThis.process", "otherProcess", nothingLeft);
 
 childTest("Replicas opened at once by several shims are each opened by theirs", "shimsAtOnce", nothingLeft);

@@ -278,3 +278,27 @@ wasmTest("what WASM cannot do is refused with words", tableSql(1), async ({ fold
   const { DatabaseSync } = await import("node:sqlite");
   assert.throws(() => replica.connect(DatabaseSync), /by class DatabaseSync: its SQLite runs in WASM/);
 });
+
+wasmTest(
+  "a mark at the beginning of a text stays",
+  "CREATE TABLE t (a); INSERT INTO t VALUES (char(65279) || 'id'), (char(65279) || printf('%060d', 1))",
+  ({ db }) => {
+    const texts = db.prepare("SELECT a, length(a) AS n FROM t").all() as { a: string; n: number }[];
+    assert.deepEqual(texts.map(({ a }) => a), ["\ufeffid", `\ufeff${"1".padStart(60, "0")}`]);
+    assert.deepEqual(texts.map(({ a, n }) => a.length - n), [0, 0]);
+    assert.equal(valueOf(db, "SELECT count(*) FROM t WHERE a = ?", texts[0]!.a), 1);
+  },
+);
+
+wasmTest(
+  "a statement names its columns as they are when it is run",
+  "CREATE TABLE t (a, b); INSERT INTO t VALUES ('a', 'b')",
+  async ({ db, replica, folder }) => {
+    const statement = db.prepare("SELECT * FROM t");
+    assert.deepEqual(statement.all(), [{ a: "a", b: "b" }]);
+    folder.step("DROP TABLE t; CREATE TABLE t (b, a); INSERT INTO t VALUES ('b', 'a')");
+    await replica.refresh();
+    assert.deepEqual(statement.all(), [{ b: "b", a: "a" }]);
+    assert.deepEqual(statement.columnNames, ["b", "a"]);
+  },
+);
