@@ -224,8 +224,8 @@ int ls_local_open(int iReplica, const char *zPath, int szPage, int eFlag){
   p->aBatch = malloc(BATCH_BYTES);
   p->aSum = malloc((size_t)p->nBatchMax*SUM_SIZE);
   p->aFrame = malloc((size_t)p->nBatchMax*sizeof(*p->aFrame));
-  p->aFirst = malloc(p->szPage);
-  rc = p->aBatch && p->aSum && p->aFrame && p->aFirst ? filesOpen(p, zPath) : LS_NOMEM;
+  p->aFirst = eFlag & LS_LOCAL_APART ? NULL : malloc(p->szPage);
+  rc = p->aBatch && p->aSum && p->aFrame && (p->aFirst || (eFlag & LS_LOCAL_APART)) ? filesOpen(p, zPath) : LS_NOMEM;
   if( rc==0 ){
     shiftTables(p);
     rc = LS_LIMIT;

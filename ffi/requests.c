@@ -71,6 +71,7 @@ static LsReplica *apReplica[REPLICA_MAX];
 static int iReplicaLast, nReplicaLive;
 static LsTicket *pTickets;
 static atomic_int iCoreDefault;
+static int aiOffered[CORE_MAX];         /* cores that would serve databases opened by URI; guarded by tableLock */
 
 static void copyText(char *zOut, const char *zText){
   snprintf(zOut, LS_ERROR_SIZE, "%s", zText ? zText : "");
@@ -407,6 +408,10 @@ static int fresh(LsReplica *p, char *zWhy){
   else snprintf(zAgo, sizeof(zAgo), "was not seen yet");
   snprintf(zWhy, LS_ERROR_SIZE, "StaleError: Cannot begin a transaction: the replica %s, expected at most maxStaleMs %d"
     "%s%.700s", zAgo, msMax, p->zPoll[0] ? "\ncause=" : "", p->zPoll);
+  if( strlen(p->zPoll)>700 ){
+    char *zLast = strrchr(zWhy, '\n');
+    if( strncmp(zLast, "\ncause=", 7)!=0 ) *zLast = 0;       /* no fact is cut in two */
+  }
   return 0;
 }
 
@@ -719,14 +724,15 @@ int ls_core_start(void){
   return i;
 }
 
+/* Of several the first serves, and once it does not any more one of the others. */
 int ls_core_default(int iCore, int bOn){
+  int i;
   if( coreById(iCore)==NULL ) return LS_MISUSE;
-  if( bOn ){
-    atomic_store(&iCoreDefault, iCore);
-  }else{
-    int i = iCore;
-    atomic_compare_exchange_strong(&iCoreDefault, &i, 0);
-  }
+  lsMutexLock(&tableLock);
+  aiOffered[iCore%CORE_MAX] = bOn ? iCore : 0;
+  if( !bOn && atomic_load(&iCoreDefault)==iCore ) atomic_store(&iCoreDefault, 0);
+  for(i=0; i<CORE_MAX && atomic_load(&iCoreDefault)==0; i++) atomic_store(&iCoreDefault, aiOffered[i]);
+  lsMutexUnlock(&tableLock);
   return 0;
 }
 

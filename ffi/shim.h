@@ -214,6 +214,7 @@ LS_API int ls_pool_bytes(uint64_t *aOut);
 #define LS_LOCAL_KEEP    1   /* what is there stays; else both files are made anew */
 #define LS_LOCAL_HEAD    2   /* page 1 names a rollback journal, so that the file can be opened as it is */
 #define LS_LOCAL_PRIVATE 4   /* nobody else finds it, and it ends with its last user */
+#define LS_LOCAL_APART   8   /* its name says that it is not whole yet: page 1 is put like any other */
 LS_API int ls_local_open(int iReplica, const char *zPath, int szPage, int eFlag);
 LS_API int ls_local_put(int iLocal, int iView, int iObject, int iFrame, int nFrame, const uint8_t *aByte, int nByte, uint64_t *aCrc);
 LS_API int ls_local_take(int iLocal, int iView, int iObject, int iFrame, int nFrame);

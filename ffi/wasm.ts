@@ -37,6 +37,8 @@ export interface WasmPart {
   readonly sqlite: SqliteCalls;
   /** The memory. */
   readonly heap: WasmHeap;
+  /** Address of this thread's stack: whoever knows that the thread has ended frees it. */
+  readonly stack: number;
   /** Loads the shim into that SQLite; an SQLite result code. */
   load(): number;
 }
@@ -100,7 +102,8 @@ export async function openNative(shim: WasmShim): Promise<Native> {
   const instance = await awake(WebAssembly.instantiate(module, imports(memory, () => heap)));
   const exports = instance.exports as unknown as Exports;
   const heap = new WasmHeap(memory, exports);
-  const scratch = { address: takeStack(exports, heap), size: SCRATCH };
+  const stack = takeStack(exports, heap);
+  const scratch = { address: align(stack) + STACK - 16, size: SCRATCH };
   const calls = Object.fromEntries(
     Object.entries(symbols).map((
       [name, { parameters }],
@@ -110,13 +113,13 @@ export async function openNative(shim: WasmShim): Promise<Native> {
     path: shim.path,
     calls,
     listen: (core, onRing) => listen(heap, exports.ls_core_bell!(core) >>> 0, { calls, core, onRing }),
-    wasm: { shim, heap, sqlite: sqliteCalls(exports), load: () => exports.ls_sqlite_load!() },
+    wasm: { shim, heap, stack, sqlite: sqliteCalls(exports), load: () => exports.ls_sqlite_load!() },
   };
 }
 
 /**
- * Gives the calling thread a stack; what follows it in memory is its scratch, whose address this returns. Until then every
- * thread has the same stack, which only one may use at a time.
+ * Gives the calling thread a stack, whose memory this returns; what follows it there is its scratch. Until then every thread has
+ * the same stack, which only one may use at a time.
  */
 function takeStack(exports: Exports, heap: WasmHeap): number {
   const words = new Int32Array(heap.bytes.buffer as SharedArrayBuffer);
@@ -128,10 +131,11 @@ function takeStack(exports: Exports, heap: WasmHeap): number {
     if (exports.__tls_size.value > OWN) {
       throw new RangeError(`Cannot use WASM: a thread needs more than ${OWN} bytes`);
     }
-    const stack = align(heap.alloc(STACK + SCRATCH + OWN));
+    const memory = heap.alloc(STACK + SCRATCH + OWN);
+    const stack = align(memory);
     exports.__stack_pointer.value = (stack + STACK - 16) | 0;
     exports.__wasm_init_tls!(stack + STACK + SCRATCH - 16);
-    return stack + STACK - 16;
+    return memory;
   } finally {
     Atomics.store(words, lock, 0);
     Atomics.notify(words, lock, 1);

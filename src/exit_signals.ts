@@ -20,12 +20,23 @@ type Flush = () => Promise<unknown>;
 const flushes = new Set<Flush>();
 let ending = false;
 
+/** Signals of which a listener has just gone, as one for a single time does before it is called. */
+const justLeft = new Set<string | symbol>();
+
+function noteLeaving(signal: string | symbol): void {
+  justLeft.add(signal);
+  setTimeout(() => justLeft.delete(signal), 0);
+}
+
 /**
  * Has `flush` run when a signal asks the process to end; a second one does not wait. Where the application listens to the
  * signal as well, it is the one that ends the process. Returns what takes this back.
  */
 export function onExitSignal(flush: Flush): () => void {
-  if (flushes.size === 0) { for (const signal of SIGNALS) ownProcess().on(signal, take); }
+  if (flushes.size === 0) {
+    for (const signal of SIGNALS) ownProcess().prependListener(signal, take);
+    ownProcess().on("removeListener", noteLeaving);
+  }
   flushes.add(flush);
   return () => {
     if (flushes.delete(flush) && flushes.size === 0) leave();
@@ -33,11 +44,13 @@ export function onExitSignal(flush: Flush): () => void {
 }
 
 function leave(): void {
+  ownProcess().off("removeListener", noteLeaving);
   for (const signal of SIGNALS) ownProcess().off(signal, take);
 }
 
-async function take(signal: Signal): Promise<void> {
-  const isOurs = ownProcess().listenerCount(signal) === 1;
+async function take(name: string): Promise<void> {
+  const signal = name as Signal;
+  const isOurs = ownProcess().listenerCount(signal) === 1 && !justLeft.has(signal);
   if (isOurs && ending) return end(signal);
   ending ||= isOurs;
   let timer: ReturnType<typeof setTimeout> | undefined;

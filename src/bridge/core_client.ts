@@ -66,6 +66,7 @@ export class CoreClient {
   readonly #waiting = new Map<number, Waiting>();
   readonly #listeners = new Map<number, NoticeListener>();
   #native: Native | undefined;
+  #stack: number | undefined;
   #nextId = 1;
   #coreId = 0;
   #uses = 0;
@@ -163,7 +164,8 @@ export class CoreClient {
     });
   }
 
-  #settle({ id, value, error }: Answer): void {
+  #settle({ id, value, error, stack }: Answer): void {
+    this.#stack ??= stack;
     const waiting = this.#waiting.get(id);
     this.#waiting.delete(id);
     if (this.#waiting.size === 0) this.#worker.hold(false);
@@ -277,8 +279,9 @@ export class CoreClient {
     if (this.#dead) return;
     clearTimeout(this.#linger);
     this.#isStopping = true;
-    await this.call({ kind: "stop" }).catch(() => {});
+    const isStopped = await this.call({ kind: "stop" }).then(() => true, () => false);
     await this.ended;
+    if (isStopped && this.#stack !== undefined) this.#native?.wasm?.heap.free(this.#stack);
   }
 }
 

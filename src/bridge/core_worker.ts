@@ -229,7 +229,7 @@ async function start({ shimPath, wasm, environment }: CoreStart): Promise<Core> 
 async function run(): Promise<void> {
   try {
     const core = await starting;
-    post({ id: 0, value: core.id });
+    post({ id: 0, value: core.id, stack: core.native.wasm?.stack });
     await core.run();
   } catch (error) {
     post({ id: 0, value: 0, error: encodeError(error) });

@@ -91,6 +91,8 @@ export interface Answer {
   readonly value: unknown;
   /** Text of an error; undefined when the call succeeded. */
   readonly error?: string;
+  /** With its word that it is ready: what is to be freed of a shim in WASM once it has ended. */
+  readonly stack?: number | undefined;
 }
 
 /** What the core says unasked; an {@link Answer} has another `id`. */

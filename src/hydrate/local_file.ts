@@ -11,7 +11,7 @@ import { checkShim, nextTurn, type PlanFile, shimFault } from "../view/plan_file
 import type { FrameRange } from "../pages/frames.ts";
 
 /** `LS_LOCAL_…` in `ffi/shim.h`. */
-const FLAG = { keep: 1, head: 2, private: 4 } as const;
+const FLAG = { keep: 1, head: 2, private: 4, apart: 8 } as const;
 
 /** Pages entered into a map, or forgotten, before the loop may turn: about 1 ms. */
 const PAGES_A_SLICE = 50_000;
@@ -35,6 +35,8 @@ export interface LocalFileOptions {
   readonly isPlain?: boolean;
   /** Nobody else finds it, and it ends with its last reader. */
   readonly isPrivate?: boolean;
+  /** Whether its name says that it is not whole: then page 1 is put as it comes, and not last. */
+  readonly isApart?: boolean;
 }
 
 /** What ends that which goes through all of a file. */
@@ -64,7 +66,7 @@ export class LocalFile {
    */
   constructor(native: Native, replicaId: number, { path, pageSize, ...options }: LocalFileOptions) {
     const flags = (options.keep ? FLAG.keep : 0) | (options.isPlain ? FLAG.head : 0) |
-      (options.isPrivate ? FLAG.private : 0);
+      (options.isPrivate ? FLAG.private : 0) | (options.isApart ? FLAG.apart : 0);
     // whoever made a folder for it was permitted to write there, and Deno remembers each path that it is asked about
     const refusal = options.isPrivate ? undefined : writeRefusal(path, sumsPath(path));
     if (refusal) throw new LocalFileError(`Cannot open local file "${path}": ${refusal}`);

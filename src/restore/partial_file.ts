@@ -79,7 +79,7 @@ export class PartialFile {
 
   #open(keep: boolean): LocalFile {
     const { native, replicaId, pageSize } = this.#options;
-    return new LocalFile(native, replicaId, { path: this.#path, pageSize, keep });
+    return new LocalFile(native, replicaId, { path: this.#path, pageSize, keep, isApart: true });
   }
 
   /** Where pages are put. */

@@ -366,7 +366,7 @@ static void ownThread(void){
   LsWait wait;
   LsReplica *p;
   uint32_t a[REQUEST_WORDS];
-  int iSeen;
+  int iSeen, iOther;
   memset(&wait, 0, sizeof(wait));
   iCore = ls_core_start();
   iReplica = ls_replica_new(iCore, 1000);
@@ -386,6 +386,19 @@ static void ownThread(void){
   CHECK_INT(ls_core_wait(iCore, iSeen, INT_MIN), iSeen);
   CHECK_INT(ls_core_stop(0, ""), LS_MISUSE);
   CHECK_INT(ls_core_default(0, 1), LS_MISUSE);
+  iOther = startCore();
+  CHECK_INT(ls_core_default(iOther, 1), 0);
+  CHECK_INT(ls_core_default(iCore, 1), 0);
+  CHECK_INT(lsDefaultCore(), iOther);              /* the first stays */
+  CHECK_INT(ls_core_default(iOther, 0), 0);
+  CHECK_INT(lsDefaultCore(), iCore);
+  CHECK_INT(ls_core_default(iOther, 1), 0);
+  CHECK_INT(lsDefaultCore(), iCore);
+  CHECK_INT(ls_core_default(iCore, 0), 0);
+  CHECK_INT(lsDefaultCore(), iOther);
+  ls_core_stop(iOther, "");
+  CHECK_INT(lsDefaultCore(), 0);
+  joinCores();
   lsReplicaDone(p);
   ls_replica_close(iReplica);
   ls_core_stop(iCore, "");

@@ -303,6 +303,32 @@ const children: Record<string, () => Promise<void>> = {
     reopened.close();
   },
 
+  /** One thread's registration stays when another's, that came later, has ended. */
+  async registrationsOfThreads() {
+    await using _registration = await register();
+    const source = `const { parentPort, workerData } = await import("node:worker_threads");
+      const { register } = await import(workerData);
+      const registration = await register();
+      parentPort.postMessage("registered");
+      await new Promise((resolve) => parentPort.once("message", resolve));
+      await registration.close();
+      parentPort.close();`;
+    const thread = new Worker(new URL(`data:text/javascript,${encodeURIComponent(source)}`), {
+      workerData: new URL("../../mod.ts", import.meta.url).href,
+    });
+    const ended = new Promise((resolve) => thread.once("exit", resolve));
+    await new Promise((resolve, reject) => thread.once("message", resolve).once("error", reject));
+    const meanwhile = openUri(drivers[0]!, uriOf(url));
+    assert.equal(valueOf(meanwhile, SUM), 200);
+    thread.postMessage("end");
+    await ended;
+    assert.equal(valueOf(meanwhile, "SELECT count(*) + 0 * sum(length(b)) FROM t"), 200);
+    meanwhile.close();
+    const later = openUri(drivers[0]!, uriOf(url));
+    assert.equal(valueOf(later, SUM), 200);
+    later.close();
+  },
+
   /** The bare recipe without the one call it needs. */
   async unregistered() {
     const path = await loadablePath();

@@ -14,6 +14,14 @@ test("an aborted restore lets go of its file, and the next one asks for the rest
   assert.ok(Math.abs(read - (1 - share)) < 0.02, `read ${read} after ${share}`);
 });
 
+test("the same where page 1 comes from the file that was not put to its end", async () => {
+  await using bucket = await Bucket.make();
+  await bucket.interrupt({ asOf: 1n });
+  const share = bucket.checkedShare();
+  const read = await bucket.resume(1);
+  assert.ok(Math.abs(read - (1 - share)) < 0.02, `read ${read} after ${share}`);
+});
+
 test("a restore that had all pages and could not take its place asks for none", async () => {
   await using bucket = await Bucket.make();
   const { target } = bucket;

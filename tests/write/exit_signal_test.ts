@@ -40,8 +40,10 @@ for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) {
   });
 }
 
-test("an application that listens to the signal ends itself", async () => {
-  const { printed, n } = await ended("SIGTERM", "own"); // Deno's node:child_process tells of the signal sent, not of the code
-  assert.match(printed, /ended by itself/);
-  assert.equal(n, 1);
-});
+for (const how of ["on", "once"]) {
+  test(`an application that listens to the signal by ${how}() ends itself`, async () => {
+    const { printed, n } = await ended("SIGTERM", how); // Deno's node:child_process tells of the signal sent, not of the code
+    assert.match(printed, /ended by itself/);
+    assert.equal(n, 1);
+  });
+}
