@@ -56,7 +56,17 @@ test("reworded() gives an error of the same class and facts, with the other as i
     assert.equal(other.message, `Cannot go on: ${error.message}`);
     assert.equal(other.cause, error);
     for (
-      const fact of ["name", "key", "status", "code", "retryable", "offset", "fault", "isTaken", "isCut"] as const
+      const fact of [
+        "name",
+        "key",
+        "status",
+        "code",
+        "retryable",
+        "offset",
+        "fault",
+        "isTaken",
+        "isCut",
+      ] as const
     ) {
       const valueIn = (of: Error) => (of as Partial<Record<typeof fact, unknown>>)[fact];
       assert.equal(valueIn(other), valueIn(error), fact);
@@ -99,7 +109,9 @@ test("decodeError() gives back chains of causes, each of its class", () => {
   const { key, status, code, retryable } = back.cause as StorageError;
   assert.deepEqual({ key, status, code, retryable }, details);
   assert.ok((back.cause as Error).cause instanceof TypeError);
-  const empty = new DeadlineError("Cannot open: late", { cause: new RestorePlanError("Cannot plan: none", "empty") });
+  const empty = new DeadlineError("Cannot open: late", {
+    cause: new RestorePlanError("Cannot plan: none", "empty"),
+  });
   assert.equal((decodeError(encodeError(empty)).cause as RestorePlanError).fault, "empty");
 });
 
