@@ -34,13 +34,23 @@ function noteLeaving(signal: string | symbol): void {
  */
 export function onExitSignal(flush: Flush): () => void {
   if (flushes.size === 0) {
-    for (const signal of SIGNALS) ownProcess().prependListener(signal, take);
+    for (const signal of SIGNALS) listen(signal);
     ownProcess().on("removeListener", noteLeaving);
   }
   flushes.add(flush);
   return () => {
     if (flushes.delete(flush) && flushes.size === 0) leave();
   };
+}
+
+/** Before others: one for a single time is gone when it is called, which not every runtime tells. */
+function listen(signal: Signal): void {
+  try {
+    ownProcess().prependListener(signal, take);
+  } catch { // a signal that a system does not have
+    ownProcess().off(signal, take);
+    ownProcess().on(signal, take);
+  }
 }
 
 function leave(): void {

@@ -15,6 +15,7 @@ import type {
   RequestOptions,
   WritableStore,
 } from "../storage/object_store.ts";
+import { PurposeStore } from "../storage/purpose_store.ts";
 import type { LastStates } from "./last_states.ts";
 import { areOverlapping } from "./range_set.ts";
 import type { RangeCache } from "./range_cache.ts";
@@ -177,5 +178,6 @@ function isKnown({ key, etag, size }: ObjectIdentity): boolean {
  * once.
  */
 export function unkept(store: ObjectStore): Pick<ObjectStore, "read"> {
+  if (store instanceof PurposeStore) return unkept(store.inner);
   return store instanceof CachingStore ? store.unkept : store;
 }

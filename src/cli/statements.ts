@@ -25,7 +25,9 @@ const TOKEN = new RegExp(
 );
 const BLANK = /^(?:\s|--|\/\*[^]*\*\/$)/;
 /** Lines that SQLite's own shell takes for a semicolon where a statement may end, as Oracle's and SQL Server's do. */
-const SHELL_END = /^\s*(?:\/(?!\*)|go)(?:\s|--.*|\/\*.*)*$/i;
+const SHELL_END = /^\s*(?:\/(?!\*)|go)\s*(?:--|\/\*|$)/i;
+/** Characters that are looked through again for such lines; no schema that somebody means has so many of them. */
+const LOOKED_MAX = 10_000_000;
 /** The beginning of what has no other half yet. */
 const OPEN = /^(?:['"`[]|\/\*)/;
 
@@ -103,8 +105,11 @@ export function onlyStatement(sql: string): string | undefined {
 /** Whether SQLite's shell would take a line of a statement for its end. */
 function endsEarly(sql: string): boolean {
   let before = "";
+  let looked = 0;
   for (const line of sql.split("\n")) {
     if (SHELL_END.test(line)) {
+      looked += before.length;
+      if (looked > LOOKED_MAX) return true;
       const { whole, rest } = splitStatements(`${before};`);
       if (whole.length === 1 && rest === "") return true;
     }

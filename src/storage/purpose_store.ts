@@ -31,6 +31,11 @@ export class PurposeStore implements WritableStore {
     this.#reads = reads;
   }
 
+  /** The store whose requests they are. */
+  get inner(): WritableStore {
+    return this.#inner;
+  }
+
   get name(): string {
     return this.#inner.name;
   }

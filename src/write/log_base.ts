@@ -93,8 +93,8 @@ export async function writeBase(path: string, { txid, head, files, conflict }: L
   }
 }
 
-/** Writes down that the log is in conflict with what is stored, for good when this returns. */
-export async function keepConflict(path: string, conflict: string): Promise<void> {
+/** Writes down that the log is in conflict with what is stored, or is not, for good when this returns. */
+export async function keepConflict(path: string, conflict: string | undefined): Promise<void> {
   const base = await readBase(path);
   if (base) await writeBase(path, { ...base, conflict });
 }

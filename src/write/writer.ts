@@ -171,6 +171,12 @@ export class Writer {
   #unsettled: Error | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #conflict: ConflictError | undefined;
+  /** Another writer has gone on. */
+  #isRival = false;
+  /** It is written down. */
+  #isKept = false;
+  /** A file is on its way. */
+  #isPutting = false;
   #lease: Lease | undefined;
   #lookedMs = 0;
   #activeMs = 0;
@@ -464,6 +470,7 @@ export class Writer {
       }
       upload.isShown = true;
     }
+    if (this.#conflict) throw this.#conflict; // what the base is not told of stays in the log
     await this.#keepBase();
     await this.#unlinkUpTo(sealed.txid);
     await this.#keepRoom(); // where there was none before
@@ -474,14 +481,23 @@ export class Writer {
     const head = headAfter(this.#head, read.logged.transactions);
     await this.#look(sealed.txid);
     try {
-      const stored = await this.#put({ ...read, head });
+      this.#isPutting = true;
+      const stored = await this.#put({ ...read, head }).finally(() => this.#isPutting = false);
+      if (this.#conflict) this.#lookedMs = 0; // which of both came first
       // The machine may have slept meanwhile, and others have gone on as if this file were not.
       await this.#look(sealed.txid);
+      if (this.#conflict) throw await this.#withoutRival(this.#conflict);
       return { ...stored, head };
     } catch (error) {
       if (!(error instanceof ObjectExistsError)) throw error;
       throw this.#rival(`another writer stored TXID ${formatTxid(sealed.txid)}`, error);
     }
+  }
+
+  /** A conflict, such as a lost lease, after which nobody has gone on: what the log has can be stored by the next opening. */
+  async #withoutRival(conflict: ConflictError): Promise<ConflictError> {
+    if (!this.#isRival) await this.#keepInTurn(() => keepConflict(this.#options.path, undefined));
+    return conflict;
   }
 
   /** What was sealed, all of it: the log is on a disk that others can get at. */
@@ -560,7 +576,7 @@ export class Writer {
       isSame ||= isRewritten === true;
       if (isRewritten === false) throw this.#rival(`another writer has replaced "${now.key}"`);
     }
-    if (!isSame && !listed.every(isOwn)) throw this.#fail("the replica is another one by now");
+    if (!isSame && !listed.every(isOwn)) throw this.#rival("the replica is another one by now");
     this.#checkReach(listed, txid - 1n);
     this.#looked();
   }
@@ -610,12 +626,19 @@ export class Writer {
    * were stored.
    */
   #rival(found: string, cause?: Error): ConflictError {
-    const { path, onError } = this.#options;
-    if (this.#conflict === undefined) void this.#keepInTurn(() => keepConflict(path, found)).catch(onError);
+    this.#isRival = true;
+    if (!this.#isKept) this.#keepConflict(found);
     return this.#fail(found, cause);
   }
 
+  #keepConflict(found: string): void {
+    const { path, onError } = this.#options;
+    this.#isKept = true;
+    void this.#keepInTurn(() => keepConflict(path, found)).catch(onError);
+  }
+
   #fail(found: string, cause?: Error): ConflictError {
+    if (this.#isPutting && !this.#isKept) this.#keepConflict(found); // it may come into a gap
     const { path, store, replica } = this.#options;
     const waiting = `TXID ${formatTxid(this.#upload?.sealed.txid ?? replica.position + 1n)}`;
     this.#conflict ??= new ConflictError(

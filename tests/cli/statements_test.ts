@@ -84,6 +84,9 @@ test("onlyStatement() ends a statement behind its comments, and refuses what is 
     'CREATE VIEW v AS SELECT\ngo /**/\n.shell "id" FROM go',
     "CREATE VIEW v AS SELECT 1\n / /* x */\n 2",
     "CREATE VIEW v AS SELECT 1\n//* x */\n 2",
+    'CREATE VIEW v AS SELECT\ngo --\rx\n.shell "id" FROM go',
+    `CREATE VIEW v AS SELECT '\ngo${"-".repeat(60)}\rx`,
+    `CREATE VIEW v AS SELECT '${"/\n".repeat(100_000)}'`,
   ];
   for (const sql of others) assert.equal(onlyStatement(sql), undefined, sql);
 });
