@@ -149,7 +149,7 @@ export function modeOf(given: CommandArguments): RowMode | undefined {
 }
 
 const LOOKS_LIKE_URL = /^(?:[a-z][a-z0-9+.-]*:\/\/|file:)/i;
-const LOOKS_LIKE_PATH = /^(?:\.{0,2}[\\/]|\.{1,2}$|[A-Za-z]:[\\/])/;
+const LOOKS_LIKE_PATH = /^(?:\.{0,2}[\\/](?!\*)|\.{1,2}$|[A-Za-z]:[\\/])/;
 
 /** SQL is never the name of a folder that is there. */
 function isPath(text: string): boolean {
@@ -163,15 +163,21 @@ export function urlOf(text: string): string | undefined {
   return isPath(text) ? pathToFileURL(resolve(text)).href : undefined;
 }
 
-/** The replica's URL, undefined where the environment names it, and the arguments behind it. */
+/**
+ * The replica's URL, undefined where the environment names it, and the arguments behind it; `wanted` of them must be there, so
+ * that a path may be one.
+ */
 export function urlAndRest(
   { positionals }: CommandArguments,
   env: Readonly<Record<string, string | undefined>>,
+  wanted = 0,
 ): { url: string | undefined; rest: readonly string[] } {
   const [first, ...rest] = positionals;
   const url = first === undefined ? undefined : urlOf(first);
-  if (url !== undefined) return { url, rest };
-  if (env.LITESTREAM_REPLICA_URL || env.LITESTREAM_S3_BUCKET) return { url, rest: positionals };
+  const isNamed = Boolean(env.LITESTREAM_REPLICA_URL || env.LITESTREAM_S3_BUCKET);
+  const isOther = isNamed && rest.length < wanted && first !== undefined && !LOOKS_LIKE_URL.test(first);
+  if (url !== undefined && !isOther) return { url, rest };
+  if (isNamed) return { url: undefined, rest: positionals };
   throw new UsageError(
     "Cannot find the replica: no URL or path comes first, expected one such as s3://bucket/path, file:///folder or " +
       "./folder, or LITESTREAM_REPLICA_URL in the environment",
@@ -191,6 +197,9 @@ export function openOptionsOf(given: CommandArguments): OpenOptions {
     throw new UsageError("Cannot use option --offline without --cache-dir: the last state is kept there");
   }
   return {
+    // the environment is the application's: what is looked at here is neither written to nor brought to a local file
+    write: false,
+    hydrate: false,
     region: textOf(given, "region"),
     endpoint: textOf(given, "endpoint"),
     ...(isOn(given, "anonymous") && { credentials: "anonymous" }),

@@ -24,7 +24,7 @@ export const restoreCommand: Command = {
   },
   async run(context) {
     const { given, io, out, interruption: { signal } } = context;
-    const { url, rest: [file, ...more] } = urlAndRest(given, io.env);
+    const { url, rest: [file, ...more] } = urlAndRest(given, io.env, 1);
     if (!file) throw new UsageError("Cannot restore: no file is named, expected its path behind the URL");
     expectNoMore(more, "a URL and a file");
     const force = isOn(given, "force");

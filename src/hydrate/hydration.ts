@@ -6,12 +6,18 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { cString, type Native } from "../../ffi/native.ts";
-import { LocalFileError, LtxFormatError, ObjectGoneError, ReplicaClosedError } from "../errors.ts";
+import {
+  LocalFileError,
+  LtxFormatError,
+  ObjectGoneError,
+  ReplicaClosedError,
+  ReplicaError,
+} from "../errors.ts";
 import { temporaryFolder } from "../drivers/permissions.ts";
 import { compareFiles } from "../follow/continuity.ts";
 import { readLagMs } from "../live/stale_watch.ts";
 import type { State } from "../live/states.ts";
-import { storedPageCount } from "../ltx/txid.ts";
+import { formatTxid, storedPageCount } from "../ltx/txid.ts";
 import { Pace } from "../pace.ts";
 import type { ByteRange, ObjectIdentity, ObjectStore } from "../storage/object_store.ts";
 import { Suspects } from "../storage/second_reading.ts";
@@ -42,6 +48,8 @@ const SETTLED_LOOK_MS = 10;
 
 /** What was applied is written down at most this often, and that the replica was seen, in ms. */
 const RECORD_MS = 5_000;
+/** A replica that was not seen for so long is opened as it was seen last, which a copy may be ahead of, in ms. */
+const AWAY_MS = 10_000;
 const SEEN_MS = 60_000;
 
 /** Whoever opens goes on to a first statement, which comes before what it is to spare others; in ms. */
@@ -413,10 +421,17 @@ export class Hydration {
 
   /** Whether a copy that was left is surely of this replica, and not ahead of it. */
   #isOf(record: HydrationRecord, { txid }: State, pageSize: number): boolean {
-    const { place, replica } = this.#source;
-    if (record.name !== place || record.pageSize !== pageSize || record.lastTxid > txid) return false;
+    const { native, replicaId, place, replica } = this.#source;
+    if (record.name !== place || record.pageSize !== pageSize) return false;
     const { isSame, changed } = compareFiles(record.files, [...replica.known()]);
-    return isSame && changed.length === 0;
+    const fits = isSame && changed.length === 0;
+    if (!fits || record.lastTxid <= txid) return fits;
+    if ((readLagMs(native, replicaId) ?? Infinity) < AWAY_MS) return false;
+    throw new ReplicaError(
+      `the copy has TXID ${formatTxid(record.lastTxid)}, and storage, where ${
+        formatTxid(txid)
+      } was seen last, is out of reach`,
+    );
   }
 
   /** Of pages that a later transaction may have written nothing is taken over, nor of those that are torn. */
@@ -498,7 +513,7 @@ export class Hydration {
       throw new LocalFileError(`Cannot write down what "${this.#path}" has: ${found}`, { cause });
     }
     this.#record = record;
-    this.#recordedMs = performance.now();
+    if (record.isWhole) this.#recordedMs = performance.now();
   }
 
   // ----------------------------------------------------------------------------------------------------- telling

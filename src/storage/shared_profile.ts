@@ -226,16 +226,22 @@ function settingsOf({ credentials, config }: SharedFiles, profile: string): Map<
   return new Map([...sectionOf(config, sections), ...sectionOf(credentials, [profile])]);
 }
 
-/** Settings of the sections called one of `names`; nested settings (indented lines) are skipped. */
+/** Settings of the sections called one of `names`; nested settings (indented further than the one they belong to) are skipped. */
 function sectionOf(text: string, names: readonly string[]): Map<string, string> {
   const settings = new Map<string, string>();
   let inside = false;
+  let nestedBelow = Infinity; // the indentation of a setting without a value, whose own are indented further
   for (const whole of text.replace(/^\ufeff/, "").split(/\r?\n/)) {
     const line = whole.replace(/(^|\s)[#;].*$/, "");
     const section = /^\s*\[\s*(.*?)\s*\]/.exec(line);
-    if (section !== null) inside = names.includes((section[1] ?? "").replace(/\s+/g, " "));
-    const setting = /^([A-Za-z_][\w-]*)\s*=\s*(.*?)\s*$/.exec(line);
-    if (inside && setting !== null) settings.set((setting[1] ?? "").toLowerCase(), setting[2] ?? "");
+    if (section !== null) {
+      inside = names.includes((section[1] ?? "").replace(/\s+/g, " "));
+      nestedBelow = Infinity;
+    }
+    const [, indentation = "", name, value = ""] = /^(\s*)([A-Za-z_][\w-]*)\s*=\s*(.*?)\s*$/.exec(line) ?? [];
+    if (name === undefined || indentation.length > nestedBelow) continue;
+    nestedBelow = value === "" ? indentation.length : Infinity;
+    if (inside) settings.set(name.toLowerCase(), value);
   }
   return settings;
 }

@@ -1,6 +1,6 @@
 /** Each command over replicas that a real Litestream has made, in a folder and in a bucket; and every exit code. */
 import assert from "node:assert/strict";
-import { copyFileSync, existsSync, readFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { test } from "node:test";
@@ -242,9 +242,41 @@ test("a replica that is named by the environment, SQL from standard input, bound
       ran.err,
       /^open .* s · run .* s · \d+ requests \(\d+ GET, \d+ LIST\) · .*B · \d+ round trips? · \$/,
     );
+    const commented = await runMain(["query", "/* c */ SELECT sum(x) AS s FROM t", "--json"], { env });
+    assert.equal(commented.out, '[{"s":3}]\n', commented.err);
+    const restored = join(folder.home, "restored.db");
+    assert.equal((await runMain(["restore", restored], { env })).code, 0);
+    assert.ok(existsSync(restored));
     const path = folder.url.slice("file://".length);
     assert.equal((await runMain(["query", path, "SELECT x FROM t LIMIT 1", "--json"])).out, '[{"x":1}]\n');
     assert.match((await runMain(["query", path, "SELECT 1", "--log", "loud"])).err, /it names no level/);
+  }));
+
+test("what is looked at is not written to, nor brought to a file, whatever the environment says", () =>
+  withReplicaFolder({}, async (folder) => {
+    folder.step("CREATE TABLE t (x); INSERT INTO t VALUES (1)");
+    const state = join(folder.home, "state");
+    const env = {
+      LITESTREAM_WRITE_ENABLED: "true",
+      LITESTREAM_HYDRATION_ENABLED: "true",
+      LITESTREAM_HYDRATION_PATH: join(folder.home, "copy.db"),
+      XDG_STATE_HOME: state,
+    };
+    const before = readdirSync(folder.home, { recursive: true }).sort();
+    for (
+      const args of [
+        ["query", folder.url, "SELECT x FROM t"],
+        ["points", folder.url],
+        ["stats", folder.url],
+        [
+          "diff",
+          folder.url,
+          "--from",
+          "0000000000000001",
+        ],
+      ]
+    ) assert.equal((await runMain(args, { env })).code, 0, args.join(" "));
+    assert.deepEqual(readdirSync(folder.home, { recursive: true }).sort(), before);
   }));
 
 test("query takes SQL that begins or ends with a comment", () =>

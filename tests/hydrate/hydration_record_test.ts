@@ -3,6 +3,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { withPlace } from "./hydrating.ts";
 import {
   type HydrationRecord,
   readRecord,
@@ -42,3 +43,21 @@ test("readRecord() gives what was written, and nothing once any byte of it has c
     await rm(folder, { recursive: true });
   }
 });
+
+test(
+  "the record of a whole copy keeps up with a database that never rests",
+  { timeout: 60_000 },
+  () =>
+    withPlace({}, async (place) => {
+      const { folder } = place;
+      folder.step("CREATE TABLE t (x); INSERT INTO t VALUES (randomblob(20000))");
+      await using replica = await place.openWhole({ pollIntervalMs: 50 });
+      const first = BigInt(place.record().txid);
+      for (const untilMs = Date.now() + 8_000; Date.now() < untilMs;) {
+        folder.step("UPDATE t SET x = randomblob(20000)");
+        await new Promise((resolve) => setTimeout(resolve, 250));
+      }
+      assert.ok(BigInt(place.record().txid) > first + 4n, `TXID ${place.record().txid}, first ${first}`);
+      assert.ok(replica.txid > first + 4n);
+    }),
+);

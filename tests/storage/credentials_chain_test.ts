@@ -117,6 +117,13 @@ test("the chain reads files with comments, of any line end, below a byte order m
   assert.deepEqual(keysOf(await source.current()), ["AKID", SECRET, undefined]);
 });
 
+test("the chain reads files that are indented throughout", async () => {
+  const file =
+    `[default]\n  s3 =\n    aws_access_key_id = NESTED\n  aws_access_key_id = AKID\n  aws_secret_access_key = ${SECRET}\n`;
+  const { source } = chain({ env: { AWS_CONFIG_FILE: "/c" }, files: { "/c": file } });
+  assert.deepEqual(keysOf(await source.current()), ["AKID", SECRET, undefined]);
+});
+
 const KEYS = `aws_access_key_id = BASE\naws_secret_access_key = ${SECRET}\n`;
 
 /** What the chain makes of a config file, and the roles that were assumed: each by which key id. */
