@@ -792,6 +792,10 @@ static int filePragma(LsFile *p, char **az){
   char z[LS_ERROR_SIZE];
   LsView *pView;
   int i;
+  if( az[2] && pApi->stricmp(az[1], "journal_mode")==0 && pApi->stricmp(az[2], "wal")==0 && fileWritable(p) ){
+    az[0] = pApi->mprintf("delete");   /* under locking_mode=EXCLUSIVE SQLite would write its mark first, and look for a WAL then */
+    return az[0] ? SQLITE_OK : SQLITE_NOMEM;
+  }
   if( pApi->strnicmp(az[1], "litestream_", 11)!=0 ) return SQLITE_NOTFOUND;
   for(i=0; i<9 && pApi->stricmp(az[1]+11, azName[i])!=0; i++){}
   if( i==9 ){
@@ -1100,6 +1104,7 @@ static int fileClose(sqlite3_file *pFile){
 
 static int replicaOpen(LsHost *pHost, const char *zName, LsFile *p, int flags, int *pOutFlags, int eKind){
   const sqlite3_api_routines *pApi = pHost->pApi;
+  const char *zCache;
   char *aText = NULL;
   int i;
   memset(p, 0, sizeof(*p));
@@ -1114,7 +1119,10 @@ static int replicaOpen(LsHost *pHost, const char *zName, LsFile *p, int flags, i
       free(aText);
       return SQLITE_NOMEM;
     }
-    openByUri(p, aText, eKind==2 ? parseUri(pApi, zName, aText, 8192) : parseLiteral(literalUri(zName), aText, 8192));
+    zCache = eKind==2 ? pApi->uri_parameter(zName, "cache") : NULL;
+    if( zCache && strcmp(zCache, "shared")==0 ) fileError(p, SQLITE_CANTOPEN, "TypeError: Cannot open replica: cache=shared "
+      "in its URI, expected a cache for each connection");
+    else openByUri(p, aText, eKind==2 ? parseUri(pApi, zName, aText, 8192) : parseLiteral(literalUri(zName), aText, 8192));
     p->bSticky = eKind==2 && (pApi->uri_boolean(zName, "nolock", 0) || pApi->uri_boolean(zName, "immutable", 0));
     free(aText);
   }

@@ -632,7 +632,8 @@ static int stampClaim(LsWriter *p, uint32_t iStamp){
 /* Makes what page 1 tells of its content unlike that of any other content. */
 static int stampHead(LsWriter *p, uint8_t *aPage){
   uint32_t iStamp = get32(aPage+24);
-  if( iStamp!=p->iStampNext && !stampClaim(p, iStamp) ){
+  int bOther = aPage[18]==2 || aPage[19]==2;    /* SQLite's cache must not keep what is not stored */
+  if( bOther || (iStamp!=p->iStampNext && !stampClaim(p, iStamp)) ){
     int i = ls_writer_stamp();
     if( i<0 ) return SQLITE_FULL;
     iStamp = (uint32_t)i;
@@ -941,7 +942,10 @@ static int commitBegin(LsSeen *pSeen, char *zWhy){
   if( rc==SQLITE_OK && p->iNext==p->iCommitted ) rc = misuse(zWhy, "a size changed and page 1 was not written");
   lsMutexLock(&p->mu);
   if( rc==SQLITE_OK && p->bFault ) rc = refused(p, zWhy);
-  if( rc==SQLITE_OK && isOutdated(p, pSeen) ) rc = outdated(zWhy);
+  if( rc==SQLITE_OK && isOutdated(p, pSeen) ){
+    (void)outdated(zWhy);
+    rc = SQLITE_IOERR_WRITE;                   /* after any other, SQLite keeps pages that were rolled back */
+  }
   if( rc==SQLITE_OK ){
     rotate(p);
     p->bCommitting = 1;
@@ -1111,7 +1115,7 @@ int ls_writer_open(int iReplica, const char *zPath, uint64_t iTxid, const uint8_
   if( pView ){
     p->iCommit = pView->iCommit;
     p->szPage = pView->szPage;
-    p->iStamp = pView->iStamp;
+    p->iStamp = p->iStampClaimed = pView->iStamp;
     p->iTxidSeen = pView->iTxid;
     p->msTime = pView->msTime;
     lsViewUnref(pView);

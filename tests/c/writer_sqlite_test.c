@@ -373,6 +373,19 @@ static void testExclusiveSmall(void){
   replicaEnd();
 }
 
+/* SQLite would have a WAL then: it writes its mark into page 1 before it looks for one. */
+static void testExclusiveWal(void){
+  sqlite3 *db;
+  replicaOpen(BYTES_MAX);
+  db = dbOpen();
+  must(db, "PRAGMA locking_mode=EXCLUSIVE; CREATE TABLE t(a,b); PRAGMA journal_mode=WAL; INSERT INTO t VALUES(0,0)");
+  CHECK_INT(rows(db), 1);
+  must(db, "PRAGMA main.journal_mode = 'wal'; INSERT INTO t VALUES(1,1)");
+  CHECK_INT(rows(db), 2);
+  sqlite3_close(db);
+  replicaEnd();
+}
+
 static void testFolderGone(void){
   sqlite3 *db;
   replicaOpen(BYTES_MAX);
@@ -646,6 +659,7 @@ int main(void){
   RUN("EXCLUSIVE: a commit that fails after a spill leaves the state before it, and the next one is whole",
     testExclusiveSpill);
   RUN("EXCLUSIVE: the same of a small commit", testExclusiveSmall);
+  RUN("EXCLUSIVE: journal_mode=WAL answers as ever", testExclusiveWal);
   RUN("a commit fails without the log's folder, and the next one has it back", testFolderGone);
   RUN("EXCLUSIVE: the same", testExclusiveFolderGone);
   RUN("what is under way when writing is switched off is committed", testSwitchedOff);
