@@ -18,7 +18,7 @@ import { amountText, bytesText, countText, dollarsText, durationText } from "./u
 
 const MONTH_HOURS = 730;
 /** A follower asks for the next file each second, and lists four levels twice a minute; once where nothing is written. */
-const FOLLOWED = { getRequests: 3_600 * MONTH_HOURS, listRequests: 480 * MONTH_HOURS };
+const FOLLOWED = { getRequests: 7_920 * MONTH_HOURS, listRequests: 480 * MONTH_HOURS };
 const FOLLOWED_IDLE = { getRequests: 3_600 * MONTH_HOURS, listRequests: 240 * MONTH_HOURS };
 
 /** What is told of a replica. */
