@@ -48,8 +48,6 @@ const SETTLED_LOOK_MS = 10;
 
 /** What was applied is written down at most this often, and that the replica was seen, in ms. */
 const RECORD_MS = 5_000;
-/** A replica that was not seen for so long is opened as it was seen last, which a copy may be ahead of, in ms. */
-const AWAY_MS = 10_000;
 const SEEN_MS = 60_000;
 
 /** Whoever opens goes on to a first statement, which comes before what it is to spare others; in ms. */
@@ -101,6 +99,8 @@ export interface HydrationSource {
   readonly place: string;
   readonly store: Pick<ObjectStore, "read">;
   readonly replica: Hydrated;
+  /** A replica that was not seen for so long is shown as it was seen last, which a copy may be ahead of, in ms. */
+  readonly awayMs: number;
   readonly onNotice: (text: string) => void;
   readonly onProgress: (progress: HydrationProgress) => void;
 }
@@ -426,7 +426,7 @@ export class Hydration {
     const { isSame, changed } = compareFiles(record.files, [...replica.known()]);
     const fits = isSame && changed.length === 0;
     if (!fits || record.lastTxid <= txid) return fits;
-    if ((readLagMs(native, replicaId) ?? Infinity) < AWAY_MS) return false;
+    if ((readLagMs(native, replicaId) ?? Infinity) < this.#source.awayMs) return false;
     throw new ReplicaError(
       `the copy has TXID ${formatTxid(record.lastTxid)}, and storage, where ${
         formatTxid(txid)

@@ -89,6 +89,8 @@ export class LiveReplica implements Followed {
   #past: Promise<Moments> | undefined;
   #writer: Writer | undefined;
   #hydration: Hydration | undefined;
+  /** Not seen for so long, storage is out of reach, in ms; Infinity where it is looked at only when asked to. */
+  readonly #awayMs: number;
   /** The local copy that the opening was made of. */
   #left: LeftCopy | undefined;
   /** Frames of the write log that the newest state has; undefined where the replica is read only. */
@@ -159,8 +161,8 @@ export class LiveReplica implements Followed {
     });
     this.#pins = new PinWatch(native, this.id, options.stalePinMs);
     const { maxStaleMs, pollIntervalMs } = options;
-    const boundMs = maxStaleMs ||
-      (pollIntervalMs > 0 ? Math.max(STALE_MS, LOOKS_MISSED * pollIntervalMs) : Infinity);
+    this.#awayMs = pollIntervalMs > 0 ? Math.max(STALE_MS, LOOKS_MISSED * pollIntervalMs) : Infinity;
+    const boundMs = maxStaleMs || this.#awayMs;
     const tellStale = (lagMs: number) => source.onEvent({ type: "stale", lagMs });
     this.#stale = new StaleWatch(native, this.id, boundMs, tellStale);
   }
@@ -575,6 +577,7 @@ export class LiveReplica implements Followed {
       place: placeOfSource(this.#source),
       store: readsFor(unkept(store), "hydrate"),
       replica,
+      awayMs: this.#awayMs,
       onNotice,
       onProgress,
     };

@@ -481,8 +481,7 @@ export class Writer {
     const head = headAfter(this.#head, read.logged.transactions);
     await this.#look(sealed.txid);
     try {
-      this.#isPutting = true;
-      const stored = await this.#put({ ...read, head }).finally(() => this.#isPutting = false);
+      const stored = await this.#put({ ...read, head });
       if (this.#conflict) this.#lookedMs = 0; // which of both came first
       // The machine may have slept meanwhile, and others have gone on as if this file were not.
       await this.#look(sealed.txid);
@@ -496,7 +495,11 @@ export class Writer {
 
   /** A conflict, such as a lost lease, after which nobody has gone on: what the log has can be stored by the next opening. */
   async #withoutRival(conflict: ConflictError): Promise<ConflictError> {
-    if (!this.#isRival) await this.#keepInTurn(() => keepConflict(this.#options.path, undefined));
+    await this.#keepInTurn(async () => {
+      if (this.#isRival) return;
+      this.#isKept = false;
+      await keepConflict(this.#options.path, undefined);
+    });
     return conflict;
   }
 
@@ -521,15 +524,18 @@ export class Writer {
     const { txid, timeMs } = of.logged;
     await this.#checkParts();
     await this.#lease?.hold();
+    if (this.#conflict) throw this.#conflict;
     await syncLog(of.log.path);
     const range = { minTxid: txid, maxTxid: txid };
     const options: PutOptions = { signal, timestampMs: timeMs, replace: isUnconditional };
     const key = ltxKey(layout, 0, formatLtxFileName(range));
     const logged: LoggedFile = { ...of, lz4: this.#lz4, signal };
     const bytes = loggedSize(of) > COLLECTED_MAX ? undefined : await collectLogged(logged);
-    const stored = bytes
-      ? await store.put(key, bytes, options)
-      : await store.putChunks(key, () => encodeLogged(logged), { ...options, sizeEstimate: loggedSize(of) });
+    this.#isPutting = true;
+    const putting = bytes
+      ? store.put(key, bytes, options)
+      : store.putChunks(key, () => encodeLogged(logged), { ...options, sizeEstimate: loggedSize(of) });
+    const stored = await putting.finally(() => this.#isPutting = false);
     return { file: { ...stored, level: 0, ...range } satisfies ReplicaFile, bytes };
   }
 
