@@ -9,16 +9,16 @@ export interface Prebuilt {
 }
 
 /** A checksum of what they were made of. */
-export const sources: string = "91263bc89e2d59544c395d382af6dc9fc0445308dd97c8879eac4422a1735c75";
+export const sources: string = "a7d90706974797fced729853d861f588eb80c40dace8759c8ddd62f9fbc212bc";
 
 /** What there is a library for. */
 export type Target = "linux_x64" | "linux_arm64" | "macos_x64" | "macos_arm64" | "windows_x64";
 
 /** The libraries, by target. */
 export const prebuilt: Readonly<Record<Target, Prebuilt>> = {
-  linux_x64: { file: "litestream_vfs.so", size: 166552, sha256: "47b32ca1b1afc82f3d1ae39c9572c094d85e755efc1b5ed79e97a4e0f6395455" },
-  linux_arm64: { file: "litestream_vfs.so", size: 153672, sha256: "6260178347fbc836dd5c1cf8d7e85b6e28fb09f026f09661d76e934c406fa2d9" },
-  macos_x64: { file: "litestream_vfs.dylib", size: 311912, sha256: "c68a4829509620931675fc82a27914ada8e6a1f51484cd876474426bea9893de" },
-  macos_arm64: { file: "litestream_vfs.dylib", size: 345464, sha256: "35cc9e31493e56fdb37efd7d4fa66440fc11e8283059091d32d35d17d94cf1fa" },
-  windows_x64: { file: "litestream_vfs.dll", size: 190464, sha256: "4a8ea00fe1b264dafbf3674502cce5360dc6f8846b86feb9f1903bfd5e6d5292" },
+  linux_x64: { file: "litestream_vfs.so", size: 167144, sha256: "a8d99ceab5a23b242a6770c20a638abb1be4cb09a136cbbf8cd8b7ec63f30822" },
+  linux_arm64: { file: "litestream_vfs.so", size: 154088, sha256: "2cf4e578774b6578ec7940f72234514d8e4631e5a6c3fcb1519b06db6021de44" },
+  macos_x64: { file: "litestream_vfs.dylib", size: 311960, sha256: "4778fcb727e203234169cec960f4dc3c82fc18126cd3cf4e33f56037cd774e05" },
+  macos_arm64: { file: "litestream_vfs.dylib", size: 345512, sha256: "bea5d7eb35b2722af04427cec9fd43291935c1484b0c9125b1a12a80cadd6788" },
+  windows_x64: { file: "litestream_vfs.dll", size: 191488, sha256: "58677c21aeb25dea4ec3391a7d3f528244eebd74ba1bede5465a515503516922" },
 };
