@@ -140,7 +140,7 @@ for (const place of ["a folder", "a bucket"] as const) {
         assert.equal(stats.databaseBytes, stats.pages * stats.pageSize);
         assert.ok(stats.levels.length >= 1 && stats.files >= stats.levels.length && stats.bytes > 0);
         const shown = await run("stats", url);
-        assert.match(shown.out, /following {2}\$1\.93 a month while nothing is written, else \$2\.80/);
+        assert.match(shown.out, /following {2}\$1\.93 a month while nothing is written, else \$4\.06/);
       } finally {
         await server?.close();
       }

@@ -346,7 +346,7 @@ test("R12: listings begin after a mark", async () => {
       const after = new Map(lists.map(({ prefix, target }) => {
         return [prefix, new URLSearchParams(target.split("?")[1]).get("start-after")];
       }));
-      assert.equal(after.get("db/0000/"), "db/0000/0000000000000028-0000000000000028");
+      assert.equal(after.get("db/0000/"), "db/0000/0000000000000020-0000000000000020"); // eight files before the newest
       assert.equal(after.get("db/0001/"), "db/0001/000000000000001d-000000000000001e");
       assert.equal(after.get("db/0009/"), "db/0009/0000000000000001-000000000000000a");
     }
