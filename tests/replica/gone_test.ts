@@ -19,7 +19,7 @@ import { checkIntegrity, InvariantViolation } from "../support/invariant_writer_
 import { withReplicaFolder } from "../support/replica_folder.ts";
 import { answerOf } from "../differential/answers.ts";
 import { openPlain } from "../support/sqlite.ts";
-import { until } from "./following.ts";
+import { pause, until } from "./following.ts";
 import {
   assertSame,
   drivers,
@@ -70,20 +70,30 @@ test("R4: a search for the files of one state is not taken for that of the state
     for (const reader of readers) await reader.ask("SELECT count(*) FROM n WHERE id < 20");
     folder.step("UPDATE n SET x = randomblob(900) WHERE id % 100 = 1");
     place.upload();
-    const asked = (part: string) => s3.log.some(({ key }) => key.includes(part));
+    const [made, looked] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    const next = "-0000000000000003";
     // The next state is being made while the files of this one go,
-    s3.options.faults = new FaultSchedule([{ on: "object", key: "-0000000000000003", fault: SLOW }]);
+    s3.options.faults = new FaultSchedule([
+      { on: "object", key: next, fault: { kind: "held", until: made.promise } },
+    ]);
     const refreshed = replica.refresh();
-    await until("the next file is asked for", () => asked("-0000000000000003"));
+    await until("the next file is asked for", () => s3.log.some(({ key }) => key.includes(next)));
     folder.snapshot(2);
     folder.delete(9, 1, 1);
     folder.delete(0, 2, 2);
     place.upload();
-    s3.options.faults = new FaultSchedule([{ on: "list", fault: SLOW }]);
+    s3.options.faults = new FaultSchedule([{ on: "list", fault: { kind: "held", until: looked.promise } }]);
+    const before = s3.log.length;
     const first = readers[0]!.ask(NOISE_SUM);
+    await until("others are looked for", () => s3.log.slice(before).some(({ key }) => key === ""));
     // and is there while others are looked for.
+    made.resolve();
     assert.equal(await refreshed, 3n);
+    const published = s3.log.length;
     const second = readers[1]!.ask(NOISE_SUM);
+    await until("its file is gone, too", () => s3.log.slice(published).some(({ status }) => status === 404));
+    await pause(50); // the core hears of it
+    looked.resolve();
     const sums = await Promise.all([first, second]);
     assert.notDeepEqual(sums[0], sums[1]);
     assert.deepEqual(await readers[0]!.ask(NOISE_SUM), sums[1]);

@@ -341,6 +341,7 @@ export class FakeS3 {
       const fault = picked?.kind === "doneBut" ? picked.then : picked;
       const waitMs = this.options.latencyMs + (fault?.kind === "slow" ? fault.delayMs : 0);
       if (waitMs > 0) await delay(waitMs);
+      if (fault?.kind === "held") await fault.until;
       const done = picked?.kind === "doneBut" ? this.#answer(request, place, undefined) : undefined;
       if (fault?.kind === "silence") return await gone(socket);
       if (fault?.kind === "reset") return reset(socket);

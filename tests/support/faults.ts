@@ -53,7 +53,9 @@ export type Fault =
   /** Matching keys are missing from the listing. */
   | { kind: "staleListing"; hide: RegExp }
   /** The true answer, later. */
-  | { kind: "slow"; delayMs: number };
+  | { kind: "slow"; delayMs: number }
+  /** The true answer, once this has come about. */
+  | { kind: "held"; until: Promise<unknown> };
 
 /** What a rule looks at. */
 export interface FaultSubject {
