@@ -31,7 +31,6 @@ import {
   withConnection,
 } from "./drivers.ts";
 
-const SLOW = { kind: "slow", delayMs: 400 } as const;
 const POOL = { cacheBytesMax: 1024 * 1024 };
 
 test("R4: reads go on when the base file is deleted and another plan ends at the same TXID", () =>
