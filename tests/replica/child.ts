@@ -248,6 +248,25 @@ const children: Record<string, () => Promise<void>> = {
     }
   },
 
+  /** Connections of one cache would be of one state's pages. */
+  async sharedCache() {
+    await using _registration = await register();
+    for (const driver of drivers) {
+      const open = () => valueOf(openUri(driver, uriOf(url, "&cache=shared")), SUM);
+      for (let i = 0; i < 2; i++) thrownBy(open);
+      const db = openUri(driver, uriOf(url, "&cache=private"));
+      assert.equal(valueOf(db, SUM), 200);
+      db.close();
+    }
+    if (IS_BUN) return;
+    const db = new drivers[0]!.Database(":memory:");
+    assert.match(
+      thrownBy(() => db.exec(`ATTACH '${uriOf(url, "&cache=shared")}' AS r`)).message,
+      /unable to open|cache=shared/,
+    );
+    db.close();
+  },
+
   /** LITESTREAM_REPLICA_URL names the replica. */
   async environment() {
     await using _registration = await register();

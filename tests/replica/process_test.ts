@@ -93,6 +93,8 @@ childTest(
 
 childTest("Variables that only process.env knows are the replica's", "ownVariables", nothingLeft);
 
+childTest("cache=shared is refused", "sharedCache", nothingLeft);
+
 childTest("Registrations of several threads end one by one", "registrationsOfThreads", nothingLeft);
 
 childTest("A registration takes the variables as they are by then", "changedEnvironment", nothingLeft);
