@@ -9,7 +9,7 @@ import { type CommandArguments, openOptionsOf, type OptionForms } from "./argume
 import type { Interruption } from "./interruption.ts";
 import type { Output } from "./output.ts";
 import type { CliIo } from "./process_io.ts";
-import type { RowFormat, RowMode } from "./row_writer.ts";
+import type { RowMode, ShownRows } from "./row_writer.ts";
 
 /** What a command is run with. */
 export interface CommandContext {
@@ -34,7 +34,7 @@ export function rowFormat(
   mode: RowMode | undefined,
   otherwise: RowMode,
   header = true,
-): RowFormat {
+): ShownRows {
   const { isTerminal, isColored } = out;
   return { mode: mode ?? (isTerminal ? "table" : otherwise), header, isTerminal, isColored };
 }

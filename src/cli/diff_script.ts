@@ -6,12 +6,13 @@
 import { ReplicaError } from "../errors.ts";
 import type { Change, RowChange } from "../diff/change.ts";
 import type { Replica } from "../replica.ts";
-import { type CellValue, sqlName, sqlText, visibleText } from "./cell_text.ts";
-import { cellOf } from "./change_text.ts";
+import { sqlName, sqlText, visibleText } from "./cell_text.ts";
 import type { Output } from "./output.ts";
-import type { ParameterValues } from "./parameters.ts";
+import { NO_PARAMETERS, type ParameterValues } from "./parameters.ts";
 import { QueryThread } from "./query_thread.ts";
+import { momentError } from "./session.ts";
 import { onlyStatement } from "./statements.ts";
+import { type RowSource, TableForm } from "./table_form.ts";
 
 /** What leads where. */
 export interface ScriptRequest {
@@ -38,13 +39,6 @@ interface State {
   readonly schema: readonly SchemaEntry[];
 }
 
-/** How the rows of a table are written. */
-interface TableForm {
-  /** All that can be set, a hidden rowid first. */
-  readonly columns: readonly string[];
-  readonly insert: string;
-}
-
 /**
  * Writes a script that makes the state at `from` the one at `to`.
  *
@@ -55,21 +49,35 @@ interface TableForm {
  *   no single statement
  */
 export async function writeScript(request: ScriptRequest, out: Output): Promise<void> {
-  const [before, after] = [await openState(request, request.from), await openState(request, request.to)];
-  const stop = () => [before, after].forEach(({ queries }) => queries.interrupt());
+  const threads: QueryThread[] = [];
+  const stop = () => threads.forEach((queries) => queries.interrupt());
   request.signal.addEventListener("abort", stop);
   try {
+    const [before, after] = [
+      await openState(request, request.from, threads),
+      await openState(request, request.to, threads),
+    ];
     await new Script(request, { before, after, out }).write();
   } finally {
     request.signal.removeEventListener("abort", stop);
-    await Promise.all([before.queries.close(), after.queries.close()]);
+    await Promise.all(threads.map((queries) => queries.close()));
   }
 }
 
-async function openState({ replica }: ScriptRequest, asOf: string): Promise<State> {
+/** Opens a moment in a thread that is added to `threads`. */
+async function openState(
+  { replica }: ScriptRequest,
+  asOf: string,
+  threads: QueryThread[],
+): Promise<State> {
   const queries = new QueryThread();
+  threads.push(queries);
   await queries.join(replica);
-  await queries.connect({ asOf, readOnly: true });
+  try {
+    await queries.connect({ asOf, readOnly: true });
+  } catch (error) {
+    throw momentError(error);
+  }
   const { rows: [[txid, time] = []] } = await queries.rows("SELECT litestream_txid(), litestream_time()");
   const { rows } = await queries.rows(
     "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'",
@@ -79,6 +87,11 @@ async function openState({ replica }: ScriptRequest, asOf: string): Promise<Stat
   );
   return { queries, txid: String(txid), time: String(time), schema };
 }
+
+/** Names are the same whatever the case of their letters. */
+const folded = (name: string) => name.toLowerCase();
+
+const identityOf = ({ type, name, sql }: SchemaEntry) => JSON.stringify([type, name, sql]);
 
 const isVirtual = ({ sql }: SchemaEntry) => /^\s*CREATE\s+VIRTUAL/i.test(sql);
 
@@ -104,17 +117,19 @@ class Script {
     const [before, after] = [this.#before, this.#after];
     await this.#line(`-- From ${momentOf(before)} to ${momentOf(after)}`);
     const tables = await this.#changedTables();
+    await this.#tellOfShadows(tables.all);
     await this.#line("PRAGMA foreign_keys = OFF;\nBEGIN;");
     const gone = this.#entriesThatGo(tables);
     for (const { type, name } of gone) await this.#line(`DROP ${type.toUpperCase()} ${sqlName(name)};`);
-    for (const table of tables.replaced) {
-      if (this.#has(before, table)) await this.#line(`DROP TABLE ${sqlName(table)};`);
+    for (const { name } of tablesOf(before, tables.replaced)) {
+      await this.#line(`DROP TABLE ${sqlName(name)};`);
     }
     await this.#deleteRows(tables.replaced);
-    for (const table of tables.replaced) {
-      if (this.#has(after, table)) await this.#create(this.#tableOf(table));
-    }
+    const made = tablesOf(after, tables.replaced);
+    for (const table of made) await this.#create(table);
+    for (const { name } of made) await this.#insertAll(name);
     await this.#insertRows(tables.replaced);
+    await this.#setSequences(tables.all);
     for (const entry of this.#entriesThatCome(gone, tables)) await this.#create(entry);
     await this.#line("COMMIT;");
   }
@@ -139,25 +154,35 @@ class Script {
     return replica.diff(`txid:${this.#before.txid}`, `txid:${this.#after.txid}`, { tables, signal });
   }
 
-  #has({ schema }: State, table: string): boolean {
-    return schema.some(({ type, name }) => type === "table" && name === table);
-  }
-
-  #tableOf(table: string): SchemaEntry {
-    return this.#after.schema.find(({ type, name }) => type === "table" && name === table)!;
-  }
-
-  /** Tables that are made anew, or gone; and all that change in any way. */
+  /** Tables that are written whole, made anew or gone, and all that change in any way; names in small letters. */
   async #changedTables(): Promise<{ replaced: Set<string>; all: Set<string> }> {
     const [replaced, all] = [new Set<string>(), new Set<string>()];
-    for await (const { kind, table } of this.#changes()) {
+    for await (const change of this.#changes()) {
+      const table = folded(change.table);
       all.add(table);
-      if (kind === "table-created" || kind === "table-dropped" || kind === "schema-changed") {
-        replaced.add(table);
-      }
+      if (!("key" in change) || (!replaced.has(table) && !await this.#isMet(change))) replaced.add(table);
     }
     this.#refuseVirtual();
     return { replaced, all };
+  }
+
+  /** Whether SQL can name the row, and no other, by its key. */
+  async #isMet({ table, key }: RowChange): Promise<boolean> {
+    return (await this.#formOf(table)).meets(key);
+  }
+
+  /** A shell that defends tables of that kind would run all other lines of the script. */
+  async #tellOfShadows(changed: ReadonlySet<string>): Promise<void> {
+    const { rows } = await this.#after.queries.rows(
+      "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'shadow'",
+    );
+    const shadow = rows.map(([name]) => String(name)).find((name) => changed.has(folded(name)));
+    if (shadow === undefined) return;
+    await this.#line(
+      `-- Writes to ${
+        visibleText(sqlName(shadow))
+      }, a table of a virtual one: SQLite's shell needs ".dbconfig defensive off" before`,
+    );
   }
 
   #refuseVirtual(): void {
@@ -173,14 +198,20 @@ class Script {
     );
   }
 
-  /** Triggers of tables that change, and indexes and views that are not there as they were. */
+  /** Triggers of tables that change, and of views that go; indexes and views that are not there as they were. Triggers first. */
   #entriesThatGo({ all }: { readonly all: ReadonlySet<string> }): SchemaEntry[] {
-    const kept = new Set(this.#after.schema.map(({ type, name, sql }) => JSON.stringify([type, name, sql])));
-    return this.#before.schema.filter(({ type, name, table, sql }) => {
-      if (type === "table" || !this.#isWanted(table)) return false;
-      const isInTheWay = type === "trigger" && all.has(table);
-      return isInTheWay || !kept.has(JSON.stringify([type, name, sql]));
-    });
+    const kept = new Set(this.#after.schema.map(identityOf));
+    const entries = this.#before.schema.filter(({ type, table }) =>
+      type !== "table" && this.#isWanted(table)
+    );
+    const gone = entries.filter((entry) =>
+      !kept.has(identityOf(entry)) || (entry.type === "trigger" && all.has(folded(entry.table)))
+    );
+    const views = new Set(gone.filter(({ type }) => type === "view").map(({ name }) => folded(name)));
+    const withViews = entries.filter((entry) =>
+      gone.includes(entry) || (entry.type === "trigger" && views.has(folded(entry.table)))
+    );
+    return inOrder(withViews, ["trigger", "view", "index"]);
   }
 
   /** What is there now and was not, what was dropped for a while, and what went with its table; tables' own first. */
@@ -189,100 +220,86 @@ class Script {
     { replaced }: { readonly replaced: ReadonlySet<string> },
   ): SchemaEntry[] {
     const there = new Set(
-      this.#before.schema.filter((entry) => !gone.includes(entry) && !replaced.has(entry.table))
-        .map(({ type, name, sql }) => JSON.stringify([type, name, sql])),
+      this.#before.schema.filter((entry) => !gone.includes(entry) && !replaced.has(folded(entry.table)))
+        .map(identityOf),
     );
-    const order = ["index", "view", "trigger"];
-    return this.#after.schema
-      .filter(({ type, name, table, sql }) =>
-        type !== "table" && this.#isWanted(table) && !there.has(JSON.stringify([type, name, sql]))
-      )
-      .sort((a, b) => order.indexOf(a.type) - order.indexOf(b.type));
+    const come = this.#after.schema.filter((entry) =>
+      entry.type !== "table" && this.#isWanted(entry.table) && !there.has(identityOf(entry))
+    );
+    return inOrder(come, ["index", "view", "trigger"]);
   }
 
   #isWanted(table: string): boolean {
     const { tables } = this.#request;
-    return tables === undefined || tables.some((name) => name.toLowerCase() === table.toLowerCase());
+    return tables === undefined || tables.some((name) => folded(name) === folded(table));
   }
 
   async #deleteRows(replaced: ReadonlySet<string>): Promise<void> {
     for await (const change of this.#changes()) {
-      if (!("key" in change) || change.kind === "insert" || replaced.has(change.table)) continue;
-      const where = await this.#whereOld(change);
-      await this.#line(`DELETE FROM ${sqlName(change.table)} WHERE ${where};`);
+      if (!("key" in change) || change.kind === "insert" || replaced.has(folded(change.table))) continue;
+      const { table, key } = change;
+      // that of an updated row is told as it is now, and is the same before
+      await this.#line(`DELETE FROM ${sqlName(table)} WHERE ${(await this.#formOf(table)).where(key)};`);
     }
   }
 
-  /** The row by its key in the older state: that of an updated row is told as it is now, and is the same there. */
-  #whereOld({ key }: RowChange): string {
-    return Object.entries(key).map(([name, value]) => `${sqlName(name)} IS ${sqlText(cellOf(value))}`).join(
-      " AND ",
-    );
-  }
-
   async #insertRows(replaced: ReadonlySet<string>): Promise<void> {
-    for (const table of replaced) if (this.#has(this.#after, table)) await this.#insertAll(table);
     for await (const change of this.#changes()) {
-      if (!("key" in change) || change.kind === "delete" || replaced.has(change.table)) continue;
-      await this.#insertOne(change);
+      if (!("key" in change) || change.kind === "delete" || replaced.has(folded(change.table))) continue;
+      const { table, key } = change;
+      const form = await this.#formOf(table);
+      const { sql, into } = form.rows(false);
+      const parameters = { named: {}, positional: form.values(key) };
+      await this.#insert({ sql: `${sql} WHERE ${form.where(key, "?")}`, into }, parameters);
     }
   }
 
   async #insertAll(table: string): Promise<void> {
-    const { columns, insert } = await this.#formOf(table);
-    await this.#select(
-      `SELECT ${columns.join(", ")} FROM ${sqlName(table)}`,
-      { named: {}, positional: [] },
-      insert,
+    await this.#insert((await this.#formOf(table)).rows(true), NO_PARAMETERS);
+  }
+
+  /** Writes the rows of a query one by one: there may be more than memory holds. */
+  async #insert({ sql, into }: RowSource, parameters: ParameterValues): Promise<void> {
+    await this.#after.queries.run([sql], {
+      parameters,
+      format: { mode: "insert", into },
+      write: (text) => this.#line(text.trimEnd()),
+    });
+  }
+
+  /** What AUTOINCREMENT goes on from, which no row may tell. */
+  async #setSequences(changed: ReadonlySet<string>): Promise<void> {
+    const { rows: [known] } = await this.#after.queries.rows(
+      "SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_sequence'",
     );
-  }
-
-  async #insertOne({ table, key }: RowChange): Promise<void> {
-    const { columns, insert } = await this.#formOf(table);
-    const names = Object.keys(key);
-    const where = names.map((name) => `${sqlName(name)} IS ?`).join(" AND ");
-    const positional = names.map((name) => cellOf(key[name]!));
-    await this.#select(`SELECT ${columns.join(", ")} FROM ${sqlName(table)} WHERE ${where}`, {
-      named: {},
-      positional,
-    }, insert);
-  }
-
-  async #select(sql: string, parameters: ParameterValues, insert: string): Promise<void> {
-    const { rows } = await this.#after.queries.rows(sql, parameters);
-    for (const row of rows) await this.#line(`${insert} VALUES (${row.map(sqlText).join(", ")});`);
+    if (known === undefined) return;
+    const { rows } = await this.#after.queries.rows("SELECT name, seq FROM sqlite_sequence ORDER BY name");
+    for (const [name, seq] of rows) {
+      if (!changed.has(folded(String(name)))) continue;
+      await this.#line(`DELETE FROM sqlite_sequence WHERE name IS ${sqlText(name!)};`);
+      await this.#line(
+        `INSERT INTO sqlite_sequence (name, seq) VALUES (${sqlText(name!)}, ${sqlText(seq!)});`,
+      );
+    }
   }
 
   async #formOf(table: string): Promise<TableForm> {
     const known = this.#forms.get(table);
     if (known) return known;
-    const { queries } = this.#after;
-    const named = { named: { table }, positional: [] };
-    const { rows } = await queries.rows(
-      "SELECT name, type, pk, hidden FROM pragma_table_xinfo(:table)",
-      named,
-    );
-    const { rows: [[wr] = []] } = await queries.rows(
-      "SELECT wr FROM pragma_table_list WHERE schema = 'main' AND name = :table",
-      named,
-    );
-    const columns = rows.filter(([, , , hidden]) => hidden === 0n).map(([name]) => sqlName(String(name)));
-    const rowid = wr === 1n ? undefined : hiddenRowid(rows);
-    const all = rowid === undefined ? columns : [rowid, ...columns];
-    const form = { columns: all, insert: `INSERT INTO ${sqlName(table)} (${all.join(", ")})` };
+    const form = await TableForm.read(this.#after.queries, table);
     this.#forms.set(table, form);
     return form;
   }
 }
 
-function momentOf({ txid, time }: State): string {
-  return `TXID ${txid}${time.startsWith("txid:") ? "" : ` (${time})`}`;
+function tablesOf({ schema }: State, names: ReadonlySet<string>): SchemaEntry[] {
+  return schema.filter(({ type, name }) => type === "table" && names.has(folded(name)));
 }
 
-/** A name for the rowid where no column is its alias, and none has taken all of its names. */
-function hiddenRowid(columns: readonly (readonly CellValue[])[]): string | undefined {
-  const keys = columns.filter(([, , pk]) => pk !== 0n);
-  if (keys.length === 1 && /^integer$/i.test(String(keys[0]![1]))) return undefined;
-  const taken = new Set(columns.map(([name]) => String(name).toLowerCase()));
-  return ["rowid", "_rowid_", "oid"].find((name) => !taken.has(name));
+function inOrder(entries: readonly SchemaEntry[], types: readonly string[]): SchemaEntry[] {
+  return entries.toSorted((a, b) => types.indexOf(a.type) - types.indexOf(b.type));
+}
+
+function momentOf({ txid, time }: State): string {
+  return `TXID ${txid}${time.startsWith("txid:") ? "" : ` (${time})`}`;
 }

@@ -3,7 +3,15 @@
  *
  * @module
  */
-import { type CellValue, jsonText, plainText, shownText, visibleLines, visibleText } from "./cell_text.ts";
+import {
+  type CellValue,
+  jsonText,
+  plainText,
+  shownText,
+  sqlText,
+  visibleLines,
+  visibleText,
+} from "./cell_text.ts";
 import { TableWriter } from "./table_writer.ts";
 
 /** The forms that rows can have, by the names of their options and of `.mode`. */
@@ -12,8 +20,18 @@ export const ROW_MODES = ["table", "csv", "tsv", "list", "line", "json", "ndjson
 /** A form of rows. */
 export type RowMode = typeof ROW_MODES[number];
 
-/** How rows are shown; structured-cloneable. */
-export interface RowFormat {
+/** How rows are shown, or written as SQL; structured-cloneable. */
+export type RowFormat = ShownRows | InsertedRows;
+
+/** Rows as statements that insert them. */
+export interface InsertedRows {
+  readonly mode: "insert";
+  /** A table with its columns in the rows' order, as SQL. */
+  readonly into: string;
+}
+
+/** How rows are shown. */
+export interface ShownRows {
   readonly mode: RowMode;
   /** Whether columns are named, in the forms where that can be left out. */
   readonly header: boolean;
@@ -49,6 +67,8 @@ export function rowWriter(format: RowFormat): RowWriter {
       return new JsonWriter("[", ",\n ", "]\n");
     case "ndjson":
       return new JsonWriter("", "\n", "\n");
+    case "insert":
+      return new InsertWriter(format);
   }
 }
 
@@ -69,9 +89,9 @@ class LinesWriter implements RowWriter {
   readonly #separator: string;
   readonly #field: (value: CellValue) => string;
   readonly #end: string;
-  readonly #format: RowFormat;
+  readonly #format: ShownRows;
 
-  constructor(format: RowFormat, separator: string, field: (value: CellValue) => string, end: string) {
+  constructor(format: ShownRows, separator: string, field: (value: CellValue) => string, end: string) {
     this.#format = format;
     this.#separator = separator;
     this.#field = field;
@@ -98,7 +118,7 @@ class LineWriter implements RowWriter {
   #names: string[] = [];
   #isFirst = true;
 
-  constructor({ isTerminal }: RowFormat) {
+  constructor({ isTerminal }: ShownRows) {
     this.#shown = isTerminal ? shownText : plainText;
   }
 
@@ -145,6 +165,26 @@ class JsonWriter implements RowWriter {
 
   end(): string {
     return this.#begin === "" && this.#count === 0 ? "" : this.#end;
+  }
+}
+
+class InsertWriter implements RowWriter {
+  readonly #into: string;
+
+  constructor({ into }: InsertedRows) {
+    this.#into = into;
+  }
+
+  begin(): string {
+    return "";
+  }
+
+  row(values: readonly CellValue[]): string {
+    return `INSERT INTO ${this.#into} VALUES (${values.map(sqlText).join(", ")});\n`;
+  }
+
+  end(): string {
+    return "";
   }
 }
 

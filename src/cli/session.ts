@@ -58,9 +58,7 @@ export class Session {
     try {
       await this.queries.connect(connect);
     } catch (error) {
-      if (!(error instanceof QueryError)) throw error;
-      const why = reasonOf(error);
-      throw new CommandError(why.message, isMisuse(why) ? EXIT.usage : EXIT.unreachable, { cause: error });
+      throw momentError(error);
     }
   }
 
@@ -74,6 +72,13 @@ export class Session {
     await this.queries.close();
     await this.replica.close();
   }
+}
+
+/** Why there is no connection to a moment, with the exit code for it. */
+export function momentError(error: unknown): unknown {
+  if (!(error instanceof QueryError)) return error;
+  const why = reasonOf(error);
+  return new CommandError(why.message, isMisuse(why) ? EXIT.usage : EXIT.unreachable, { cause: error });
 }
 
 /** The first cause that says what is wrong, rather than that something is. */

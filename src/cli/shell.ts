@@ -14,7 +14,7 @@ import { exitCodeOf } from "./exit_code.ts";
 import { OutputClosedError, OutputFailedError } from "./output.ts";
 import { checkParameters, type ParameterValues } from "./parameters.ts";
 import { InterruptedError } from "./query_thread.ts";
-import type { RowFormat, RowMode } from "./row_writer.ts";
+import type { RowMode, ShownRows } from "./row_writer.ts";
 import { Session } from "./session.ts";
 import { parametersOf, splitStatements, statementsOf } from "./statements.ts";
 
@@ -88,7 +88,7 @@ export class Shell {
   }
 
   /** The form of rows. */
-  get format(): RowFormat {
+  get format(): ShownRows {
     return rowFormat(this.context.out, this.settings.mode, "csv", this.settings.header);
   }
 

@@ -98,8 +98,8 @@ export function onlyStatement(sql: string): string | undefined {
   const last = tokens.findLastIndex((token) => !BLANK.test(token) && !token.startsWith("/*"));
   const { whole, rest } = splitStatements(`${tokens.slice(0, last + 1).join("")};`);
   if (whole.length !== 1 || rest !== "" || endsEarly(sql)) return undefined;
-  const closed = tokens.filter((token, i) => i <= last || BLANK.test(token)).join("");
-  return closed.includes("--") ? `${closed}\n;` : `${closed};`;
+  const closed = tokens.filter((token, i) => i <= last || BLANK.test(token));
+  return closed.at(-1)?.startsWith("--") ? `${closed.join("")}\n;` : `${closed.join("")};`;
 }
 
 /** Whether SQLite's shell would take a line of a statement for its end. */

@@ -5,7 +5,7 @@
  */
 import { type CellValue, shownText, visibleText } from "./cell_text.ts";
 import { paint } from "./paint.ts";
-import type { RowFormat, RowWriter } from "./row_writer.ts";
+import type { RowWriter, ShownRows } from "./row_writer.ts";
 import { textWidth } from "./text_width.ts";
 
 /** Rows by which the columns' widths are chosen; later ones that are wider stand out of line. */
@@ -33,14 +33,14 @@ function cellOf(value: CellValue): Cell {
 
 /** Holds the first rows back, measures them, and writes all others as they come. */
 export class TableWriter implements RowWriter {
-  readonly #format: RowFormat;
+  readonly #format: ShownRows;
   #columns: string[] = [];
   #held: Cell[][] | undefined = [];
   #heldSize = 0;
   #widths: number[] = [];
   #count = 0;
 
-  constructor(format: RowFormat) {
+  constructor(format: ShownRows) {
     this.#format = format;
   }
 

@@ -17,6 +17,7 @@ import {
 } from "../support/real.ts";
 import { withReplicaFolder } from "../support/replica_folder.ts";
 import { VERSION } from "../../src/cli/version.ts";
+import { contentOf } from "./content.ts";
 import { runMain } from "./running.ts";
 
 const noDaemon = skipWithout({ litestream: litestreamBinary() });
@@ -39,24 +40,6 @@ const AFTER = `UPDATE ratings SET who = 'x' WHERE id = 1; UPDATE ratings SET who
   ALTER TABLE pairs ADD COLUMN d DEFAULT 7; UPDATE pairs SET c = 3 WHERE b = 1;
   DROP VIEW good; CREATE VIEW bad AS SELECT * FROM ratings WHERE stars < 3 -- two or less
   ;`;
-
-/** All that a database holds, as text. */
-function contentOf(path: string): string {
-  const db = new DatabaseSync(path, { readBigInts: true });
-  const text = (row: object) =>
-    JSON.stringify(row, (_, value) => typeof value === "bigint" ? `${value}n` : value);
-  try {
-    const schema = db.prepare("SELECT type, name, sql FROM sqlite_schema ORDER BY type, name").all();
-    const tables = schema.filter(({ type }) => type === "table").map(({ name }) => String(name));
-    const rows = tables.map((name) => [
-      name,
-      db.prepare(`SELECT * FROM "${name}"`).all().map(text).sort(),
-    ]);
-    return JSON.stringify([schema, rows], undefined, 1);
-  } finally {
-    db.close();
-  }
-}
 
 for (const place of ["a folder", "a bucket"] as const) {
   test(`query, points, diff, stats and restore of ${place}`, {

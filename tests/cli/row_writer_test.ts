@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { CellValue } from "../../src/cli/cell_text.ts";
-import { type RowFormat, type RowMode, rowWriter } from "../../src/cli/row_writer.ts";
+import { type RowMode, rowWriter, type ShownRows } from "../../src/cli/row_writer.ts";
 import { textWidth } from "../../src/cli/text_width.ts";
 
 const COLUMNS = ["id", "who", "who"];
@@ -11,7 +11,7 @@ const ROWS: CellValue[][] = [
   [-3n, "e\u0301 👩‍👩‍👧\t\n\x1b[31m", new Uint8Array([1, 255])],
 ];
 
-function written(mode: RowMode, rows = ROWS, more: Partial<RowFormat> = {}, columns = COLUMNS): string {
+function written(mode: RowMode, rows = ROWS, more: Partial<ShownRows> = {}, columns = COLUMNS): string {
   const writer = rowWriter({ mode, header: true, isTerminal: false, isColored: false, ...more });
   return writer.begin(columns) + rows.map((row) => writer.row(row)).join("") + writer.end();
 }
@@ -92,4 +92,14 @@ test("textWidth() counts columns", () => {
     ["\u200b", 0],
   ];
   for (const [text, width] of wanted) assert.equal(textWidth(text), width, text);
+});
+
+test("insert: statements that insert the rows, without control characters", () => {
+  const writer = rowWriter({ mode: "insert", into: '"t" ("id", "who", "x")' });
+  assert.equal(
+    writer.begin(COLUMNS) + writer.row([-(2n ** 63n), "it's\n", 1]) + writer.row([null, "a\x1b", "e\u0301"]) +
+      writer.end(),
+    `INSERT INTO "t" ("id", "who", "x") VALUES ((-9223372036854775807 - 1), 'it''s\n', 1.0);\n` +
+      `INSERT INTO "t" ("id", "who", "x") VALUES (NULL, ('a' || char(27)), 'e\u0301');\n`,
+  );
 });

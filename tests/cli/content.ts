@@ -1,0 +1,19 @@
+import { DatabaseSync } from "node:sqlite";
+
+/** All that a database holds, as text. */
+export function contentOf(path: string): string {
+  const db = new DatabaseSync(path, { readBigInts: true });
+  const text = (row: object) =>
+    JSON.stringify(row, (_, value) => typeof value === "bigint" ? `${value}n` : value);
+  try {
+    const schema = db.prepare("SELECT type, name, sql FROM sqlite_schema ORDER BY type, name").all();
+    const tables = schema.filter(({ type }) => type === "table").map(({ name }) => String(name));
+    const rows = tables.map((name) => [
+      name,
+      db.prepare(`SELECT * FROM "${name}"`).all().map(text).sort(),
+    ]);
+    return JSON.stringify([schema, rows], undefined, 1);
+  } finally {
+    db.close();
+  }
+}
