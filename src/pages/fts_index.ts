@@ -19,6 +19,10 @@ const NEWER_NUMBERS = 5;
 /** FTS5's own bounds are 2,000 segments and 64 levels. */
 const SEGMENTS_MAX = 64;
 
+/** FTS5's own bounds of a segment's name and of its leaves' numbers. */
+const SEGMENT_ID_MAX = 2 ** 16 - 1;
+const LEAF_NUMBER_MAX = 2 ** 31 - 1;
+
 /** Leaves that one word's rows are followed along in a segment, and rows of it there. */
 const LEAVES_MAX = 8;
 const ROWIDS_MAX = 2048;
@@ -197,7 +201,11 @@ function segmentsIn(record: Uint8Array): FtsSegment[] {
       for (let i = 0; isNewer && i < NEWER_NUMBERS; i++) next();
     }
   }
-  return segments.slice(0, SEGMENTS_MAX);
+  return segments.slice(0, SEGMENTS_MAX).filter(isPossible);
+}
+
+function isPossible({ id, first, last }: FtsSegment): boolean {
+  return id <= SEGMENT_ID_MAX && first <= last && last <= LEAF_NUMBER_MAX;
 }
 
 /** The last record up to a word in a page of the tree that leads from words to leaves. */

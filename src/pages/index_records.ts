@@ -22,7 +22,7 @@ export interface IndexRecords {
 }
 
 /**
- * The records of an index's page, leaf or interior; undefined when the page is of another kind.
+ * The records of an index's page, leaf or interior; undefined when the page is of another kind, or has more than fits.
  *
  * Primary keys of WITHOUT ROWID tables look the same as rowids where they are integers.
  *
@@ -39,6 +39,7 @@ export function indexRecords(page: Uint8Array): IndexRecords | undefined {
   const payloadMax = Math.floor((page.length - 12) * 64 / 255) - 23;
   const rowids = new Float64Array(count);
   const isEqual = new Uint8Array(count);
+  let bytesLeft = page.length; // cells that lie over one another would be looked at again and again
   for (let i = 0, before = -1; i < count; i++) {
     const cell = view.getUint16(headerSize + i * 2) + (type === INDEX_LEAF ? 0 : 4);
     const isShort = page[cell]! < 0x80;
@@ -46,6 +47,7 @@ export function indexRecords(page: Uint8Array): IndexRecords | undefined {
     const record = isShort ? cell + 1 : varintEnd(page, cell);
     // The end of a longer record is in another page.
     const isWhole = payloadSize > 0 && payloadSize <= payloadMax && record + payloadSize <= page.length;
+    if (isWhole && (bytesLeft -= payloadSize) < 0) return undefined;
     rowids[i] = isWhole ? lastInteger(page, view, record, record + payloadSize) : NaN;
     if (isWhole && before >= 0) isEqual[i] = isSameFirst(page, before, record) ? 1 : 0;
     before = isWhole ? record : -1;

@@ -115,10 +115,13 @@ function schemaRows(pgno: number, page: Uint8Array): SchemaRow[] {
   const view = new DataView(page.buffer, page.byteOffset, page.byteLength);
   const rows: SchemaRow[] = [];
   const count = Math.min(view.getUint16(start + 3), page.length / 6);
+  let bytesLeft = page.length; // cells that lie over one another would be kept again and again
   for (let i = 0; i < count; i++) {
     const pointer = start + LEAF_HEADER_SIZE + i * 2;
     const row = pointer + 2 <= page.length ? schemaRow(page, view.getUint16(pointer)) : undefined;
-    if (row) rows.push(row);
+    if (row === undefined) continue;
+    if ((bytesLeft -= row.table.length) < 0) break;
+    rows.push(row);
   }
   return rows;
 }

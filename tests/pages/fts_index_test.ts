@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { FtsIndex } from "../../src/pages/fts_index.ts";
+import { TreeMap } from "../../src/pages/tree_map.ts";
 import { Random } from "../support/random.ts";
 import { fullText, wholeIndex } from "./word_reader.ts";
 
@@ -98,4 +99,16 @@ test("FtsIndex takes hostile pages without a throw or a hang", async () => {
     assert.ok(index.rowsBetween("0w1", "0w2").size <= 10_000);
     assert.ok(index.segments.length <= 64);
   }
+});
+
+test("FtsIndex has no segments with numbers beyond those of FTS5", () => {
+  // one row, 10, of a table leaf: two segments of a level, the second one's leaves are 2^53 to 2^53
+  const huge = [0x90, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x00];
+  const blob = [0, 0, 0, 0, 1, 2, 0, 0, 2, 1, 1, 3, 2, ...huge, ...huge];
+  const record = [3, 0, 12 + 2 * blob.length, ...blob];
+  const page = new Uint8Array(512);
+  page.set([0x0d, 0, 0, 0, 1, 1, 0, 0, 1, 0]);
+  page.set([record.length, 10, ...record], 256);
+  const index = new FtsIndex(new TreeMap(), { leaves: 5, words: 6, settings: 7 }, () => page);
+  assert.deepEqual(index.segments, [{ id: 1, first: 1, last: 3 }]);
 });

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { indexRecords } from "../../src/pages/index_records.ts";
 import { SchemaMap } from "../../src/pages/schema_map.ts";
 import { TreeMap } from "../../src/pages/tree_map.ts";
 import { Random } from "../support/random.ts";
@@ -191,6 +192,46 @@ test("TreeMap, SchemaMap take hostile pages without a throw or a hang", () => {
     if (round % 100 === 0) assert.equal(schema.tableOf(other), schema.tableOf(other));
   }
   assert.ok(map.size.interiors <= 60);
+});
+
+/** Has all cells of a page be the one at `cell`. */
+function pointAllTo(
+  page: Uint8Array,
+  { start, count, cell }: { start: number; count: number; cell: number },
+) {
+  const view = new DataView(page.buffer);
+  view.setUint16(start + 3, count);
+  const pointers = start + (page[start]! < 8 ? 12 : 8);
+  for (let i = 0; i < count; i++) view.setUint16(pointers + i * 2, cell);
+}
+
+test("SchemaMap keeps no more of a page than it has, where its cells lie over one another", () => {
+  const page = new Uint8Array(65_536);
+  page[100] = 0x0d;
+  const nameSize = 40_000;
+  const serial = 12 + 2 * nameSize + 1;
+  const head = [7, 23, 13, 0x80 | serial >> 14, 0x80 | serial >> 7 & 127, serial & 127, 1];
+  const record = [...head, ...Buffer.from("table"), ...new Array<number>(nameSize).fill(97), 2];
+  const size = record.length;
+  page.set([0x80 | size >> 14, 0x80 | size >> 7 & 127, size & 127, 1, ...record], 25_000);
+  pointAllTo(page, { start: 100, count: 10_900, cell: 25_000 });
+  const schema = new SchemaMap(new TreeMap());
+  assert.ok(schema.learn(1, page));
+  assert.deepEqual(schema.roots, [2]);
+});
+
+test("an index's records are not looked at over and over, where its cells lie over one another", () => {
+  const page = new Uint8Array(65_536);
+  page[0] = 0x0a;
+  const headerSize = 16_000;
+  const size = headerSize + 1;
+  page.set([0x80 | size >> 14, 0x80 | size >> 7 & 127, size & 127], 40_000);
+  page.set([0x80 | headerSize >> 7, headerSize & 127], 40_003);
+  page.fill(1, 40_005, 40_003 + size);
+  pointAllTo(page, { start: 0, count: 1, cell: 40_000 });
+  assert.equal(indexRecords(page)?.rowids.length, 1);
+  pointAllTo(page, { start: 0, count: 9_300, cell: 40_000 });
+  assert.equal(indexRecords(page), undefined);
 });
 
 for (const encoding of ["UTF-8", "UTF-16le", "UTF-16be"]) {
