@@ -14,6 +14,7 @@ import { ReplicaClosedError, ReplicaError, ShimError } from "./errors.ts";
 import { wholeNumber } from "./option_value.ts";
 import { COUNTER } from "./pages/counters.ts";
 import type { SharedReplica } from "./shared_replica.ts";
+import { thrownText } from "./thrown_text.ts";
 
 /** How a connection is opened. */
 export interface ConnectOptions {
@@ -148,7 +149,7 @@ export class Connections {
 
   /** The same error with what failed; a driver's own is a {@link ReplicaError}. */
   #unconnected(cause: unknown): Error {
-    const found = cause instanceof Error ? cause.message : String(cause);
+    const found = thrownText(cause);
     const message = `Cannot connect to ${this.#shared.name}: ${found}`;
     const isTold = cause instanceof ReplicaError || cause instanceof TypeError || cause instanceof RangeError;
     return isTold ? reworded(cause, message) : new ReplicaError(message, { cause });

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { ownProcess } from "./drivers/host.ts";
+import { isMainThread, ownProcess } from "./drivers/host.ts";
 
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 type Signal = typeof SIGNALS[number];
@@ -20,6 +20,9 @@ type Flush = () => Promise<unknown>;
 const flushes = new Set<Flush>();
 let ending = false;
 
+/** A listener of each signal's own: not every runtime tells which one has come. */
+const takers = new Map(SIGNALS.map((signal) => [signal, () => void take(signal)]));
+
 /** Signals of which a listener has just gone, as one for a single time does before it is called. */
 const justLeft = new Set<string | symbol>();
 
@@ -30,11 +33,13 @@ function noteLeaving(signal: string | symbol): void {
 
 /**
  * Has `flush` run when a signal asks the process to end; a second one does not wait. Where the application listens to the
- * signal as well, it is the one that ends the process. Returns what takes this back.
+ * signal as well, it is the one that ends the process. Only the main thread knows who listens: elsewhere this does nothing.
+ * Returns what takes this back.
  */
 export function onExitSignal(flush: Flush): () => void {
+  if (!isMainThread()) return () => {};
   if (flushes.size === 0) {
-    for (const signal of SIGNALS) listen(signal);
+    for (const [signal, taker] of takers) listen(signal, taker);
     ownProcess().on("removeListener", noteLeaving);
   }
   flushes.add(flush);
@@ -44,22 +49,21 @@ export function onExitSignal(flush: Flush): () => void {
 }
 
 /** Before others: one for a single time is gone when it is called, which not every runtime tells. */
-function listen(signal: Signal): void {
+function listen(signal: Signal, taker: () => void): void {
   try {
-    ownProcess().prependListener(signal, take);
+    ownProcess().prependListener(signal, taker);
   } catch { // a signal that a system does not have
-    ownProcess().off(signal, take);
-    ownProcess().on(signal, take);
+    ownProcess().off(signal, taker);
+    ownProcess().on(signal, taker);
   }
 }
 
 function leave(): void {
   ownProcess().off("removeListener", noteLeaving);
-  for (const signal of SIGNALS) ownProcess().off(signal, take);
+  for (const [signal, taker] of takers) ownProcess().off(signal, taker);
 }
 
-async function take(name: string): Promise<void> {
-  const signal = name as Signal;
+async function take(signal: Signal): Promise<void> {
   const isOurs = ownProcess().listenerCount(signal) === 1 && !justLeft.has(signal);
   if (isOurs && ending) return end(signal);
   ending ||= isOurs;

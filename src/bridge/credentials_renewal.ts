@@ -8,6 +8,7 @@ import { MS_MAX } from "../deadline.ts";
 import type { StaticCredentials } from "../options.ts";
 import { plainCredentials, type ReplicaConfig } from "../replica_config.ts";
 import { renewalPauseMs, renewalTimeMs } from "../storage/credentials.ts";
+import { thrownText } from "../thrown_text.ts";
 
 /** Gives keys; the user's. */
 export type CredentialsFunction = () => StaticCredentials | Promise<StaticCredentials>;
@@ -88,7 +89,7 @@ export class CredentialsRenewal {
       this.#expectEnd(next);
     } catch (cause) {
       if (this.#stopped) return;
-      const found = cause instanceof Error ? cause.message : String(cause);
+      const found = thrownText(cause);
       this.#options.fail(new ReplicaError(`Cannot renew credentials: ${found}`, { cause }));
       this.#scheduleIn(renewalPauseMs(++this.#failures));
     } finally {

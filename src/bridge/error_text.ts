@@ -26,6 +26,7 @@ import {
   StorageError,
   WriteLogError,
 } from "../errors.ts";
+import { textOf, thrownText } from "../thrown_text.ts";
 
 /** How deep a chain of causes is followed. */
 const CAUSES_MAX = 4;
@@ -48,7 +49,7 @@ function cut(text: string, bytesMax: number): string {
   return `${text.slice(0, read)}…`;
 }
 
-const oneLine = (text: string): string => text.replaceAll(/\s*[\r\n]+\s*/g, " ");
+const oneLine = (value: unknown): string => textOf(value).replaceAll(/\s*[\r\n]+\s*/g, " ");
 
 function facts(error: Error): Record<string, string | number | boolean> {
   if (error instanceof StorageError) {
@@ -63,19 +64,22 @@ function facts(error: Error): Record<string, string | number | boolean> {
 
 function factLines(error: Error): string[] {
   return Object.entries(facts(error)).map(([name, value]) =>
-    cut(`${name}=${oneLine(String(value))}`, FACT_BYTES_MAX)
+    cut(`${name}=${oneLine(value)}`, FACT_BYTES_MAX)
   );
 }
 
 /** Writes an error as text. */
 export function encodeError(thrown: unknown): string {
-  const error = thrown instanceof Error ? thrown : new ReplicaError(String(thrown));
-  let text = [cut(`${error.name}: ${oneLine(error.message)}`, MESSAGE_BYTES_MAX), ...factLines(error)].join(
+  const error = thrown instanceof Error ? thrown : new ReplicaError(thrownText(thrown));
+  let text = [
+    cut(`${oneLine(error.name)}: ${oneLine(error.message)}`, MESSAGE_BYTES_MAX),
+    ...factLines(error),
+  ].join(
     "\n",
   );
   let cause = error.cause;
   for (let depth = 0; cause instanceof Error && depth < CAUSES_MAX; depth++, cause = cause.cause) {
-    const longer = `${text}\ncause=${cause.name}: ${oneLine(cause.message)}`;
+    const longer = `${text}\ncause=${oneLine(cause.name)}: ${oneLine(cause.message)}`;
     text = cut(longer, TEXT_BYTES_MAX);
     if (text !== longer) break;
     const whole = [text, ...factLines(cause)].join("\n");

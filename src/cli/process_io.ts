@@ -55,9 +55,11 @@ export function processIo(): CliIo {
     stderr: process.stderr as unknown as CliStream,
     env: process.env,
     onSignal(listener) {
-      for (const signal of SIGNALS) process.on(signal, listener);
+      // not every runtime tells which signal has come
+      const takers = SIGNALS.map((signal) => [signal, () => listener(signal)] as const);
+      for (const [signal, taker] of takers) process.on(signal, taker);
       return () => {
-        for (const signal of SIGNALS) process.off(signal, listener);
+        for (const [signal, taker] of takers) process.off(signal, taker);
       };
     },
     exit: (code) => process.exit(code),

@@ -56,6 +56,11 @@ export function ownProcess(): OwnProcess {
   return own?.get ? own.get.call(globalThis) : own?.value;
 }
 
+/** Whether this is the thread that the process began with. */
+export function isMainThread(): boolean {
+  return !("DedicatedWorkerGlobalScope" in globalThis) && builtin("node:worker_threads").isMainThread;
+}
+
 /** The system, as `process.platform` names it. */
 export function platform(): string {
   return deno ? PLATFORMS[deno.build.os] ?? deno.build.os : ownProcess().platform;

@@ -32,6 +32,7 @@ import {
 } from "./object_store.ts";
 import { type Spooled, SpooledParts } from "./spooled_parts.ts";
 import type { Storage, StoragePut, StorageRequest, StoredBytes, StoredNow, StoredObject } from "./storage.ts";
+import { thrownText } from "../thrown_text.ts";
 
 const PAGE_OBJECTS = 1000;
 /** A place of the user's may take so long to be closed, in ms; then it is left as it is. */
@@ -305,12 +306,11 @@ export class AdaptedStore implements BareStore {
     } catch (cause) {
       if (signal?.aborted) throw signal.reason;
       if (cause instanceof ReplicaError) throw cause;
-      const { message = String(cause), retryable = true } = (cause ?? {}) as {
-        message?: string;
+      const { retryable = true } = (cause ?? {}) as {
         retryable?: boolean;
       };
       const details = { key, status: 0, code: "", retryable, cause };
-      throw new StorageError(`Cannot ${what}: ${message}, expected an answer`, details);
+      throw new StorageError(`Cannot ${what}: ${thrownText(cause)}, expected an answer`, details);
     }
   }
 

@@ -183,3 +183,15 @@ test("sqliteCode() tells damage, failed openings and failed reads apart", () => 
     assert.equal(sqliteCode(error, "move"), SQLITE.ERROR); // a PRAGMA failed, not the transaction
   }
 });
+
+test("encodeError() takes whatever anybody throws", () => {
+  const silent = Object.assign(new Error(), { message: null, name: undefined });
+  const thrown = [silent, Object.create(null), null, undefined, 7, Symbol("s"), { message: "m" }, {
+    toString: 1,
+  }];
+  for (const one of thrown) {
+    assert.match(encodeError(one), /^[A-Za-z]*: /);
+    const text = encodeError(new StorageError("Cannot read: it failed", { ...details, cause: one }));
+    assert.equal(decodeError(text).message, "Cannot read: it failed");
+  }
+});

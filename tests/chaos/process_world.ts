@@ -52,6 +52,9 @@ const CLASSES = new Set([
 const DISK_SIZE = "3m";
 const READY_MS = 120_000;
 
+/** Lines of a process that are shown with its fault. */
+const LINES_MAX = 5;
+
 /** A process, and what it tells. */
 class Child {
   readonly #process: ChildProcess;
@@ -59,6 +62,8 @@ class Child {
   #complaint = "";
   isOver = false;
   onLine: (line: string) => void = () => {};
+  /** What it told last. */
+  readonly lastLines: string[] = [];
 
   constructor(order: ChildOrder, env: Record<string, string>) {
     const script = fileURLToPath(new URL("./process_child.ts", import.meta.url));
@@ -67,7 +72,10 @@ class Child {
       env: { ...process.env, ...env },
     });
     this.#process.stderr!.on("data", (data) => this.#complaint = (this.#complaint + data).slice(-2_000));
-    createInterface({ input: this.#process.stdout! }).on("line", (line) => this.onLine(line));
+    createInterface({ input: this.#process.stdout! }).on("line", (line) => {
+      if (this.lastLines.push(line) > LINES_MAX) this.lastLines.shift();
+      this.onLine(line);
+    });
     this.#ended = new Promise((resolve) =>
       this.#process.once("close", (code, signal) => {
         this.isOver = true;
@@ -154,7 +162,7 @@ export class ProcessWorld {
     const clock = noClock ? undefined : new SetClock(await this.#clockFolder());
     const child = new Child(this.#order(role), kinds.includes("clock") ? clock?.env ?? {} : {});
     const story = role === "write" ? this.#writer(child) : this.#reader(child);
-    await this.#until(story.isReady, child);
+    await this.#until(story.isReady, child, role);
     const stepping = this.#step(child);
     for (const kind of kinds) {
       if (child.isOver) break;
@@ -254,9 +262,10 @@ export class ProcessWorld {
     return { isReady: () => seen > 0n, check: () => {} };
   }
 
-  async #until(holds: () => boolean, child: Child): Promise<void> {
+  async #until(holds: () => boolean, child: Child, role: ChildOrder["role"]): Promise<void> {
     for (let ms = 0; ms < READY_MS && !holds() && !child.isOver; ms += 10) await pause(10);
-    if (!holds()) this.broken.push(`${this.#label}: a process did not open anything`);
+    if (holds()) return;
+    this.broken.push(`${this.#label}: a ${role}r did not open anything: ${child.lastLines.join("; ")}`);
   }
 
   async #inflict(kind: ProcessKind, child: Child, clock: SetClock | undefined): Promise<void> {

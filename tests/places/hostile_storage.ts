@@ -10,10 +10,11 @@ const NEVER = new Promise<never>(() => {});
 
 /** Options name functions that never settle, or fail, and a file that tells which were called. */
 export default async function makeStorage({ options }: StorageArguments): Promise<Storage> {
-  const { hangs = "", fails = "", log } = (options ?? {}) as { hangs?: string; fails?: string; log?: string };
+  const { hangs = "", fails = "", silent = "", log } = (options ?? {}) as Record<string, string | undefined>;
   const act = async (name: string) => {
     if (log !== undefined) appendFileSync(log, `${name} `);
     if (name === fails) throw Object.assign(new Error(`${name} fails`), { retryable: false });
+    if (name === silent) throw Object.assign(new Error(), { message: null, retryable: false });
     if (name === hangs) await NEVER;
   };
   await act("make");

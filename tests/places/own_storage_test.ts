@@ -90,15 +90,20 @@ test("openReplica() tells what is wrong with a storage", async () => {
 });
 
 const hostile = new URL("./hostile_storage.ts", import.meta.url);
-const ends: [name: string, options: { hangs?: string; fails?: string }, isWritten: boolean, name: string][] =
-  [
-    ["is never made", { hangs: "make" }, false, "DeadlineError"],
-    ["lists nothing", { hangs: "list" }, false, "DeadlineError"],
-    ["takes nothing", { hangs: "put" }, true, "DeadlineError"],
-    ["refuses", { fails: "put" }, true, "StorageError"],
-    ["is empty and cannot be closed", { hangs: "close" }, false, "RestorePlanError"],
-    ["is empty and fails to close", { fails: "close" }, false, "RestorePlanError"],
-  ];
+const ends: [
+  name: string,
+  options: { hangs?: string; fails?: string; silent?: string },
+  isWritten: boolean,
+  name: string,
+][] = [
+  ["is never made", { hangs: "make" }, false, "DeadlineError"],
+  ["lists nothing", { hangs: "list" }, false, "DeadlineError"],
+  ["takes nothing", { hangs: "put" }, true, "DeadlineError"],
+  ["refuses", { fails: "put" }, true, "StorageError"],
+  ["fails with an error that has no message", { silent: "list" }, false, "StorageError"],
+  ["is empty and cannot be closed", { hangs: "close" }, false, "RestorePlanError"],
+  ["is empty and fails to close", { fails: "close" }, false, "RestorePlanError"],
+];
 for (const [what, options, write, name] of ends) {
   test(`openReplica() comes to its end where a storage ${what}`, () =>
     withFolder(async (folder) => {

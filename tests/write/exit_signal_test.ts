@@ -22,7 +22,7 @@ async function ended(signal: "SIGTERM" | "SIGINT" | "SIGHUP", ...more: string[])
     });
     await begun;
     const gone = new Promise<unknown[]>((resolve) => child.once("close", (...how) => resolve(how)));
-    child.kill(signal);
+    if (!more.includes("unnamed")) child.kill(signal);
     const [code, by] = await gone;
     await using replica = await openReplica(url);
     const { n } = replica.connect().prepare("SELECT count(*) AS n FROM t").get();
@@ -47,3 +47,14 @@ for (const how of ["on", "once"]) {
     assert.equal(n, 1);
   });
 }
+
+test("an application that listens by once() ends itself, too, where a thread of its own has the writer", async () => {
+  const { printed } = await ended("SIGTERM", "worker");
+  assert.match(printed, /ended by itself/);
+});
+
+test("a runtime may not tell which signal has come", async () => {
+  const { how, n } = await ended("SIGTERM", "unnamed");
+  assert.equal(how, "SIGTERM");
+  assert.equal(n, 1);
+});
