@@ -21,6 +21,7 @@ const UNCOMPILED = { struct: ["i32"] };
 type Call = (...args: unknown[]) => unknown;
 
 interface DenoFfi {
+  readonly permissions: { querySync(of: { name: "ffi"; path: string }): { readonly state: string } };
   dlopen(path: string, table: unknown): { symbols: Record<string, Call> };
 }
 
@@ -43,11 +44,14 @@ export function openNative(path: string): Native {
     ) => [name, { ...declared(symbol), result: UNCOMPILED }]);
     return deno.dlopen(path, Object.fromEntries(table)).symbols;
   };
+  /** Not where the permission was given up meanwhile: it goes on as it is, and nobody is asked. */
+  const compiled = (name: string): Call | undefined =>
+    deno.permissions.querySync({ name: "ffi", path }).state === "granted" ? bind(name) : undefined;
   const calls: Record<string, Call> = {};
   for (const name of Object.keys(symbols)) {
     let count = 0;
     calls[name] = (...args) => {
-      if (++count === OFTEN) calls[name] = bind(name);
+      if (++count === OFTEN) calls[name] = compiled(name) ?? calls[name]!;
       uncompiled ??= bindAll();
       return integerOf(uncompiled[name]!(...args) as Uint8Array);
     };

@@ -111,7 +111,15 @@ async function open(
     opening.close();
   };
   const onClosed = () => opening.end();
-  const replica = new Replica({ native: core.native, shared, core, Database, events, onClose, onClosed });
+  let replica: Replica;
+  try {
+    replica = new Replica({ native: core.native, shared, core, Database, events, onClose, onClosed });
+  } catch (error) {
+    await core.call({ kind: "close", replicaId }).catch(() => {});
+    opening.end();
+    core.release();
+    throw error;
+  }
   if (config.write && (options.flushOnSignals ?? true)) {
     unsignal = onExitSignal(() =>
       replica.sync().catch((error) => log.warn(`Cannot store before the end: ${error.message}`))

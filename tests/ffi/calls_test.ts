@@ -1,9 +1,13 @@
 /** The shim's functions, as this runtime calls them. */
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import process from "node:process";
 import { test } from "node:test";
+import { fileURLToPath } from "node:url";
 import { loadNative } from "../../ffi/mod.ts";
 import { LS } from "../../ffi/symbols.ts";
 import { findShim } from "../../src/shim_path.ts";
+import { IS_BUN } from "../replica/drivers.ts";
 
 /** More calls than after which a runtime may bind a function in another way. */
 const CALLS = 300;
@@ -26,3 +30,16 @@ test("a function's results are the same however often it was called", async () =
   }
   assert.equal(sums.size, 1);
 });
+
+if (!IS_BUN) {
+  test("a program may give up the permission for native code once it is loaded", () => {
+    const child = fileURLToPath(new URL("./revoked_child.ts", import.meta.url));
+    const options = { encoding: "utf8", timeout: 30_000 } as const;
+    const { stdout, stderr } = spawnSync(
+      process.execPath,
+      ["run", "-A", "--no-check", "--no-prompt", child],
+      options,
+    );
+    assert.equal(stdout.trim(), "called", stderr);
+  });
+}
