@@ -16,7 +16,7 @@ import { checkParameters, type ParameterValues } from "./parameters.ts";
 import { InterruptedError } from "./query_thread.ts";
 import type { RowMode, ShownRows } from "./row_writer.ts";
 import { Session } from "./session.ts";
-import { parametersOf, splitStatements, statementsOf } from "./statements.ts";
+import { parametersOf, statementsOf, StatementSplitter } from "./statements.ts";
 
 /** What `.mode` and its like set. */
 export interface ShellSettings {
@@ -53,7 +53,7 @@ export class Shell {
   isLeft = false;
   readonly #options: OpenOptions;
   #session: Session;
-  #pending = "";
+  #statements = new StatementSplitter();
   #abort: AbortController | undefined;
   #names: SchemaNames | undefined;
 
@@ -84,7 +84,7 @@ export class Shell {
 
   /** Whether a statement has begun that is not complete. */
   get isPending(): boolean {
-    return this.#pending !== "";
+    return this.#statements.isPending;
   }
 
   /** The form of rows. */
@@ -112,8 +112,7 @@ export class Shell {
       });
       return;
     }
-    const { whole, rest } = splitStatements(`${this.#pending}${line}\n`);
-    this.#pending = rest;
+    const whole = this.#statements.push(`${line}\n`);
     await this.#guarded(async (signal) => {
       for (const sql of whole) {
         signal.throwIfAborted(); // it may have come when the one before had just ended
@@ -124,8 +123,8 @@ export class Shell {
 
   /** Runs what has no semicolon at the end of a script; drops it where a person has thought better of it. */
   async finish(isDropped: boolean): Promise<void> {
-    const left = statementsOf(this.#pending.trimEnd());
-    this.#pending = "";
+    const left = statementsOf(this.#statements.rest.trimEnd());
+    this.#statements = new StatementSplitter();
     if (isDropped) return;
     for (const sql of left) await this.#guarded(() => this.runStatement(sql));
   }

@@ -16,7 +16,7 @@ export interface SqlStatements {
 const TOKEN = new RegExp(
   [
     /\s+|--[^\n]*|\/\*[^]*?\*\//,
-    /'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]/,
+    /'[^']*'(?:'[^']*')*|"[^"]*"(?:"[^"]*")*|`[^`]*`(?:`[^`]*`)*|\[[^\]]*\]/,
     /[A-Za-z_\u0080-\uffff][\w$\u0080-\uffff]*/,
     /\?\d*|[:@#$][\w$:\u0080-\uffff]+/,
     /\d[\w.]*|[^]/,
@@ -31,17 +31,24 @@ const LOOKED_MAX = 10_000_000;
 /** The beginning of what has no other half yet. */
 const OPEN = /^(?:['"`[]|\/\*)/;
 
-/** Tokens with their spaces; what is not closed is one token up to the end. */
-function* tokensOf(sql: string): Generator<string, void, undefined> {
+/** A token with its spaces; what is not closed is one up to the end. */
+interface Token {
+  readonly text: string;
+  readonly isOpen: boolean;
+}
+
+function* tokensIn(sql: string): Generator<Token, void, undefined> {
   for (let at = 0; at < sql.length;) {
     TOKEN.lastIndex = at;
     const [found] = TOKEN.exec(sql)!;
     const isOpen = found.length === 1 && (OPEN.test(found) || sql.startsWith("/*", at));
-    const token = isOpen ? sql.slice(at) : found;
-    yield token;
-    at += token.length;
+    const text = isOpen ? sql.slice(at) : found;
+    yield { text, isOpen };
+    at += text.length;
   }
 }
+
+const tokensOf = (sql: string): string[] => Array.from(tokensIn(sql), ({ text }) => text);
 
 /** Where a statement is; in a trigger's body a semicolon ends nothing unless END stands before it. */
 type Place = "start" | "explain" | "create" | "normal" | "trigger" | "semicolon" | "end";
@@ -57,30 +64,71 @@ function placeAfter(place: Place, word: string): Place {
   return place === "normal" ? "normal" : "trigger";
 }
 
-/** Cuts SQL at the semicolons that end statements: not those in quotes, comments and triggers. */
-export function splitStatements(sql: string): SqlStatements {
-  const whole: string[] = [];
-  let place: Place = "start";
-  let text = "";
-  for (const token of tokensOf(sql)) {
+/** What closes what begins so. */
+const CLOSES: Readonly<Record<string, string>> = { "[": "]", "/": "*/" };
+
+/** Cuts SQL that comes line by line, each looked at once. */
+export class StatementSplitter {
+  #place: Place = "start";
+  /** The statement that has begun, but for what is not closed in it. */
+  #text = "";
+  /** In pieces: to put them together for each line would take as long as to look at all of it. */
+  #open: string[] = [];
+  #closing = "";
+
+  /** The statement that has begun, as it stands; `""` where nothing but space and comments is left. */
+  get rest(): string {
+    return this.#text + this.#open.join("");
+  }
+
+  /** Whether a statement has begun. */
+  get isPending(): boolean {
+    return this.#text !== "" || this.#open.length > 0;
+  }
+
+  /** Takes whole lines; gives the statements that they complete. */
+  push(lines: string): string[] {
+    this.#open.push(lines);
+    if (this.#open.length > 1 && !lines.includes(this.#closing)) return [];
+    const sql = this.#open.join("");
+    this.#open = [];
+    const whole: string[] = [];
+    for (const { text, isOpen } of tokensIn(sql)) {
+      if (!isOpen) {
+        this.#take(text, whole);
+        continue;
+      }
+      this.#open = [text];
+      this.#closing = CLOSES[text[0]!] ?? text[0]!;
+    }
+    return whole;
+  }
+
+  #take(token: string, whole: string[]): void {
     if (BLANK.test(token)) {
-      if (text !== "") text += token;
-      continue;
+      if (this.#text !== "") this.#text += token;
+      return;
     }
-    if (token === ";" && place === "start") {
-      text = "";
-      continue;
+    if (token === ";" && this.#place === "start") {
+      this.#text = "";
+      return;
     }
-    text += token;
-    if (token !== ";") place = placeAfter(place, token.toUpperCase());
-    else if (place === "trigger" || place === "semicolon") place = "semicolon";
+    this.#text += token;
+    if (token !== ";") this.#place = placeAfter(this.#place, token.toUpperCase());
+    else if (this.#place === "trigger" || this.#place === "semicolon") this.#place = "semicolon";
     else {
-      whole.push(text);
-      place = "start";
-      text = "";
+      whole.push(this.#text);
+      this.#place = "start";
+      this.#text = "";
     }
   }
-  return { whole, rest: text };
+}
+
+/** Cuts SQL at the semicolons that end statements: not those in quotes, comments and triggers. */
+export function splitStatements(sql: string): SqlStatements {
+  const splitter = new StatementSplitter();
+  const whole = splitter.push(sql);
+  return { whole, rest: splitter.rest };
 }
 
 /** The statements of SQL that ends here; a comment that is not closed ends with it, as in SQLite, and is none. */
@@ -94,7 +142,7 @@ export function statementsOf(sql: string): string[] {
  * elsewhere: whatever follows there would be read as a command.
  */
 export function onlyStatement(sql: string): string | undefined {
-  const tokens = [...tokensOf(sql)];
+  const tokens = tokensOf(sql);
   const last = tokens.findLastIndex((token) => !BLANK.test(token) && !token.startsWith("/*"));
   const { whole, rest } = splitStatements(`${tokens.slice(0, last + 1).join("")};`);
   if (whole.length !== 1 || rest !== "" || endsEarly(sql)) return undefined;

@@ -1,6 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { onlyStatement, parametersOf, splitStatements, statementsOf } from "../../src/cli/statements.ts";
+import {
+  onlyStatement,
+  parametersOf,
+  splitStatements,
+  statementsOf,
+  StatementSplitter,
+} from "../../src/cli/statements.ts";
+import { Random } from "../support/random.ts";
 
 const TRIGGER =
   "CREATE TEMP TRIGGER t AFTER INSERT ON a BEGIN SELECT CASE WHEN 1 THEN 2 END; DELETE FROM b; END;";
@@ -28,18 +35,14 @@ for (
   });
 }
 
-test("splitStatements() loses nothing of statements that come line by line", () => {
+test("StatementSplitter loses nothing of statements that come line by line", () => {
   const sql = `SELECT ';\n' AS "a;\nb" -- ;\n FROM t; ${
     TRIGGER.replaceAll(" ", "\n")
   } SELECT /* ; \n */\n [x;y];`;
-  const whole: string[] = [];
-  let rest = "";
-  for (const line of sql.split("\n")) {
-    const cut = splitStatements(`${rest}${line}\n`);
-    whole.push(...cut.whole);
-    rest = cut.rest;
-  }
-  assert.equal(rest, "");
+  const splitter = new StatementSplitter();
+  const whole = sql.split("\n").flatMap((line) => splitter.push(`${line}\n`));
+  assert.equal(splitter.rest, "");
+  assert.equal(splitter.isPending, false);
   assert.deepEqual(whole, splitStatements(sql).whole);
   assert.equal(whole.length, 3);
 });
@@ -89,4 +92,54 @@ test("onlyStatement() ends a statement behind its comments, and refuses what is 
     `CREATE VIEW v AS SELECT '${"/\n".repeat(100_000)}'`,
   ];
   for (const sql of others) assert.equal(onlyStatement(sql), undefined, sql);
+});
+
+test("StatementSplitter looks at each line once", { timeout: 60_000 }, () => {
+  const rows = Array.from({ length: 40_000 }, (_, i) => `(${i}, 'some text; of ''row'' ${i}', "a", 0x1f),\n`);
+  const text = Array.from({ length: 40_000 }, (_, i) => `line ${i} of a text; it''s long\n`);
+  const comment = Array.from({ length: 40_000 }, (_, i) => `line ${i} of a comment; it's long\n`);
+  const lines = [
+    "INSERT INTO t VALUES\n",
+    ...rows,
+    "(1, '",
+    ...text,
+    "', /*",
+    ...comment,
+    "*/ 2, 3)\n",
+    ";\n",
+  ];
+  const splitter = new StatementSplitter();
+  assert.deepEqual(lines.flatMap((line) => splitter.push(line)), [lines.join("").trimEnd()]);
+  assert.equal(splitter.isPending, false);
+});
+
+test("StatementSplitter cuts random SQL the same, line by line or at once", () => {
+  const random = new Random(17);
+  const parts = [
+    "'",
+    '"',
+    "`",
+    "[",
+    "]",
+    "--",
+    "/*",
+    "*/",
+    ";",
+    " ",
+    "\n",
+    "\n",
+    "a",
+    "END",
+    "CREATE TRIGGER",
+    "''",
+    "*",
+    "/",
+  ];
+  for (let round = 0; round < 3_000; round++) {
+    const sql = Array.from({ length: random.next(30) }, () => parts[random.next(parts.length)]).join("") +
+      "\n";
+    const splitter = new StatementSplitter();
+    const whole = sql.split(/(?<=\n)/).flatMap((line) => splitter.push(line));
+    assert.deepEqual({ whole, rest: splitter.rest }, splitStatements(sql), JSON.stringify(sql));
+  }
 });
