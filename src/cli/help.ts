@@ -100,7 +100,7 @@ const COMMANDS: Readonly<Record<string, Help>> = {
       'restore s3://bucket/sandwiches before.db --at "2026-11-21T08:00:00Z"',
     ],
     more:
-      "Every page is checked. A restore that was interrupted goes on where it ended when it is run again.",
+      "Every page is checked. A restore that was interrupted tells how it goes on: with --at, since the newest state moves on.",
   },
   points: {
     usage: "points [URL]",

@@ -32,10 +32,15 @@ export const restoreCommand: Command = {
     const beganMs = performance.now();
     const replica = await openReplica(url, { ...openOptions(context), pollIntervalMs: 0, signal });
     try {
-      const { txid, commit, pageSize } = await restoreWatched(context, (onProgress) => {
-        const asOf = momentOf(given, "at") ?? "latest";
-        return replica.restore(file, { asOf, force, signal, onProgress });
-      });
+      const at = momentOf(given, "at");
+      const again = at === undefined
+        ? `the same command with --at ${formatTxid(replica.txid)} goes on with it`
+        : "the same command goes on with it, while --at is the same transaction";
+      const { txid, commit, pageSize } = await restoreWatched(
+        context,
+        again,
+        (onProgress) => replica.restore(file, { asOf: at ?? "latest", force, signal, onProgress }),
+      );
       const ms = performance.now() - beganMs;
       const bytes = commit * pageSize;
       const size = `${amountText(commit, "page")}, ${bytesText(bytes)}`;
@@ -50,17 +55,23 @@ export const restoreCommand: Command = {
   },
 };
 
+/** `again` tells how it goes on where it is interrupted. */
 async function restoreWatched<T>(
   { given, err, interruption }: CommandContext,
+  again: string,
   restore: (onProgress: ProgressBar["show"]) => Promise<T>,
 ): Promise<T> {
   const bar = new ProgressBar(err);
+  let hasCome = false;
   try {
-    return await restore((progress) => isOn(given, "quiet") ? undefined : bar.show(progress));
+    return await restore((progress) => {
+      hasCome ||= progress.pages > 0;
+      if (!isOn(given, "quiet")) bar.show(progress);
+    });
   } finally {
     bar.end();
-    if (interruption.signal.aborted) {
-      await err.lines("What has come is kept beside the file: the same command goes on with it");
+    if (interruption.signal.aborted && hasCome) {
+      await err.lines(`What has come is kept beside the file: ${again}`);
     }
   }
 }

@@ -1,8 +1,9 @@
 /** The command line as a process: signals, a reader that goes away, and results larger than memory. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import process from "node:process";
 import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
@@ -18,9 +19,10 @@ const isLinux = existsSync("/proc/self/status");
 /** A replica in a bucket, of which everything but the first requests for its pages is never answered. */
 async function withSilentBucket(
   use: (place: { url: string; env: Record<string, string>; fake: FakeS3 }) => Promise<void>,
+  rows = 1500,
 ): Promise<void> {
   await withReplicaFolder({}, async (folder) => {
-    folder.record(noiseSql(1500));
+    folder.record(noiseSql(rows));
     folder.snapshot();
     await using fake = await FakeS3.start();
     fake.put("db/0009/0000000000000001-0000000000000001.ltx", readFileSync(folder.pathOf(9, 1, 1)));
@@ -64,6 +66,28 @@ test("Ctrl-C ends a query that computes, and one that waits for storage, with 13
     }]);
     assert.deepEqual(await signalled({ url, env, sql: "SELECT sum(length(x)) FROM n", isDue }), wanted);
   }));
+
+test("a restore that is interrupted says how it goes on, with the state that it had begun", () =>
+  withSilentBucket(async ({ url, env, fake }) => {
+    const file = join(mkdtempSync(join(tmpdir(), "cli-restore-")), "x.db");
+    fake.options.faults = new FaultSchedule([
+      { on: "object", nth: [4, 5, 6, 7, 8, 9, 10, 11, 12], fault: { kind: "silence" } },
+    ]);
+    const child = startCli(["restore", url, file], env);
+    const ran = gather(child);
+    const isDue = () => existsSync(`${file}.partial`) && statSync(`${file}.partial`).size > 300_000;
+    while (!isDue() && child.exitCode === null) await delay(10);
+    process.kill(child.pid!, "SIGINT");
+    const { code, err } = await ran;
+    assert.equal(code, 130, err);
+    const again = /kept beside the file: the same command with (--at) (0{15}1) goes on with it/.exec(err);
+    assert.ok(again, err);
+    fake.options.faults = new FaultSchedule([]);
+    const { code: end, out } = await runCli(["restore", url, file, ...again.slice(1)], { env });
+    assert.equal(end, 0);
+    assert.match(out, /^Restored .*: TXID 0{15}1, /);
+    rmSync(dirname(file), { recursive: true });
+  }, 20_000));
 
 test("SIGTERM ends a query in the background with what it had written, and 143", () =>
   withReplicaFolder({}, async (folder) => {
