@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { lstatSync, statSync } from "node:fs";
+import { existsSync, lstatSync, statSync } from "node:fs";
 import { resolve } from "node:path";
 import { LocalFileError } from "../errors.ts";
 import { formatTxid } from "../ltx/txid.ts";
@@ -38,7 +38,7 @@ export const restoreCommand: Command = {
         : "the same command goes on with it, while --at is the same transaction";
       const { txid, commit, pageSize } = await restoreWatched(
         context,
-        again,
+        { file, again },
         (onProgress) => replica.restore(file, { asOf: at ?? "latest", force, signal, onProgress }),
       );
       const ms = performance.now() - beganMs;
@@ -58,19 +58,15 @@ export const restoreCommand: Command = {
 /** `again` tells how it goes on where it is interrupted. */
 async function restoreWatched<T>(
   { given, err, interruption }: CommandContext,
-  again: string,
+  { file, again }: { readonly file: string; readonly again: string },
   restore: (onProgress: ProgressBar["show"]) => Promise<T>,
 ): Promise<T> {
   const bar = new ProgressBar(err);
-  let hasCome = false;
   try {
-    return await restore((progress) => {
-      hasCome ||= progress.pages > 0;
-      if (!isOn(given, "quiet")) bar.show(progress);
-    });
+    return await restore((progress) => isOn(given, "quiet") ? undefined : bar.show(progress));
   } finally {
     bar.end();
-    if (interruption.signal.aborted && hasCome) {
+    if (interruption.signal.aborted && existsSync(`${file}.partial`)) {
       await err.lines(`What has come is kept beside the file: ${again}`);
     }
   }

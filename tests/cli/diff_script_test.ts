@@ -7,7 +7,7 @@ import { DatabaseSync } from "node:sqlite";
 import { test } from "node:test";
 import { RandomTables } from "../diff/random_tables.ts";
 import { Random } from "../support/random.ts";
-import { ReplicaFolder, withReplicaFolder } from "../support/replica_folder.ts";
+import { type ReplicaFolder, withReplicaFolder } from "../support/replica_folder.ts";
 import { contentOf } from "./content.ts";
 import { runMain } from "./running.ts";
 
