@@ -37,14 +37,15 @@ export class ObjectCatalog {
 
   /** All objects there are, in no order. */
   async list(asked: Asked, request: StorageRequest): Promise<Iterable<ObjectMeta>> {
-    const last = this.#last;
+    const [objects, last] = [this.#objects, this.#last];
     if (last !== undefined) {
       const changes = await this.#messagesFrom(last.sequence, asked, request);
       const isStill = changes.some((change) => isSame(change, last)) ||
         changes.some((change) => isLater(change, last)) && await this.#isSameStream(asked, request);
-      if (isStill) {
+      // Changes are of no use to what was forgotten meanwhile, or listed anew.
+      if (isStill && this.#objects === objects) {
         this.#apply(changes, asked);
-        return this.#objects.values();
+        return objects.values();
       }
     }
     const messages = await this.#messagesFrom(1, asked, request);
@@ -67,7 +68,7 @@ export class ObjectCatalog {
 
   /** The next listing is whole: something was not as it is known here. */
   forgetAll(): void {
-    this.#objects.clear();
+    this.#objects = new Map();
     this.#last = undefined;
   }
 
