@@ -95,6 +95,7 @@ export class AdaptedStore implements BareStore {
     }
   }
 
+  /** All pages of the place's own are one of ours; those without an object go on, each with time of its own. */
   async *#listSorted(
     what: string,
     prefix: string,
@@ -103,6 +104,7 @@ export class AdaptedStore implements BareStore {
     const { after } = options;
     const byKey = new Map<string, ListedObject>();
     for await (const objects of this.#pages(what, prefix, options)) {
+      if (objects.length === 0) yield [];
       for (const object of objects) {
         if (after === undefined || compareKeys(after, object.key) < 0) byKey.set(object.key, object);
       }

@@ -10,6 +10,8 @@ import { Alarm } from "./alarm.ts";
 import type { Attempt, Limits } from "./attempt.ts";
 import { HedgeClock, ReadHedge } from "./hedge.ts";
 import { type Content, contentOfBytes, contentOfChunks } from "./content.ts";
+import { wrongAnswer } from "./http_fault.ts";
+import { ListingBound } from "./listing_bound.ts";
 import { type MultipartPut, putInParts, putOptionsOf, type StepRunner } from "./multipart.ts";
 import {
   type BareStore,
@@ -72,7 +74,8 @@ interface Asked {
  * Any store, with a queue, deadlines and retries around each of its requests.
  *
  * A request's time begins when its turn in the queue comes, and grows with what is read or written. A listing is
- * cut into pages, each a request of its own; one that fails on the way goes on after the last key it gave.
+ * cut into pages, each a request of its own; one that fails on the way goes on after the last key it gave. A page
+ * without an object gives it another request's time and nobody else anything.
  *
  *     read → queue → tries → attempt ─┬→ request ─┬→ inner store
  *     (a place)                       └→ (hedge) ─┘   where nothing has come; a free place of its own
@@ -108,6 +111,7 @@ export class RetryingStore implements WritableStore {
 
   async *list(prefix: string, options: ListOptions = {}): AsyncGenerator<ListedObject[], void, undefined> {
     const what = `list "${prefix}" in ${this.name}`;
+    const bound = new ListingBound(); // whatever is begun anew on the way
     let after = options.after;
     let current: RequestOptions = {};
     let pages: AsyncIterator<ListedObject[]> | undefined;
@@ -128,8 +132,10 @@ export class RetryingStore implements WritableStore {
           return nextPage();
         });
         if (page.done) return;
+        const excess = bound.add(page.value.length);
+        if (excess) throw wrongAnswer({ what, key: prefix, kind: "list" }, excess.found, excess.wanted);
         after = page.value.at(-1)?.key ?? after;
-        yield page.value;
+        if (page.value.length > 0) yield page.value;
       }
     } finally {
       drop();

@@ -118,6 +118,9 @@ export interface Storage {
   /**
    * Lists the objects whose keys start with `prefix` (a folder with a slash at its end, or less), in pages.
    * Nothing there: no page. Where nobody wants the rest, the iterator's `return()` is called.
+   *
+   * Where {@link StorageTraits.listsInOrder} is not set, all of it is one request, whose time is a few seconds. A page without
+   * an object begins another one. Where that fails, `list()` is called anew: it should go on where it was.
    */
   list(prefix: string, request: StorageList): AsyncIterable<readonly StoredObject[]>;
 

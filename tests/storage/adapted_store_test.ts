@@ -254,6 +254,40 @@ test("RetryingStore over it: a later page that does not come is ended with its a
   await retrying.close();
 });
 
+test("RetryingStore over it: a page without an object gives a listing out of order further time", async () => {
+  let [nowMs, tries] = [0, 0];
+  const list: Storage["list"] = async function* () {
+    tries++;
+    for (let i = 0; i < 3; i++) {
+      nowMs += 6_000;
+      yield [];
+    }
+    nowMs += 6_000;
+    if (tries === 1) throw new Error("not now");
+    yield [OBJECT];
+  };
+  const place = store({ traits: { conditionalPut: true, listsInOrder: false }, list });
+  const retrying = new RetryingStore(place, { now: () => nowMs, random: () => 0 });
+  const pages: string[] = [];
+  for await (const page of retrying.list("ltx/0/")) pages.push(page.map(({ key }) => key).join());
+  assert.deepEqual([pages, tries], [[KEY], 2]);
+  await retrying.close();
+});
+
+test("RetryingStore over it: a listing that gets nowhere, however often it is begun, is given up", async () => {
+  const list: Storage["list"] = async function* () {
+    yield [];
+    await Promise.reject(new Error("not now"));
+  };
+  const place = store({ traits: { conditionalPut: true, listsInOrder: false }, list });
+  const retrying = new RetryingStore(place, { random: () => 0 });
+  const pages = retrying.list("ltx/0/")[Symbol.asyncIterator]();
+  const error = await errorOf(pages.next());
+  assert.match(error.message, /1001 pages without an object, expected pages that end$/);
+  assert.equal(error.retryable, false);
+  await retrying.close();
+});
+
 const wrongReads: [name: string, found: unknown, words: RegExp][] = [
   ["nothing at all", null, /bytes that are undefined, expected a Uint8Array$/],
   ["text", { bytes: "abc", etag: "x", objectSize: 10 }, /bytes that are string, expected a Uint8Array$/],

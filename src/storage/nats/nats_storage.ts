@@ -80,12 +80,15 @@ class NatsStorage implements Storage {
 
   async *list(prefix: string, request: StorageList): AsyncGenerator<StoredObject[], void, undefined> {
     const asked: Asked = { what: `list "${prefix}" in ${this.#name}`, key: prefix, kind: "list" };
-    const objects: StoredObject[] = [];
-    for (const object of await this.#catalog.list(asked, request)) {
-      if (object.key.startsWith(prefix)) objects.push(object);
-    }
-    for (let first = 0; first < objects.length; first += PAGE_OBJECTS) {
-      yield objects.slice(first, first + PAGE_OBJECTS);
+    for await (const all of this.#catalog.list(asked, request)) {
+      if (all === undefined) {
+        yield [];
+        continue;
+      }
+      const objects = Array.from(all).filter(({ key }) => key.startsWith(prefix));
+      for (let first = 0; first < objects.length; first += PAGE_OBJECTS) {
+        yield objects.slice(first, first + PAGE_OBJECTS);
+      }
     }
   }
 

@@ -7,6 +7,9 @@
  * come, or a later one of its object in a stream that was made when the listed one was: otherwise the stream is
  * another one, and all is listed anew.
  *
+ * A removed object's message stays for ever, so the way through a stream may be long where there are few objects.
+ * What a listing has met is kept at once; another one goes on from there.
+ *
  * @module
  */
 
@@ -16,43 +19,51 @@ import { OBJECTS_MAX } from "../listing_bound.ts";
 import type { StorageRequest } from "../storage.ts";
 import { wrongMessage } from "./nats_fault.ts";
 import { decodeMeta, type ObjectMeta } from "./object_meta.ts";
-import type { ObjectStream, StreamMessage } from "./object_stream.ts";
+import type { ObjectStream, PendingMessage, StreamMessage } from "./object_stream.ts";
 
 type Place = Omit<StreamMessage, "data">;
 
 const MESSAGES_AT_ONCE = 1_000;
+/** After how long a listing tells that it goes on, in ms. */
+const TELLING_MS = 1_000;
 
 /** The objects of one bucket. */
 export class ObjectCatalog {
   readonly #stream: ObjectStream;
+  readonly #now: () => number;
   #objects = new Map<string, ObjectMeta>();
-  /** The last message listed. */
+  /** The last message met. */
   #last: Place | undefined;
   /** When the stream was made; undefined where that was not needed yet. */
   #madeAt: string | undefined;
 
-  constructor(stream: ObjectStream) {
+  /** `now` gives ms by a clock that nobody sets. */
+  constructor(stream: ObjectStream, now: () => number = () => performance.now()) {
     this.#stream = stream;
+    this.#now = now;
   }
 
-  /** All objects there are, in no order. */
-  async list(asked: Asked, request: StorageRequest): Promise<Iterable<ObjectMeta>> {
-    const [objects, last] = [this.#objects, this.#last];
-    if (last !== undefined) {
-      const changes = await this.#messagesFrom(last.sequence, asked, request);
-      const isStill = changes.some((change) => isSame(change, last)) ||
-        changes.some((change) => isLater(change, last)) && await this.#isSameStream(asked, request);
-      // Changes are of no use to what was forgotten meanwhile, or listed anew.
-      if (isStill && this.#objects === objects) {
-        this.#apply(changes, asked);
-        return objects.values();
+  /** All objects there are, in no order; before them undefined, each time that the way has taken a second more. */
+  async *list(
+    asked: Asked,
+    request: StorageRequest,
+  ): AsyncGenerator<Iterable<ObjectMeta> | undefined, void, undefined> {
+    let toldMs = this.#now();
+    let known: Map<string, ObjectMeta> | undefined;
+    for (;;) {
+      const objects = this.#objects;
+      const messages = await this.#nextMessages(objects === known, asked, request);
+      // They are of no use to what was forgotten meanwhile.
+      if (this.#objects === objects) {
+        this.#apply(messages, asked);
+        if (isEnd(messages)) break;
+        known = objects;
       }
+      if (this.#now() - toldMs < TELLING_MS) continue;
+      yield undefined;
+      toldMs = this.#now();
     }
-    const messages = await this.#messagesFrom(1, asked, request);
-    this.#objects = new Map();
-    this.#last = undefined;
-    this.#apply(messages, asked);
-    return this.#objects.values();
+    yield this.#objects.values();
   }
 
   /** What is known of an object, which may be replaced or removed by now. */
@@ -83,20 +94,33 @@ export class ObjectCatalog {
     return this.#madeAt !== undefined && this.#madeAt === before;
   }
 
-  async #messagesFrom(sequence: number, asked: Asked, request: StorageRequest): Promise<StreamMessage[]> {
-    const subject = this.#stream.metaSubject();
-    const messages: StreamMessage[] = [];
-    for (let from = sequence;;) {
-      const range = { subject, sequence: from, count: MESSAGES_AT_ONCE };
-      const found = await this.#stream.messages(range, asked, request);
-      for (const message of found) messages.push(message);
-      if (messages.length > OBJECTS_MAX) {
-        throw wrongMessage(asked, `more than ${OBJECTS_MAX} objects`, "as many as a replica has");
-      }
-      const end = found.at(-1);
-      if (end === undefined || end.pending === 0) return messages;
-      from = end.sequence + 1;
-    }
+  /** What lies behind the last message met. Where that may be another stream's, and is, all is forgotten. */
+  async #nextMessages(isKnown: boolean, asked: Asked, request: StorageRequest): Promise<PendingMessage[]> {
+    const [objects, last] = [this.#objects, this.#last];
+    const sequence = last === undefined ? 1 : isKnown ? last.sequence + 1 : last.sequence;
+    const range = { subject: this.#stream.metaSubject(), sequence, count: MESSAGES_AT_ONCE };
+    const messages = await this.#stream.messages(range, asked, request);
+    const isStill = last === undefined || isKnown || await this.#isStill(last, messages, asked, request);
+    if (!isStill && this.#objects === objects) this.forgetAll();
+    return messages;
+  }
+
+  /** Whether the stream is the one of `last`, from which on `messages` are the first ones. */
+  async #isStill(
+    last: Place,
+    messages: readonly PendingMessage[],
+    asked: Asked,
+    request: StorageRequest,
+  ): Promise<boolean> {
+    if (messages.some((message) => isSame(message, last))) return true;
+    const isReplaced = messages.some((message) => isLater(message, last)) ||
+      !isEnd(messages) && await this.#hasLater(last, asked, request);
+    return isReplaced && await this.#isSameStream(asked, request);
+  }
+
+  async #hasLater({ subject, sequence }: Place, asked: Asked, request: StorageRequest): Promise<boolean> {
+    const range = { subject, sequence: sequence + 1, count: 1, isOnly: true };
+    return (await this.#stream.messages(range, asked, request)).length > 0;
   }
 
   /** A listing that began before another one and ended after it has nothing new up to where that one came. */
@@ -109,6 +133,9 @@ export class ObjectCatalog {
       const { subject, sequence, timeMs } = message;
       this.#last = { subject, sequence, timeMs };
     }
+    if (this.#objects.size <= OBJECTS_MAX) return;
+    this.forgetAll();
+    throw wrongMessage(asked, `more than ${OBJECTS_MAX} objects`, "as many as a replica has");
   }
 
   #keep(meta: ObjectMeta): void {
@@ -118,6 +145,11 @@ export class ObjectCatalog {
     if (meta.isRemoved) this.#objects.delete(meta.key);
     else if (isNews) this.#objects.set(meta.key, meta);
   }
+}
+
+/** Whether nothing lies behind them. */
+function isEnd(messages: readonly PendingMessage[]): boolean {
+  return (messages.at(-1)?.pending ?? 0) === 0;
 }
 
 function isSame(a: Place, b: Place): boolean {
