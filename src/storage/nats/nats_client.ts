@@ -118,7 +118,10 @@ export class NatsClient {
 
   #connected(asked: Asked, signal: AbortSignal): Promise<NatsConnection> {
     if (this.#closed) throw new ReplicaClosedError(`Cannot ${asked.what}: the store was closed`);
-    this.#connecting ??= this.#connect();
+    if (this.#connecting === undefined) {
+      this.#connecting = this.#connect();
+      this.#connecting.catch(() => {}); // whoever wants it may have gone
+    }
     return untilAborted(this.#connecting, signal);
   }
 

@@ -137,7 +137,9 @@ export class ObjectWriter {
         hash.update(data);
         count++;
         sent += data.length;
-        running.push(this.#stream.publish(subject, { data }, asked, request));
+        const publishing = this.#stream.publish(subject, { data }, asked, request);
+        publishing.catch(() => {}); // waited for below, perhaps long after it failed
+        running.push(publishing);
         if (running.length < CHUNKS_AT_ONCE) continue;
         await Promise.all(running);
         running = [];
