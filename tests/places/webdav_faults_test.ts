@@ -6,6 +6,8 @@ import { openReplica, StorageError } from "../../mod.ts";
 import type { WebdavLocation } from "../../src/storage/backend_location.ts";
 import { parseReplicaUrl } from "../../src/storage/replica_url.ts";
 import type { Storage, StoredObject } from "../../src/storage/storage.ts";
+import { DavClient } from "../../src/storage/webdav/dav_client.ts";
+import { ExclusiveMove } from "../../src/storage/webdav/exclusive_move.ts";
 import { open } from "../../src/storage/webdav/webdav_storage.ts";
 import { contextOf, requestOf } from "../support/backend_context.ts";
 import { skipWithout } from "../support/real.ts";
@@ -130,6 +132,39 @@ test("WebdavStorage: who is late waits for a claim, and sees what came of it", {
     "ltx/0/k",
     6,
   ]]);
+});
+
+test("ExclusiveMove: a dead one's claim falls where the server tells no time of folders", async () => {
+  const claim = "/r/k.claim.tmp/";
+  const folder = '<d:multistatus xmlns:d="DAV:"><d:response><d:href>/r/k.claim.tmp/</d:href><d:propstat>' +
+    "<d:prop><d:resourcetype><d:collection/></d:resourcetype></d:prop>" +
+    "<d:status>HTTP/1.1 200 OK</d:status></d:propstat></d:response></d:multistatus>";
+  const aborting = new AbortController();
+  const asked: string[] = [];
+  let [nowMs, looks, isClaimed] = [0, 0, true];
+  const answer = (method: string, path: string): Response => {
+    if (path !== claim) return new Response(null, { status: method === "PROPFIND" ? 404 : 201 });
+    if (method === "PROPFIND") {
+      nowMs += 16_000;
+      if (++looks === 2) aborting.abort(new Error("the attempt's time is over"));
+      return new Response(folder, { status: 207 });
+    }
+    const status = method === "DELETE" ? 204 : isClaimed ? 405 : 201;
+    isClaimed = method === "MKCOL";
+    return new Response(null, { status });
+  };
+  const fetch = (url: string, init: RequestInit) => {
+    asked.push(init.method!);
+    return Promise.resolve(answer(init.method!, new URL(url).pathname));
+  };
+  const location = parseReplicaUrl("webdav://h.example/r") as WebdavLocation;
+  const move = new ExclusiveMove(new DavClient(location, contextOf({ fetch })), () => nowMs);
+  await assert.rejects(move.ifAbsent("t", "k", requestOf(aborting.signal)), /time is over/);
+  assert.ok(!asked.includes("DELETE"), "it may be a living one's");
+  asked.length = 0;
+  const ending = requestOf(AbortSignal.timeout(5_000));
+  assert.equal(await move.ifAbsent("t", "k", ending), true);
+  assert.deepEqual(asked, ["MKCOL", "PROPFIND", "PROPFIND", "DELETE", "MKCOL", "MOVE", "DELETE"]);
 });
 
 test("WebdavStorage: a put that is given up leaves nothing", { skip }, async () => {

@@ -26,9 +26,14 @@ const CLEANUP_MS = 5_000;
 /** Moves files. */
 export class ExclusiveMove {
   readonly #client: DavClient;
+  readonly #now: () => number;
+  /** Since when others' claims have been seen here, by {@link #now}: not every server tells a folder's time. */
+  readonly #seenMs = new Map<string, number>();
 
-  constructor(client: DavClient) {
+  /** `now` gives ms by a clock that nobody sets. */
+  constructor(client: DavClient, now: () => number = () => performance.now()) {
     this.#client = client;
+    this.#now = now;
   }
 
   /** Gives `from` the name `to`, unless something has it; whether it did. */
@@ -51,7 +56,10 @@ export class ExclusiveMove {
   ): Promise<boolean> {
     const claim = to + CLAIM;
     for (let refusals = 0; !await this.#claim(claim, refusals, request);) {
-      if (overwrite === "F" && await this.#client.find(to, 0, request) !== undefined) return false;
+      if (overwrite === "F" && await this.#client.find(to, 0, request) !== undefined) {
+        this.#seenMs.delete(claim);
+        return false;
+      }
       const ageMs = await this.#ageMs(claim, request);
       if (ageMs === undefined) refusals++;
       else if (ageMs > CLAIM_AGE_MAX_MS) await this.#release(claim);
@@ -80,12 +88,25 @@ export class ExclusiveMove {
   /** By the server's clock; undefined where there is no claim. */
   async #ageMs(claim: string, request: StorageRequest): Promise<number | undefined> {
     const found = await this.#client.find(claim, 0, request);
-    const modifiedMs = found?.entries[0]?.modifiedMs;
-    return found === undefined ? undefined : found.nowMs - (modifiedMs ?? NaN);
+    if (found === undefined) {
+      this.#seenMs.delete(claim);
+      return undefined;
+    }
+    const modifiedMs = found.entries[0]?.modifiedMs ?? NaN;
+    return Number.isNaN(modifiedMs) ? this.#seenForMs(claim) : found.nowMs - modifiedMs;
+  }
+
+  /** How long a claim has been seen, in this attempt and those before: it is as old at least. */
+  #seenForMs(claim: string): number {
+    const nowMs = this.#now();
+    const sinceMs = this.#seenMs.get(claim) ?? nowMs;
+    this.#seenMs.set(claim, sinceMs);
+    return nowMs - sinceMs;
   }
 
   /** Whatever has become of the request. */
   async #release(claim: string): Promise<void> {
+    this.#seenMs.delete(claim);
     const request = { signal: AbortSignal.timeout(CLEANUP_MS), onProgress: () => {} };
     await this.#client.send({ method: "DELETE", kind: "remove", key: claim }, request).catch(() => {});
   }
