@@ -167,6 +167,28 @@ test("HttpStorage: all levels come with one index, which is sent again when it h
   assert.equal(storage.counts!.bytes, file.bytes.length);
 });
 
+test("HttpStorage: an index that comes to a site without listings is seen at once", async () => {
+  const site = new FakeSite();
+  const storage = await opened(site);
+  assert.deepEqual(await listed(storage, "ltx/"), []);
+  site.put("/r/ltx/0/a", "aaaa", START_MS);
+  site.index(START_MS, [{ key: "ltx/0/a", size: 4, modified: START_MS }]);
+  assert.deepEqual((await listed(storage, "ltx/")).map(({ key }) => key), ["ltx/0/a"]);
+});
+
+test("HttpStorage: no index is asked for over and over where the site lists its folders", async () => {
+  const site = new FakeSite();
+  site.other = ({ url }) => {
+    if (!url.pathname.endsWith("/ltx/")) return undefined;
+    return new Response('<a href="0/">0/</a>', { headers: { "content-type": "text/html" } });
+  };
+  const storage = await opened(site);
+  await listed(storage, "ltx/");
+  site.asked.length = 0;
+  for (const prefix of ["ltx/", "ltx/1/"]) await listed(storage, prefix);
+  assert.deepEqual(site.taken(), ["GET /r/ltx/", "GET /r/ltx/0/", "GET /r/ltx/1/"]);
+});
+
 test("HttpStorage: an index that has what is gone is told of", async () => {
   const site = new FakeSite();
   site.index(START_MS, [{ key: "ltx/0/a", size: 4, modified: START_MS }]);

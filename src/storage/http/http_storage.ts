@@ -23,7 +23,7 @@ import { PageListing } from "./page_listing.ts";
 import { Site } from "./site.ts";
 import { INDEX_NAME } from "./static_index.ts";
 
-/** How long no index is asked for where there was none, in ms. */
+/** How long no index is asked for where there was none and the server's pages do, in ms. */
 const NO_INDEX_MS = 60_000;
 
 /** Makes it of a location. */
@@ -64,7 +64,7 @@ class HttpStorage implements Storage {
   }
 
   async #indexed(prefix: string, request: StorageRequest): Promise<StoredObject[] | undefined> {
-    if (this.#now() < this.#noIndexUntilMs) return undefined;
+    if (this.#pages.hasListed && this.#now() < this.#noIndexUntilMs) return undefined;
     const indexed = await this.#index.list(prefix, request);
     if (indexed === undefined) this.#noIndexUntilMs = this.#now() + NO_INDEX_MS;
     return indexed?.sort((a, b) => compareKeys(a.key, b.key));

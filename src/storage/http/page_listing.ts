@@ -38,9 +38,15 @@ export class PageListing implements HttpListing {
   readonly #described = new Map<string, Described>();
   /** Pages tell times and no ETags, so that files are told apart by these. */
   #tellsTimes = false;
+  #hasListed = false;
 
   constructor(site: Site) {
     this.#site = site;
+  }
+
+  /** Whether there was a page of any folder yet. */
+  get hasListed(): boolean {
+    return this.#hasListed;
   }
 
   /** Names first, which cost little; then what else is to be known of each, some at a time. */
@@ -96,8 +102,11 @@ export class PageListing implements HttpListing {
     const page = await this.#site.text(folder, { accept: ACCEPT }, request);
     if (page === undefined || page === "same") return [];
     const entries = parseFolderPage(page.text, page.url);
-    if (entries !== undefined) return entries;
-    throw wrongAnswer(this.#site.asked(folder), "a page that lists no folder", LISTING_WANTED);
+    if (entries === undefined) {
+      throw wrongAnswer(this.#site.asked(folder), "a page that lists no folder", LISTING_WANTED);
+    }
+    this.#hasListed = true;
+    return entries;
   }
 
   async #describe(
