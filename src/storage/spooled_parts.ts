@@ -6,6 +6,7 @@
 
 import { type FileHandle, mkdtemp, open, rm } from "node:fs/promises";
 import { join } from "node:path";
+import process from "node:process";
 import { writeAll } from "../disk_write.ts";
 import { temporaryFolder } from "../drivers/permissions.ts";
 import { ReplicaClosedError, StorageError } from "../errors.ts";
@@ -58,6 +59,7 @@ export class SpooledParts implements PartUploads {
     try {
       const file = await open(join(folder, "object"), "wx+", 0o600);
       this.#uploads.set(folder, { file, folder, size: 0 });
+      await hide(folder);
       signal?.throwIfAborted();
       if (this.#isClosed) throw new ReplicaClosedError(`Cannot begin to put "${key}": the store was closed`);
     } catch (error) {
@@ -107,6 +109,14 @@ export class SpooledParts implements PartUploads {
       details,
     );
   }
+}
+
+/**
+ * Takes the name from an open file, whose handle is enough: nobody would remove what a killed process leaves. Where
+ * names of open files stay, on Windows and NFS, it goes at the end.
+ */
+async function hide(folder: string): Promise<void> {
+  if (process.platform !== "win32") await rm(folder, { recursive: true }).catch(() => {});
 }
 
 async function* chunksOf(file: FileHandle, size: number): AsyncGenerator<Uint8Array, void, undefined> {

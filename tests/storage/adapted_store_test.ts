@@ -178,7 +178,7 @@ test("AdaptedStore gives conditions on, and tells that one does not hold", async
   assert.deepEqual(asked, [[true, undefined, undefined], [false, undefined, 5], [false, "x", undefined]]);
 });
 
-test("AdaptedStore gathers large objects in a file, which is removed whatever happens", async () => {
+test("AdaptedStore gathers large objects in a file that nothing is left of, whatever happens", async () => {
   const folder = await mkdtemp(join(tmpdir(), "adapted-"));
   const { TMPDIR } = process.env;
   process.env.TMPDIR = folder;
@@ -197,7 +197,7 @@ async function putLarge(files: () => Promise<number>): Promise<void> {
     putStream: async (_key, chunks, request) => {
       for await (const chunk of chunks) size += chunk.length;
       assert.equal(size, request.size);
-      assert.equal(await files(), 1);
+      assert.equal(await files(), process.platform === "win32" ? 1 : 0);
       return { etag: "y", modifiedMs: 7 };
     },
   });

@@ -1,6 +1,7 @@
 /** Parts that are gathered in a file: what nobody waits for any more is neither left open nor left there. */
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
+import process from "node:process";
 import { test } from "node:test";
 import { ReplicaClosedError } from "../../mod.ts";
 import { type Spooled, SpooledParts } from "../../src/storage/spooled_parts.ts";
@@ -30,6 +31,21 @@ test("SpooledParts: an object is put as its parts came, and its file goes", asyn
   assert.deepEqual(found, [...PART.bytes, ...PART.bytes.map(() => 8)]);
   assert.equal(existsSync(upload.id), false);
 });
+
+const skip = process.platform === "win32" && "open files keep their names there";
+test(
+  "SpooledParts: what is gathered has no name, so that a killed process leaves none of it",
+  { skip },
+  async () => {
+    const isThere: boolean[] = [];
+    const parts = spoolInto(() => Promise.resolve(void isThere.push(existsSync(upload.id))));
+    const upload = await parts.begin("k");
+    await parts.put(upload, PART, {});
+    isThere.push(existsSync(upload.id));
+    await parts.complete(upload, ["1"], {});
+    assert.deepEqual(isThere, [false, false]);
+  },
+);
 
 const ENDINGS = {
   "was given up while it began": async (parts: SpooledParts) => {
