@@ -155,7 +155,7 @@ export class LiveReplica implements Followed {
       exclusively: (act) => this.#exclusively(act),
       publishInPlaceOf: async (viewId, state) => {
         if (this.#states.isBesideLocal(viewId)) return this.#states.lead(viewId, state);
-        this.#publish(await this.#overLocal(state, viewId));
+        this.#publish(await this.#overLocal(state, this.#states.newest!.viewId));
       },
       closedError: () => this.#closedError(),
     });

@@ -75,7 +75,7 @@ export class Relocation {
     // For the newest state the files may be back; an older one has been given up.
     if (gone && view.stamp !== this.#parts.states.newest?.stamp) return Promise.reject(gone);
     // Another state may have become the newest before a search has ended, and a view's number may be another one's by then.
-    const who = this.#parts.states.isShown(viewId) ? "shown" : viewId;
+    const who = this.#parts.states.isShown(viewId, view) ? "shown" : viewId;
     const key = `${who} ${view.stamp}`;
     const search = this.#searches.get(key) ?? this.#findOnce(viewId, view, cause).finally(() => {
       this.#searches.delete(key);
@@ -84,7 +84,18 @@ export class Relocation {
     return search;
   }
 
+  /** The view is held meanwhile: were its readers to leave, its number would be another one's. */
   async #findOnce(viewId: number, view: ViewInfo, cause: ObjectGoneError): Promise<void> {
+    const { calls } = this.#parts.source.native;
+    if (calls.ls_view_hold(viewId) < 0) throw this.#replica.closedError();
+    try {
+      await this.#findHeld(viewId, view, cause);
+    } finally {
+      calls.ls_view_release(viewId);
+    }
+  }
+
+  async #findHeld(viewId: number, view: ViewInfo, cause: ObjectGoneError): Promise<void> {
     const found = await this.#replica.exclusively(() => planning(() => this.#leadOn(viewId, view)));
     if (found === undefined) return;
     const text = `Cannot read TXID ${formatTxid(view.txid)} of ${this.#name}: ${found}`;
@@ -125,7 +136,7 @@ export class Relocation {
       const plan = makeRestorePlan(listed, { upTo: view.txid });
       await this.#parts.files.use(plan, requestOf(this.#parts, "replan"), async (files) => {
         const state = await this.#parts.states.make(files, view.stamp);
-        if (this.#parts.states.isShown(viewId)) await this.#replica.publishInPlaceOf(viewId, state);
+        if (this.#parts.states.isShown(viewId, view)) await this.#replica.publishInPlaceOf(viewId, state);
         else this.#parts.states.lead(viewId, state);
       });
       return undefined;

@@ -207,10 +207,10 @@ export class States {
 
   /**
    * Whether the readers of a view are led wherever the newest state is published. A view of a past moment has readers of
-   * its own, though its content may be the newest state's.
+   * its own, though its content may be the newest state's; and a view's number may have become another replica's.
    */
-  isShown(viewId: number): boolean {
-    return this.#shown.has(viewId);
+  isShown(viewId: number, { stamp }: Pick<ViewInfo, "stamp">): boolean {
+    return stamp === this.#newest?.stamp && this.#shown.has(viewId);
   }
 
   /** Leads the readers of a view to a state of the same stamp, and gives that state's reference up. */

@@ -20,6 +20,7 @@ import { withReplicaFolder } from "../support/replica_folder.ts";
 import { answerOf } from "../differential/answers.ts";
 import { openPlain } from "../support/sqlite.ts";
 import { pause, until } from "./following.ts";
+import { Reader } from "./reader.ts";
 import {
   assertSame,
   drivers,
@@ -97,6 +98,54 @@ test("R4: a search for the files of one state is not taken for that of the state
     assert.notDeepEqual(sums[0], sums[1]);
     assert.deepEqual(await readers[0]!.ask(NOISE_SUM), sums[1]);
     for (const reader of readers) await reader[Symbol.asyncDispose]();
+  }));
+
+test("R4: a search whose reader has left leads nobody back to the older state", () =>
+  withServedPlace({}, async (place) => {
+    const { folder, s3 } = place;
+    folder.record(noiseSql(1500));
+    folder.snapshot();
+    place.upload();
+    await using replica = await openReplica("s3://bucket/db", {
+      ...POOL,
+      endpoint: s3.endpoint,
+      credentials: s3.options,
+      prefetch: "off",
+      pollIntervalMs: 0,
+    });
+    const seen: bigint[] = [];
+    replica.on("commit", ({ txid }) => seen.push(txid));
+    const reader = await Reader.start({ shared: replica.share(), timeoutMs: 300 });
+    try {
+      assert.equal((await reader.ask("BEGIN")).error, undefined);
+      assert.equal((await reader.ask("SELECT count(*) FROM n WHERE id < 20")).error, undefined);
+      folder.step("UPDATE n SET x = randomblob(900) WHERE id % 100 = 0");
+      place.upload();
+      assert.equal(await replica.refresh(), 2n);
+      folder.step("UPDATE n SET x = randomblob(900) WHERE id % 100 = 1");
+      folder.write(1, 1, 1);
+      folder.delete(9, 1, 1);
+      place.upload();
+      const [made, next] = [Promise.withResolvers<void>(), "-0000000000000003"];
+      s3.options.faults = new FaultSchedule([
+        { on: "object", key: next, fault: { kind: "held", until: made.promise } },
+      ]);
+      const refreshed = replica.refresh();
+      await until("the next file is asked for", () => s3.log.some(({ key }) => key.includes(next)));
+      // The reader's view ends with its transaction, while others are still to be looked for: its number is the next view's.
+      const { error } = await reader.ask(NOISE_SUM);
+      assert.match(error!.lastError, /DeadlineError/);
+      made.resolve();
+      assert.equal(await refreshed, 3n);
+      folder.step("UPDATE n SET x = randomblob(900) WHERE id % 100 = 2");
+      place.upload();
+      assert.equal(await replica.refresh(), 4n); // comes after the search
+      assert.ok(s3.log.some(({ key }) => key.includes("/0001/")), "others were found");
+      await until("all is told", () => seen.at(-1) === 4n);
+      assert.deepEqual(seen, [2n, 3n, 4n]);
+    } finally {
+      await reader.close();
+    }
   }));
 
 test("R4: a connection that names the newest state goes on, too, where others read it from a local copy", () =>
