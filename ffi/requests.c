@@ -1090,6 +1090,14 @@ static int isLocal(const LsView *p, uint32_t iPgno){
   return iFrame!=0 && lsFrameObject(iFrame)->pLocal!=NULL;
 }
 
+/* Whether the content of a view has been led to where a page lies in a local file: no request is needed there. */
+static int movedLocal(LsView *p, uint32_t iPgno){
+  LsView *pMoved = lsViewMoved(p);
+  int b = pMoved && isLocal(pMoved, iPgno);
+  if( pMoved ) lsViewUnref(pMoved);
+  return b;
+}
+
 /* Why a page cannot be found: where its view has it, after so many requests. */
 static void placeText(char *zError, const LsView *pView, uint32_t iPgno, int nAsked){
   LsObject *pObject = lsFrameObject(lsViewFrame(pView, iPgno));
@@ -1116,6 +1124,7 @@ int lsPageWait(LsWait *p, LsView **ppView, int bPinned, uint32_t *pk){
     rc = lsWaitFor(p->pReplica->iCore, p);
     if( rc ){
       if( p->pRun ) lsUnpin(p->pRun);
+      if( rc!=SQLITE_INTERRUPT && movedLocal(*ppView, p->iPgno) ) continue;  /* the request came to nothing, the page came */
       return rc;
     }
     if( p->pRun ){

@@ -520,11 +520,19 @@ export class LiveReplica implements Followed {
       await this.#readers.during(this.#pages.load(file, request));
       return "loaded";
     } catch (error) {
+      // Somebody may have led all readers of the state elsewhere meanwhile: hydration, where the copy has the page now.
+      if (this.#isMoved(request)) return "moved";
       await this.#relocation.find(request.viewId, await this.#relocation.goneOf(error, file));
       return "moved";
     } finally {
       this.#meter.carry(this.id);
     }
+  }
+
+  /** Whether a view has a page elsewhere by now than its reader asked for. */
+  #isMoved({ objectId, viewId, pgno }: PageRequest): boolean {
+    const place = locate(this.#source.native, viewId, pgno);
+    return place !== undefined && place.objectId !== objectId;
   }
 
   /** The reader has a place that is not in storage, or not open any more. */

@@ -4,11 +4,15 @@ import { test } from "node:test";
 import type { ReplicaDatabase } from "../../mod.ts";
 import { assertSame, noiseSql, rowsOf, valueOf, withConnection } from "../replica/drivers.ts";
 import { stepValue, until } from "../replica/following.ts";
+import { Reader } from "../replica/reader.ts";
 import { rounds } from "../soak/soak_support.ts";
 import { Random } from "../support/random.ts";
 import { bytesSent, readerOf, shorten, smallSql, SUM, withPlace, withServedPlace } from "./hydrating.ts";
 
 const TIMEOUT = { timeout: 120_000 } as const;
+
+/** More than a reader asks for at once, less than any request of a copy here. */
+const PAGES_BYTES = 50_000;
 
 for (let pageSize = 512; pageSize <= 65536; pageSize *= 2) {
   test(`A copy with pages of ${pageSize} bytes`, TIMEOUT, () =>
@@ -258,3 +262,56 @@ test(
       assert.ok(bytesSent(s3) < 1_000_000, `${bytesSent(s3)} bytes`);
     }),
 );
+
+/** The end of a page's only GET, which began before the copy came and lasted longer. */
+const ENDS = {
+  "the file is gone": { timeoutMs: 30_000, isGone: true },
+  "the reader's own deadline": { timeoutMs: 5_000, isGone: false },
+} as const;
+
+for (const [end, { timeoutMs, isGone }] of Object.entries(ENDS)) {
+  test(
+    `A read goes on whose page the copy has by the time its request fails: ${end}`,
+    TIMEOUT,
+    () =>
+      withServedPlace({}, async (place) => {
+        const { folder, s3 } = place;
+        folder.record(noiseSql(3_000));
+        folder.snapshot();
+        place.upload();
+        const [asked, answered] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+        let range: string | undefined;
+        await using replica = await place.open({ prefetch: "off" });
+        s3.options.faults.pick = () => {
+          const [sent, first, last] = /(\d+)-(\d+)/.exec(s3.log.at(-1)!.range) ?? [];
+          if (sent === undefined) return undefined;
+          if (range === undefined && Number(last) - Number(first) > PAGES_BYTES) {
+            return { kind: "held", until: asked.promise }; // the copy's
+          }
+          range ??= sent;
+          asked.resolve();
+          return sent === range ? { kind: "held", until: answered.promise } : undefined;
+        };
+        const reader = await Reader.start({ shared: replica.share(), timeoutMs });
+        try {
+          const reading = reader.ask("SELECT count(*) AS n FROM n WHERE id < 20");
+          await replica.hydrated();
+          if (isGone) {
+            folder.record("UPDATE n SET x = randomblob(900) WHERE id % 100 = 0");
+            folder.snapshot();
+            folder.delete(9, 1, 1);
+            place.upload();
+            answered.resolve();
+          }
+          assert.deepEqual(await reading.then(({ rows, error }) => ({ rows, error })), {
+            rows: [{ n: 19 }],
+            error: undefined,
+          });
+          assert.equal(replica.lastError, undefined);
+        } finally {
+          answered.resolve();
+          await reader.close();
+        }
+      }),
+  );
+}
