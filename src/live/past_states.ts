@@ -158,7 +158,8 @@ export class PastStates {
     // a local copy draws those into it that see the newest state, and is kept from going on by a moment that stays
     const newest = states.newest?.txid === txid && !this.#source.isHydrated ? states.newest : undefined;
     const state = this.#kept.get(txid) ?? newest;
-    return state && isOurs && states.isOurs(state.stamp) ? state : undefined;
+    if (state === undefined || states.lostBy(state.stamp)) return undefined; // others may make it up by now
+    return isOurs && states.isOurs(state.stamp) ? state : undefined;
   }
 
   /** What a plan's state is known by: what it was known by before, when the replica is surely the same. */

@@ -14,9 +14,6 @@ import { identity } from "./file_set.ts";
 import { type LiveParts, planning, requestOf } from "./live_parts.ts";
 import type { State } from "./states.ts";
 
-/** States that were lost and are remembered; the oldest are forgotten. */
-const GONE_MAX = 4096;
-
 /** What is asked of the replica. */
 export interface RelocationSource {
   /** Files that are in storage, as far as is known. */
@@ -38,7 +35,6 @@ export class Relocation {
   readonly #replica: RelocationSource;
   /** By the views whose readers wait; one for all that a state was shown by while it was the newest. */
   readonly #searches = new Map<string, Promise<void>>();
-  readonly #gone = new Map<number, StateGoneError>();
 
   constructor(parts: LiveParts, replica: RelocationSource) {
     this.#parts = parts;
@@ -71,7 +67,7 @@ export class Relocation {
   find(viewId: number, cause: ObjectGoneError): Promise<void> {
     const view = viewInfo(this.#parts.source.native, viewId);
     if (view === undefined) return Promise.reject(this.#replica.closedError());
-    const gone = this.#gone.get(view.stamp);
+    const gone = this.#parts.states.lostBy(view.stamp);
     // For the newest state the files may be back; an older one has been given up.
     if (gone && view.stamp !== this.#parts.states.newest?.stamp) return Promise.reject(gone);
     // Another state may have become the newest before a search has ended, and a view's number may be another one's by then.
@@ -96,13 +92,14 @@ export class Relocation {
   }
 
   async #findHeld(viewId: number, view: ViewInfo, cause: ObjectGoneError): Promise<void> {
-    const found = await this.#replica.exclusively(() => planning(() => this.#leadOn(viewId, view)));
+    const found = await this.#replica.exclusively(() => planning(() => this.#leadOn(viewId, view))).catch(
+      unplanned,
+    );
     if (found === undefined) return;
     const text = `Cannot read TXID ${formatTxid(view.txid)} of ${this.#name}: ${found}`;
     // That state is lost to us. The next transaction may see the newest one; this one may not be mixed with it.
     const gone = new StateGoneError(`${text}; the next transaction sees the newest state`, { cause });
-    this.#gone.set(view.stamp, gone);
-    if (this.#gone.size > GONE_MAX) this.#gone.delete(this.#gone.keys().next().value!);
+    this.#parts.states.lose(view.stamp, gone);
     if (view.stamp !== this.#parts.states.newest?.stamp) throw gone;
     try {
       await this.#replica.refresh();
@@ -118,7 +115,11 @@ export class Relocation {
     throw gone;
   }
 
-  /** Leads a view's readers to other files of the same content; why that cannot be done, if so. */
+  /**
+   * Leads a view's readers to other files of the same content; gives why that cannot be done, if so.
+   *
+   * @throws {RestorePlanError} no files that are listed make it up
+   */
   async #leadOn(viewId: number, view: ViewInfo): Promise<string | undefined> {
     const { store, layout } = this.#parts.source;
     const { files: listed } = await listReplica(store, layout, requestOf(this.#parts, "replan"));
@@ -132,21 +133,22 @@ export class Relocation {
     if (!isSame || !this.#parts.states.isOurs(view.stamp)) {
       return "its files were deleted, and nothing tells that what is there now is the same database";
     }
-    try {
-      const plan = makeRestorePlan(listed, { upTo: view.txid });
-      await this.#parts.files.use(plan, requestOf(this.#parts, "replan"), async (files) => {
-        const state = await this.#parts.states.make(files, view.stamp);
-        if (this.#parts.states.isShown(viewId, view)) await this.#replica.publishInPlaceOf(viewId, state);
-        else this.#parts.states.lead(viewId, state);
-      });
-      return undefined;
-    } catch (error) {
-      if (!(error instanceof RestorePlanError)) throw error;
-      return "its files were deleted, and no others end there";
-    }
+    const plan = makeRestorePlan(listed, { upTo: view.txid });
+    await this.#parts.files.use(plan, requestOf(this.#parts, "replan"), async (files) => {
+      const state = await this.#parts.states.make(files, view.stamp);
+      if (this.#parts.states.isShown(viewId, view)) await this.#replica.publishInPlaceOf(viewId, state);
+      else this.#parts.states.lead(viewId, state);
+    });
+    return undefined;
   }
 
   get #name(): string {
     return this.#parts.source.store.name;
   }
+}
+
+/** Why no others were found, where none are listed. */
+function unplanned(error: unknown): string {
+  if (!(error instanceof RestorePlanError)) throw error;
+  return "its files were deleted, and no others end there";
 }

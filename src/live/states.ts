@@ -4,7 +4,7 @@
  * @module
  */
 import type { Native } from "../../ffi/native.ts";
-import { ReplicaClosedError } from "../errors.ts";
+import { ReplicaClosedError, type StateGoneError } from "../errors.ts";
 import { addTo } from "../pages/counters.ts";
 import { checkShim, type PlanFile } from "../view/plan_file.ts";
 import { type ViewInfo, viewInfo } from "../view/view_info.ts";
@@ -12,6 +12,9 @@ import { makeView } from "../view/view_map.ts";
 
 /** Stamps that are remembered, for states that are seen again. */
 const STAMPS_MAX = 1024;
+
+/** States that were lost and are remembered; the oldest are forgotten. */
+const LOST_MAX = 4096;
 
 /** One state: what the database was after a transaction. */
 export interface State {
@@ -35,6 +38,8 @@ export class States {
   readonly #isWritten: boolean;
   readonly #stamps = new Map<bigint, number>();
   readonly #foreign = new Set<number>();
+  /** By stamp, why states that no files make up are given up. */
+  readonly #lost = new Map<number, StateGoneError>();
   #oldestStamp = 0;
   #newest: State | undefined;
   /** Views that the newest state was shown by, one after the other. */
@@ -116,9 +121,22 @@ export class States {
     return { viewId: checkShim(this.#native, viewId, "begin", this.#name), txid: 0n, stamp, files: [] };
   }
 
-  /** Makes a state of a whole plan. */
+  /** Makes a state of a whole plan; it is not lost any more. */
   async make(files: readonly PlanFile[], stamp: number): Promise<State> {
-    return await this.#state(files, stamp, 0);
+    const state = await this.#state(files, stamp, 0);
+    this.#lost.delete(stamp);
+    return state;
+  }
+
+  /** Gives a state up that no files make up any more. */
+  lose(stamp: number, why: StateGoneError): void {
+    this.#lost.set(stamp, why);
+    if (this.#lost.size > LOST_MAX) this.#lost.delete(this.#lost.keys().next().value!);
+  }
+
+  /** Why a state was given up; undefined unless it was. */
+  lostBy(stamp: number): StateGoneError | undefined {
+    return this.#lost.get(stamp);
   }
 
   /** Makes a state of another one and the files that follow it. */

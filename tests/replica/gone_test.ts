@@ -52,6 +52,56 @@ test("R4: reads go on when the base file is deleted and another plan ends at the
     assert.equal(replica.lastError, undefined);
   }));
 
+/** A listing that lacks the snapshot of TXID 2. */
+const LACKS_SNAPSHOT = { kind: "staleListing", hide: /0000000000000001-0000000000000002/ } as const;
+
+test("R4: others are looked for once more where one listing lacks them", () =>
+  withServedPlace({}, async (place) => {
+    const { folder, s3 } = place;
+    folder.record(noiseSql(1500));
+    folder.snapshot();
+    folder.step("UPDATE n SET x = randomblob(900) WHERE id % 100 = 0");
+    place.upload();
+    await using replica = await openReplica("s3://bucket/db", {
+      ...place.access,
+      ...POOL,
+      prefetch: "off",
+      pollIntervalMs: 0,
+    });
+    await using reader = await readerOf(replica);
+    assert.deepEqual(await reader.ask("SELECT count(*) AS n FROM n WHERE id < 20"), [{ n: 19 }]);
+    folder.snapshot(2);
+    folder.delete(9, 1, 1);
+    place.upload();
+    s3.options.faults = new FaultSchedule([{ on: "list", key: "000", fault: LACKS_SNAPSHOT, times: 1 }]);
+    assert.deepEqual(await reader.ask(NOISE_SUM), folder.rows(NOISE_SUM));
+    assert.equal(replica.lastError, undefined);
+  }));
+
+test("R4: a moment that was lost is connected to anew once other files of it are there", () =>
+  withReplicaFolder({}, async (folder) => {
+    folder.record(noiseSql(1500));
+    folder.snapshot();
+    folder.step("UPDATE n SET x = randomblob(900) WHERE id % 100 = 0");
+    const wanted = folder.rows(NOISE_SUM);
+    folder.step("UPDATE n SET x = randomblob(900) WHERE id % 100 = 1");
+    await using replica = await openReplica(folder.url, { ...POOL, prefetch: "off", pollIntervalMs: 0 });
+    const lost = replica.connect({ asOf: 2n });
+    assert.equal(valueOf(lost, "SELECT count(*) FROM n WHERE id < 20"), 19);
+    folder.delete(9, 1, 1);
+    thrownBy(() => rowsOf(lost, NOISE_SUM));
+    assert.ok(replica.lastError instanceof StateGoneError, String(replica.lastError));
+    folder.snapshot(2);
+    const found = replica.connect({ asOf: 2n });
+    assert.deepEqual(rowsOf(found, NOISE_SUM), wanted);
+    // What takes their place is looked for again.
+    folder.write(1, 1, 2);
+    folder.delete(9, 1, 2);
+    assert.deepEqual(rowsOf(found, NOISE_SUM), wanted);
+    found.close();
+    lost.close();
+  }));
+
 test("R4: a search for the files of one state is not taken for that of the state published meanwhile", () =>
   withServedPlace({}, async (place) => {
     const { folder, s3 } = place;
