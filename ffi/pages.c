@@ -411,14 +411,22 @@ int ls_object_offset(int iObject, int iFrame, uint64_t *aOut){
   return 0;
 }
 
-/* Describes up to nMax frames from iFrame on, as view iView (0: the newest) has them, four words each; returns how many. */
+/*
+** Describes up to nMax frames from iFrame on, as view iView (0: the newest) has them, four words each; returns how many. Once
+** nobody holds that view what was meant for it is the newest's readers': its number may be another replica's by then.
+*/
 int ls_object_frames(int iObject, int iView, int iFrame, int nMax, uint32_t *aFrame){
   LsObject *p = lsObjectById(iObject);
   LsView *pView;
   uint32_t k;
   int n = 0;
   if( p==NULL || !p->bComplete || iFrame<0 ) return LS_MISUSE;
-  pView = iView ? lsViewFollow(iView) : lsReplicaNewest(p->iReplica);
+  pView = iView ? lsViewFollow(iView) : NULL;
+  if( pView && pView->iReplica!=p->iReplica ){
+    lsViewUnref(pView);
+    pView = NULL;
+  }
+  if( pView==NULL ) pView = lsReplicaNewest(p->iReplica);
   for(k=(uint32_t)iFrame; k<p->nFrame && n<nMax; k++, n++){
     uint32_t *a = &aFrame[n*4];
     a[0] = lsObjectPgno(p, k);

@@ -1,9 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { Native } from "../../ffi/native.ts";
 import { LtxFormatError, ObjectGoneError, ReplicaClosedError } from "../../src/errors.ts";
 import { listReplica } from "../../src/view/listing.ts";
 import type { ReplicaFile } from "../../src/view/restore_plan.ts";
-import { valueOf } from "../replica/drivers.ts";
+import { viewInfo } from "../../src/view/view_info.ts";
+import { locate } from "../../src/view/view_map.ts";
+import { noiseSql, valueOf } from "../replica/drivers.ts";
 import { census, recordValue, stepValue } from "../replica/following.ts";
 import { type ReplicaFolder, withReplicaFolder } from "../support/replica_folder.ts";
 import { type LivePlace, withLive } from "./live_place.ts";
@@ -157,3 +160,43 @@ liveTest("LiveReplica that was closed refuses, and tells nothing more", async (f
   await live.close();
   assert.deepEqual(events, []);
 });
+
+/** The handle of a replica's newest view. */
+function newestView(native: Native, replicaId: number): number {
+  const words = new BigUint64Array(6);
+  assert.equal(native.calls.ls_replica_view(replicaId, new Uint8Array(words.buffer)), 0);
+  return Number(words[5]);
+}
+
+test("LiveReplica: what a request brings is kept though the state that it was made for has gone meanwhile", () =>
+  withReplicaFolder({}, async (folder) => {
+    folder.record(noiseSql(1500));
+    folder.snapshot();
+    await withLive(folder, { prefetch: "off" }, async ({ native, live, store }) => {
+      const viewId = () => newestView(native, live.id);
+      const answered = Promise.withResolvers<void>();
+      const read = store.read.bind(store);
+      const asked: string[] = [];
+      store.read = async (file, range, options) => {
+        asked.push(file.key);
+        if (asked.length === 1) await answered.promise;
+        return await read(file, range, options);
+      };
+      const serve = (pgno: number) => {
+        const place = locate(native, viewId(), pgno)!;
+        return live.serve({ ...place, pgno, viewId: viewId(), connection: 0, indexLeaf: 0 });
+      };
+      const [before, first] = [viewId(), serve(100)];
+      folder.step("UPDATE n SET x = randomblob(900) WHERE id = 1");
+      assert.equal(await live.refresh(), 2n);
+      assert.equal(viewInfo(native, before), undefined);
+      const second = serve(103); // is on its way
+      answered.resolve();
+      await Promise.all([first, second]);
+      const bytes = new Uint8Array(4096);
+      for (const pgno of [100, 103]) {
+        assert.equal(native.calls.ls_view_page(viewId(), pgno, bytes, bytes.length), 0, `page ${pgno}`);
+      }
+      assert.equal(asked.filter((key) => key === asked[0]).length, 1);
+    });
+  }));
