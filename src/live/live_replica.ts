@@ -308,15 +308,15 @@ export class LiveReplica implements Followed {
       const { maxTxid } = plan.at(-1)!;
       if (!isOther && (maxTxid <= this.position || this.#writer?.isStoring(maxTxid))) return;
       await this.#files.use(plan, requestOf(this.#parts, "follow"), async (files) => {
-        const isRenewed = isOther || this.position > 0n && files[0]!.header.pageSize !== this.#pageSize;
+        const isResized = files[0]!.header.pageSize !== this.#pageSize;
+        const isRenewed = isOther || this.position > 0n && isResized;
         const stamp = isRenewed ? this.#states.newStamp() : this.#states.stampOf(maxTxid);
         const state = await this.#states.make(files, stamp);
         if (isRenewed) this.#states.renew(maxTxid, stamp);
         else this.#states.renewSchema();
-        if (isRenewed) this.#pages.begin(state.viewId);
         if (isRenewed) this.#hydration?.replaced();
-        this.#publish(state);
-        if (isRenewed) this.#pages.opened(state.viewId, 0);
+        if (isRenewed || isResized) this.#publishBegun(state);
+        else this.#publish(state);
       });
     });
   }
@@ -392,6 +392,13 @@ export class LiveReplica implements Followed {
     if (state.files.length === 0) return;
     const { commit, timestampMs } = state.files.at(-1)!.header;
     onEvent({ type: "commit", txid: state.txid, commit, timeMs: timestampMs });
+  }
+
+  /** The same of another database, or of pages of another size than an empty one was begun with: its trees are not known yet. */
+  #publishBegun(state: State, frame?: number): void {
+    this.#pages.begin(state.viewId);
+    this.#publish(state, frame);
+    this.#pages.opened(state.viewId, 0);
   }
 
   /** The newest state as it is kept; without a plan where none is known. */
@@ -482,7 +489,9 @@ export class LiveReplica implements Followed {
         const state = newest.files.length === 0
           ? await this.#states.make(opened, stamp)
           : await this.#states.extend(newest, opened, stamp);
-        this.#publish(state, frame);
+        const isResized = opened[0]!.header.pageSize !== this.#pageSize;
+        if (isResized) this.#publishBegun(state, frame);
+        else this.#publish(state, frame);
       }, bytes);
     });
   }

@@ -180,3 +180,26 @@ test("with litestream_durable a commit returns when it is stored, and fails wher
     assert.throws(() => read.exec("PRAGMA litestream_durable = on"), /open for reading/);
     read.close();
   }));
+
+for (const pageSize of [4096, 8192]) {
+  test(`what a database that begins empty has later is found by its trees: pages of ${pageSize} bytes`, () =>
+    inFolder(async (folder, url) => {
+      await using replica = await opened(url, folder, { cacheBytesMax: 1024 * 1024 });
+      const { Database } = drivers[0]!;
+      const writer = replica.connect(Database);
+      writer.exec(`PRAGMA page_size = ${pageSize}`);
+      writer.exec("CREATE TABLE t(id INTEGER PRIMARY KEY, k INTEGER, body BLOB); CREATE INDEX t_k ON t(k)");
+      writer.exec(
+        `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000)
+         INSERT INTO t SELECT i, i * 7919 % 10007, randomblob(1000) FROM n`,
+      );
+      await replica.sync();
+      writer.close();
+      const reader = replica.connect(Database);
+      const mark = replica.mark();
+      const sql = "SELECT count(body) AS n FROM t INDEXED BY t_k WHERE k BETWEEN 1000 AND 1200";
+      assert.ok(Number(reader.prepare(sql).get().n) > 150);
+      assert.ok(replica.stats(mark).aheadHits > 0, "rows that the index names are read ahead");
+      reader.close();
+    }));
+}
