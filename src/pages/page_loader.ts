@@ -132,10 +132,7 @@ export class PageLoader {
   async load(file: PlanFile, frame: number, reader: PageReader): Promise<number> {
     const flying = this.#flightOf(file, frame);
     if (flying === undefined && this.#takeHeld(file, frame, reader.viewId)) return reader.depth;
-    if (flying && !flying.isStarted && !flying.isLocal) {
-      this.#check(file, frame, reader);
-      flying.connection = reader.connection;
-    }
+    if (flying) this.#claim(flying, frame, reader);
     const flight = flying ?? this.#fly(file, frame, reader);
     if (flight === undefined) return reader.depth;
     const landing = flight.wait(frame);
@@ -158,14 +155,29 @@ export class PageLoader {
     } catch (error) {
       if (!(error instanceof LtxFormatError) || flight.isFresh) throw error;
     }
-    const alone = this.#flightOf(file, frame) ??
-      this.#depart(file, { first: frame, count: 1, isLocal: false }, { ...reader, depth }, {
-        wanted: frame,
-        isFresh: true,
-      });
+    const alone = this.#alone(file, frame, { ...reader, depth });
     const again = alone.wait(frame);
     this.#start(alone);
     return await this.#landed(alone, frame, again, reader);
+  }
+
+  /** The flight for one frame from the store itself, unless one is on its way again. */
+  #alone(file: PlanFile, frame: number, reader: PageReader): Flight {
+    const flying = this.#flightOf(file, frame);
+    if (flying) {
+      this.#claim(flying, frame, reader);
+      return flying;
+    }
+    this.#check(file, frame, reader);
+    const range = { first: frame, count: 1, isLocal: false };
+    return this.#depart(file, range, reader, { wanted: frame, isFresh: true });
+  }
+
+  /** Has a reader pay for a flight that has not started: it waits first. */
+  #claim(flight: Flight, frame: number, reader: PageReader): void {
+    if (flight.isStarted || flight.isLocal) return;
+    this.#check(flight.file, frame, reader);
+    flight.connection = reader.connection;
   }
 
   /** Begins to fetch pages that will be wanted, where they are neither in the pool nor on their way. */

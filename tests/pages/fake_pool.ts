@@ -5,6 +5,7 @@
  */
 import type { Native } from "../../ffi/native.ts";
 import { LS } from "../../ffi/symbols.ts";
+import { COUNTER } from "../../src/pages/counters.ts";
 import { FLAG, PageCache } from "../../src/pages/page_cache.ts";
 import { type LoadedListener, PageIntake } from "../../src/pages/page_intake.ts";
 import { PageLoader } from "../../src/pages/page_loader.ts";
@@ -35,6 +36,9 @@ export class FakePool {
   readonly marked = new Set<number>();
   /** Frames that were loaded before anybody asked for them. */
   readonly ahead = new Set<number>();
+  /** Bound on the requests of each connection; 0 is none. */
+  requestsMax = 0;
+  readonly #requests = new Map<number, number>();
   readonly #frameCount: number;
   #last = 0;
 
@@ -100,8 +104,16 @@ export class FakePool {
       ls_run_touched: () => 0,
       ls_run_count: () => 0,
       ls_replica_add: () => 0,
-      ls_connection_add: () => 0,
-      ls_connection_spent: () => 0,
+      ls_connection_add: (_replica: number, connection: number, counter: number, amount: number) => {
+        if (counter !== COUNTER.getRequests) return 0;
+        this.#requests.set(connection, (this.#requests.get(connection) ?? 0) + amount);
+        return 0;
+      },
+      ls_connection_spent: (_replica: number, connection: number, out: Uint8Array) => {
+        const requests = this.#requests.get(connection) ?? 0;
+        new BigUint64Array(out.buffer).set([BigInt(requests), BigInt(this.requestsMax)]);
+        return 0;
+      },
       ls_fault: (out: Uint8Array) => new TextEncoder().encodeInto("odd bytes", out).written,
     },
   } as unknown as Native;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { LtxFormatError, ReplicaError, StorageError } from "../../src/errors.ts";
+import { BudgetError, LtxFormatError, ReplicaError, StorageError } from "../../src/errors.ts";
 import type { PageReader, SpreadPages } from "../../src/pages/page_loader.ts";
 import { FRAME_SIZE, FRAMES_START, type LoadingPlace, loadingPlace, turn, VIEW_ID } from "./fake_pool.ts";
 
@@ -265,6 +265,23 @@ test("PageLoader: a page that was damaged on its way is there when it is fetched
   held.reads[1]!.answer();
   assert.deepEqual(await Promise.all(loads), [2, 2]);
   assert.equal(held.reads.length, 2);
+});
+
+test("PageLoader fetches no damaged page again for a reader that has spent its requests", async () => {
+  const { pool, held, loader, file } = loadingPlace();
+  pool.requestsMax = 1;
+  pool.damaged.add(50);
+  const refused = assert.rejects(loader.load(file, 50, reader()), BudgetError);
+  held.reads[0]!.answer();
+  await turn();
+  assert.equal(held.reads.length, 1);
+  await refused;
+  pool.requestsMax = 2;
+  const other = loader.load(file, 50, reader());
+  held.reads[1]!.answer();
+  await turn();
+  held.reads[2]!.answer();
+  await assert.rejects(other, LtxFormatError);
 });
 
 test("PageLoader.mark() marks a page of a view, unless its file is given up", async () => {
