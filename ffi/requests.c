@@ -504,14 +504,14 @@ static int ticketFill(LsReplica *pReplica, LsOpening *p, const char *zMoment, ch
   bEnded = pReplica->bEnded;
   if( bEnded ) copyText(zWhy, pReplica->zBlocked);
   lsMutexUnlock(&pReplica->mu);
-  if( bEnded ) return SQLITE_IOERR;
+  if( bEnded ) return SQLITE_IOERR_READ;
   if( zMoment[0] ) rc = lsMomentAsk(pReplica, zMoment, msTimeout, &p->pPast, p->zPast, zWhy);
   if( rc ) return rc;
   if( p->pPast ) return ticketHead(pReplica, p, &p->pPast, msTimeout, zWhy);
   pNewest = lsReplicaSeen(pReplica);   /* whether a transaction may begin there or not */
   if( pNewest==NULL ){
     copyText(zWhy, "ReplicaClosedError: Cannot open replica: it has no view");
-    return SQLITE_IOERR;
+    return SQLITE_IOERR_READ;
   }
   rc = ticketHead(pReplica, p, &pNewest, msTimeout, zWhy);
   lsViewUnref(pNewest);
@@ -924,7 +924,7 @@ int ls_core_stop(int iCore, const char *zWhy){
   p = coreLock(iCore);
   if( p==NULL ) return LS_MISUSE;
   p->bAttached = 0;
-  slotsEnd(p, 0, SQLITE_IOERR, NULL, zWhy);
+  slotsEnd(p, 0, SQLITE_IOERR_READ, NULL, zWhy);
   while( p->pFirst ){                  /* notifications: nothing for the core that comes next */
     LsSlot *pSlot = p->pFirst;
     p->pFirst = pSlot->pNext;
@@ -964,7 +964,7 @@ int ls_replica_close(int iReplica){
   }
   pCore = coreLock(p->iCore);
   if( pCore ){
-    slotsEnd(pCore, iReplica, SQLITE_IOERR, "ReplicaClosedError", "the replica was closed");
+    slotsEnd(pCore, iReplica, SQLITE_IOERR_READ, "ReplicaClosedError", "the replica was closed");
     lsMutexUnlock(&pCore->mu);
   }
   lsMutexLock(&p->mu);
@@ -1032,7 +1032,7 @@ static void slotWait(LsCore *pCore, LsSlot *p, int msTimeout, int64_t msEnd){
     *pp = p->pNext;
     if( pCore->pLast==p ) pCore->pLast = pPrevious;
   }
-  slotAnswer(p, SQLITE_IOERR, 0, zError);
+  slotAnswer(p, SQLITE_IOERR_READ, 0, zError);
 }
 
 /* Hands a request to the core and waits for its end; returns an SQLite result code. */
@@ -1040,7 +1040,7 @@ int lsWaitFor(int iCore, LsWait *pWait){
   LsCore *pCore = coreLock(iCore);
   LsSlot *p;
   LsView *pView;
-  int rc = SQLITE_IOERR;
+  int rc = SQLITE_IOERR_READ;
   pWait->pRun = NULL;
   pWait->pPast = NULL;
   pWait->iValue = 0;

@@ -338,7 +338,7 @@ static int pageRead(LsFile *p, LsView **ppView, uint32_t iPgno, int iFrom, int n
 static int fileUsable(LsFile *p){
   if( p->pReplica==NULL ) return SQLITE_CANTOPEN;
   if( atomic_load_explicit(&p->pReplica->bClosed, memory_order_relaxed) ){
-    return fileError(p, SQLITE_IOERR, "ReplicaClosedError: Cannot read: the replica was closed");
+    return fileError(p, SQLITE_IOERR_READ, "ReplicaClosedError: Cannot read: the replica was closed");
   }
   return SQLITE_OK;
 }
@@ -353,7 +353,7 @@ static int fileBegin(LsFile *p){
   if( pPast ) p->pView = lsViewPin(pPast);
   else if( lsWriterOf(p->pReplica) ) p->pView = lsWriterBegin(p->pReplica, &p->seen, zWhy);
   else p->pView = lsReplicaBegin(p->pReplica, zWhy);
-  if( p->pView==NULL ) return fileError(p, SQLITE_IOERR, zWhy);
+  if( p->pView==NULL ) return fileError(p, SQLITE_IOERR_READ, zWhy);
   if( pPast==NULL && p->pView->iLineage!=p->iLineage ){
     p->iLineage = p->pView->iLineage;
     p->nSchema++;
@@ -375,7 +375,7 @@ static int fileView(LsFile *p, LsView **ppView, int bHead){
   int rc = bBegin ? fileBegin(p) : fileUsable(p);
   if( rc ) return rc;
   *ppView = p->pView ? p->pView : fileNext(p);
-  if( *ppView==NULL ) return fileError(p, SQLITE_IOERR, "ReplicaClosedError: Cannot read: the replica has no view");
+  if( *ppView==NULL ) return fileError(p, SQLITE_IOERR_READ, "ReplicaClosedError: Cannot read: the replica has no view");
   return SQLITE_OK;
 }
 
@@ -589,7 +589,7 @@ static LsView *fileTold(LsFile *p){
   LsView *pView = fileSeen(p);
   if( fileUsable(p)==SQLITE_OK ){
     if( pView ) return pView;
-    fileError(p, SQLITE_IOERR, "ReplicaClosedError: Cannot read: the replica has no view");
+    fileError(p, SQLITE_IOERR_READ, "ReplicaClosedError: Cannot read: the replica has no view");
   }
   if( pView ) lsViewUnref(pView);
   return NULL;

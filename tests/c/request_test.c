@@ -198,17 +198,17 @@ static void deadline(void){
   uint32_t a[REQUEST_WORDS];
   begin();
   readPage(&r, 1, 150);                      /* never taken */
-  ended(&r, SQLITE_IOERR, "DeadlineError: Cannot read page: no answer within 150 ms");
+  ended(&r, SQLITE_IOERR_READ, "DeadlineError: Cannot read page: no answer within 150 ms");
   CHECK(r.ms>=149 && r.ms<5000);
   CHECK_INT(ls_core_take(iCore, a, 1), 0);   /* no longer queued */
   readPage(&r2, 2, 3000);                    /* taken, never answered */
   takeOne(a);
-  ended(&r2, SQLITE_IOERR, "DeadlineError");
+  ended(&r2, SQLITE_IOERR_READ, "DeadlineError");
   CHECK_INT(ls_answer((int)a[1], (int)a[2], 0, 0, ""), LS_GONE);
   readPage(&r2, 2, 0);
-  ended(&r2, SQLITE_IOERR, "DeadlineError");
+  ended(&r2, SQLITE_IOERR_READ, "DeadlineError");
   readPage(&r2, 2, INT_MIN);
-  ended(&r2, SQLITE_IOERR, "DeadlineError");
+  ended(&r2, SQLITE_IOERR_READ, "DeadlineError");
   end();
 }
 
@@ -219,7 +219,7 @@ static void staleAnswer(void){
   begin();
   readPage(&r, 1, 100);
   takeOne(a);
-  ended(&r, SQLITE_IOERR, "DeadlineError");
+  ended(&r, SQLITE_IOERR_READ, "DeadlineError");
   readPage(&r, 2, 60000);
   takeOne(b);
   CHECK_INT(b[1], a[1]);                     /* the slot is used again */
@@ -273,7 +273,7 @@ static void closed(void){
   late.wait.pReplica = lsReplicaUse(iReplica);
   late.pView = lsReplicaSeen(late.wait.pReplica);
   CHECK_INT(ls_replica_close(iReplica), 0);
-  for(i=0; i<6; i++) ended(&aReader[i], SQLITE_IOERR, "ReplicaClosedError: Cannot read page: the replica was closed");
+  for(i=0; i<6; i++) ended(&aReader[i], SQLITE_IOERR_READ, "ReplicaClosedError: Cannot read page: the replica was closed");
   CHECK_INT(ls_view_publish(iView), LS_GONE);/* a view that was on its way */
   CHECK(lsReplicaSeen(late.wait.pReplica)==NULL);
   late.wait.eKind = LS_REQUEST_PAGE;         /* a reader that was on its way, too */
@@ -281,7 +281,7 @@ static void closed(void){
   late.wait.iPgno = 1;
   late.wait.msTimeout = 60000;
   NEED(pthread_create(&late.thread, NULL, readerMain, &late)==0);
-  ended(&late, SQLITE_IOERR, "ReplicaClosedError");
+  ended(&late, SQLITE_IOERR_READ, "ReplicaClosedError");
   CHECK(late.ms<1000);
   CHECK_INT(ls_replica_close(iReplica), LS_MISUSE);
   end();
@@ -332,11 +332,11 @@ static void stopped(void){
   untilQueued(iFrom, 4);
   lsNotifyClosed(iCore, 4711);               /* lies in the queue; the next core must not get it */
   stopCore("ReplicaClosedError: it ended");
-  for(i=0; i<4; i++) ended(&aReader[i], SQLITE_IOERR, "ReplicaClosedError: it ended");
+  for(i=0; i<4; i++) ended(&aReader[i], SQLITE_IOERR_READ, "ReplicaClosedError: it ended");
   CHECK_INT(lsDefaultCore(), 0);
   CHECK_INT(ls_core_wait(iCore, 0, 1000), LS_GONE);
   readPage(&r, 1, 60000);
-  ended(&r, SQLITE_IOERR, "core has ended");
+  ended(&r, SQLITE_IOERR_READ, "core has ended");
   CHECK(r.ms<1000);
   CHECK_INT(ls_answer((int)a[1], (int)a[2], 0, 0, ""), LS_GONE);
   iOld = iCore;
@@ -357,7 +357,7 @@ static void neverTaken(void){
   Reader r;
   begin();
   readPage(&r, 1, 60000);
-  ended(&r, SQLITE_IOERR, "the replica's core does not answer");
+  ended(&r, SQLITE_IOERR_READ, "the replica's core does not answer");
   CHECK(r.ms>=9000 && r.ms<30000);
   end();
 }
@@ -374,11 +374,11 @@ static void ownThread(void){
   wait.eKind = LS_REQUEST_OPEN;
   wait.pReplica = p;
   wait.msTimeout = 60000;
-  CHECK_INT(lsWaitFor(iCore, &wait), SQLITE_IOERR);
+  CHECK_INT(lsWaitFor(iCore, &wait), SQLITE_IOERR_READ);
   CHECK_TEXT(wait.zError, "core's own thread");
-  CHECK_INT(lsWaitFor(63, &wait), SQLITE_IOERR);
+  CHECK_INT(lsWaitFor(63, &wait), SQLITE_IOERR_READ);
   CHECK_TEXT(wait.zError, "core has ended");
-  CHECK_INT(lsWaitFor(-1, &wait), SQLITE_IOERR);
+  CHECK_INT(lsWaitFor(-1, &wait), SQLITE_IOERR_READ);
   CHECK_INT(ls_core_take(63, a, 1), LS_MISUSE);
   CHECK_INT(ls_core_wait(63, 0, 1), LS_MISUSE);
   iSeen = ls_core_wait(iCore, -1, 1);
@@ -425,7 +425,7 @@ static void openText(void){
   CHECK_INT(r.wait.iValue, 4711);
   CHECK_INT(ls_request_text((int)a[1], (int)a[2], aOut, 64), LS_GONE);
   openReplica(&r, aText, (int)sizeof(aText), 50);
-  ended(&r, SQLITE_IOERR, "Cannot open replica: no answer within 50 ms");
+  ended(&r, SQLITE_IOERR_READ, "Cannot open replica: no answer within 50 ms");
   end();
 }
 
@@ -488,11 +488,11 @@ static void momentUnanswered(void){
   uint32_t a[REQUEST_WORDS];
   begin();
   findMoment(&r, "noon", 60);
-  ended(&r, SQLITE_IOERR, "DeadlineError: Cannot find the moment: no answer within 60 ms");
+  ended(&r, SQLITE_IOERR_READ, "DeadlineError: Cannot find the moment: no answer within 60 ms");
   CHECK(r.wait.pPast==NULL);
   findMoment(&r, "noon", 3000);
   takeOne(a);
-  ended(&r, SQLITE_IOERR, "DeadlineError: Cannot find the moment: no answer within 3000 ms");
+  ended(&r, SQLITE_IOERR_READ, "DeadlineError: Cannot find the moment: no answer within 3000 ms");
   CHECK_INT(ls_answer((int)a[1], (int)a[2], 0, iView, "late"), LS_GONE);
   findMoment(&r, "noon", 20000);
   takeOne(a);
@@ -501,7 +501,7 @@ static void momentUnanswered(void){
   findMoment(&r, "noon", 20000);
   takeOne(a);
   ls_replica_close(iReplica);
-  ended(&r, SQLITE_IOERR, "ReplicaClosedError: Cannot find the moment: the replica was closed");
+  ended(&r, SQLITE_IOERR_READ, "ReplicaClosedError: Cannot find the moment: the replica was closed");
   CHECK_INT(ls_answer((int)a[1], (int)a[2], 0, iView, "late"), LS_GONE);
   end();
 }
@@ -835,7 +835,7 @@ static void many(void){
     for(i=0; i<THREADS; i++){
       Reader *r = &aReader[i];
       pthread_join(r->thread, NULL);
-      if( r->rc==SQLITE_IOERR ){
+      if( r->rc==SQLITE_IOERR_READ ){
         CHECK_INT(i%8, 7);
         CHECK_TEXT(r->wait.zError, "DeadlineError");
         nDeadline++;

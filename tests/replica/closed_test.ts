@@ -3,8 +3,10 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { joinReplica, openReplica } from "../../mod.ts";
 import { withReplicaFolder } from "../support/replica_folder.ts";
-import { drivers, rowsOf, thrownBy, valueOf } from "./drivers.ts";
+import { drivers, extendedCode, rowsOf, thrownBy, valueOf } from "./drivers.ts";
 import { OFTEN, pause, stepValue } from "./following.ts";
+
+const SQLITE_IOERR_READ = 266;
 
 const TOLD = [
   "SELECT litestream_txid()",
@@ -39,6 +41,10 @@ for (const { name, Database } of drivers) {
         connections[2]!.exec("BEGIN");
         for (const db of connections) assert.equal(rowsOf(db, "SELECT x, litestream_lag() FROM v").length, 1);
         await replica.close();
+        for (const db of connections.slice(0, 2)) { // the third one has its pages in SQLite's memory
+          const code = extendedCode(thrownBy(() => rowsOf(db, "SELECT x FROM v")));
+          assert.equal(code, SQLITE_IOERR_READ);
+        }
         for (const db of connections) {
           for (const sql of TOLD) {
             const error = thrownBy(() => rowsOf(db, sql));
