@@ -73,10 +73,11 @@ export class ShimWriter {
     throw new WriteLogError(`Cannot open write log "${path}": ${why}`);
   }
 
-  state(): LogState {
+  /** Undefined where it went with the last connection: whoever closes by force does not wait for the core. */
+  state(): LogState | undefined {
     const words = new BigUint64Array(STATE_WORDS);
-    this.#native.calls.ls_writer_state(this.#replicaId, new Uint8Array(words.buffer));
-    return decode(words);
+    const found = this.#native.calls.ls_writer_state(this.#replicaId, new Uint8Array(words.buffer));
+    return found < 0 ? undefined : decode(words);
   }
 
   /**
@@ -115,7 +116,7 @@ export class ShimWriter {
    */
   async idle(): Promise<void> {
     const turn = this.#turns();
-    while (this.state().isCommitting) await turn();
+    while (this.state()?.isCommitting) await turn();
   }
 
   /**

@@ -41,7 +41,7 @@ import {
 } from "./logged_file.ts";
 import { recoverLog, type RecoveryOptions } from "./recovery.ts";
 import { shimLz4 } from "./shim_lz4.ts";
-import { type Sealed, ShimWriter } from "./shim_writer.ts";
+import { type LogState, type Sealed, ShimWriter } from "./shim_writer.ts";
 import { Upkeep } from "./upkeep.ts";
 import { BASE_SIZE, listLogs, readLog, syncLog } from "./write_log.ts";
 
@@ -439,7 +439,7 @@ export class Writer {
 
   async #syncAll(): Promise<void> {
     if (this.#conflict) throw this.#conflict;
-    const wanted = this.#shim.state().frame;
+    const wanted = this.#state().frame;
     for (let reached = 0; reached < wanted;) {
       this.#upload ??= await this.#seal();
       if (this.#upload === undefined) return;
@@ -447,6 +447,20 @@ export class Writer {
       reached = this.#upload.sealed.frame;
       this.#upload = undefined;
     }
+  }
+
+  /**
+   * How far the log is.
+   *
+   * @throws {ReplicaClosedError} it was closed by force: nothing more is known of it, nor stored
+   */
+  #state(): LogState {
+    const { store, path } = this.#options;
+    const state = this.#shim.state();
+    if (state) return state;
+    throw new ReplicaClosedError(
+      `Cannot store what was committed in ${store.name}: the replica was closed; it is kept in "${path}.*"`,
+    );
   }
 
   async #seal(): Promise<Upload | undefined> {
@@ -542,7 +556,7 @@ export class Writer {
   /** Files of the log all of whose TXIDs are stored. */
   async #unlinkUpTo(txid: bigint): Promise<void> {
     const { path } = this.#options;
-    const { log: newest, isOpen } = this.#shim.state();
+    const { log: newest, isOpen } = this.#state();
     for (const name of await listLogs(path)) {
       const number = Number(name.slice(path.length + 1));
       if (number > newest || (isOpen && number === newest)) continue;
@@ -693,12 +707,13 @@ export class Writer {
   }
 
   #isWaiting(): boolean {
-    return this.#upload !== undefined || this.#shim.state().pending > 0;
+    return this.#upload !== undefined || (this.#shim.state()?.pending ?? 0) > 0;
   }
 
   /** Where much waits to be stored, it need not wait for its time. */
   nudge(): void {
-    const isMuch = this.#shim.state().pendingBytes > this.#options.unsyncedBytesMax / MUCH_SHARE;
+    const { pendingBytes = 0 } = this.#shim.state() ?? {};
+    const isMuch = pendingBytes > this.#options.unsyncedBytesMax / MUCH_SHARE;
     if (isMuch && !this.#closed && !this.#syncing) this.#syncQuietly();
   }
 

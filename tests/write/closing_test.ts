@@ -11,8 +11,10 @@ import { fileURLToPath } from "node:url";
 import { listLogs } from "../../src/write/write_log.ts";
 import { thrownBy, withConnection } from "../replica/drivers.ts";
 import { Reader, type ReaderAnswer } from "../replica/reader.ts";
+import { outcome, spawnScript } from "../soak/soak_support.ts";
 import { LTX, withBucket } from "./rival.ts";
 import type { HeldCommit } from "./closing_child.ts";
+import type { ForcedClose } from "./forced_child.ts";
 
 const MODES = ["NORMAL", "EXCLUSIVE"];
 
@@ -100,6 +102,15 @@ test("after close() statements fail with words, and nothing of them is kept or s
     await other.close();
     assert.deepEqual(await bucket.rows(), []);
   }));
+
+for (const when of ["before", "after"]) {
+  test(`close({ force }) of a writer with an upload under way ends its core's work, its connection closed ${when}`, async () => {
+    const child = spawnScript("../write/forced_child.ts", [when]);
+    const { how, printed } = await outcome(child, 20_000);
+    const came: ForcedClose = { other: 1, again: 1 };
+    assert.deepEqual([how, printed], ["0", `${JSON.stringify(came)}\n`]);
+  });
+}
 
 const COMPILER = process.env.CC ?? "cc";
 
