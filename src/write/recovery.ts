@@ -9,7 +9,7 @@ import { ConflictError, ObjectExistsError, WriteLogError } from "../errors.ts";
 import { compareFiles } from "../follow/continuity.ts";
 import { formatTxid } from "../ltx/txid.ts";
 import type { ReplicaFile } from "../view/restore_plan.ts";
-import { keepRoom, type LogBase, readBase, writeBase } from "./log_base.ts";
+import { keepConflict, keepRoom, type LogBase, readBase, writeBase } from "./log_base.ts";
 import { type DatabaseHead, headAfter } from "./logged_file.ts";
 import { listLogs, type LoggedTxid, readLog, type WriteLog } from "./write_log.ts";
 
@@ -175,7 +175,7 @@ function isStoredAlone(listed: readonly ReplicaFile[], txid: bigint): boolean {
 async function store(options: RecoveryOptions, recovered: Recovered): Promise<ReplicaFile> {
   const { txid } = recovered.logged;
   const listed = await options.list();
-  const newest = listed.reduce((most, { maxTxid }) => maxTxid > most ? maxTxid : most, 0n);
+  const newest = newestOf(listed);
   const isThere = isStoredAlone(listed, txid);
   // Where it is there, it is ours if it has our bytes, which the store looks to.
   if (newest !== txid - 1n && !isThere) {
@@ -185,11 +185,31 @@ async function store(options: RecoveryOptions, recovered: Recovered): Promise<Re
     );
   }
   try {
-    return await options.put(recovered);
+    const stored = await options.put(recovered);
+    if (!isThere) await lookBehind(options, txid);
+    return stored;
   } catch (error) {
     if (!(error instanceof ObjectExistsError)) throw error;
     throw kept(options, `another writer stored TXID ${formatTxid(txid)}`, error);
   }
+}
+
+/**
+ * The machine may have slept while the file was on its way, and others have gone on: it came late then, into a gap of their
+ * history. That is written down, for it looks as if it were stored.
+ */
+async function lookBehind(options: RecoveryOptions, txid: bigint): Promise<void> {
+  const newest = newestOf(await options.list());
+  if (newest <= txid) return;
+  const found = `another writer stored TXID ${formatTxid(newest)} while TXID ${
+    formatTxid(txid)
+  } was on its way`;
+  await keepConflict(options.path, found);
+  throw kept(options, found);
+}
+
+function newestOf(listed: readonly ReplicaFile[]): bigint {
+  return listed.reduce((most, { maxTxid }) => maxTxid > most ? maxTxid : most, 0n);
 }
 
 function kept({ path, name }: RecoveryOptions, found: string, cause?: Error): ConflictError {

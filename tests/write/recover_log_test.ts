@@ -212,6 +212,18 @@ test("recoverLog() keeps a log where others have gone on", () =>
     assert.deepEqual(place.stored, []);
   }));
 
+test("recoverLog() keeps a log whose TXID came late into a gap of another writer's history", () =>
+  withPlace(async (place) => {
+    await place.write(transactions(4n), transactions(5n));
+    place.onPut = () => place.listed.push(fileOf(1, 4n, 9n), fileOf(0, 9n, 9n));
+    const found = /another writer stored TXID 0{15}9 while TXID 0{15}4 was on its way/;
+    await assert.rejects(place.recover(), kept(found));
+    assert.equal((await readBase(place.path))!.txid, 3n);
+    place.onPut = () => {};
+    await assert.rejects(place.recover(), kept(/it ended in a conflict: another writer stored TXID 0{15}9/));
+    assert.deepEqual(place.counters, [[4n, 41]]);
+  }));
+
 test("recoverLog() keeps a log where storage has gone back behind it", () =>
   withPlace(async (place) => {
     await place.write(transactions(4n));
