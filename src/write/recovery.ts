@@ -5,7 +5,7 @@
  */
 import { Buffer } from "node:buffer";
 import { lstat, stat } from "node:fs/promises";
-import { ConflictError, ObjectExistsError, WriteLogError } from "../errors.ts";
+import { ConflictError, ObjectExistsError, StorageError, WriteLogError } from "../errors.ts";
 import { compareFiles } from "../follow/continuity.ts";
 import { formatTxid } from "../ltx/txid.ts";
 import type { ReplicaFile } from "../view/restore_plan.ts";
@@ -34,8 +34,8 @@ export interface RecoveryOptions {
   readonly isShared?: boolean;
   /** Whether what is in the way is overwritten. */
   readonly isUnconditional: boolean;
-  /** Lists all levels. */
-  readonly list: () => Promise<readonly ReplicaFile[]>;
+  /** Lists all levels; again, a few times, where that does not lead up to a TXID which was stored. */
+  readonly list: (txid?: bigint) => Promise<readonly ReplicaFile[]>;
   /** Stores a TXID where nothing else has its name. */
   readonly put: (recovered: Recovered) => Promise<ReplicaFile>;
   /** Takes sentences for a person. */
@@ -47,6 +47,7 @@ export interface RecoveryOptions {
  * any point and begun again. Whoever calls it has the log's lock.
  *
  * @throws {ConflictError} it fits no more to what is stored; the log is kept
+ * @throws {StorageError} what it has just stored cannot be seen, or storage fails otherwise; it may be tried again
  * @throws {WriteLogError} it cannot be read
  */
 export async function recoverLog(options: RecoveryOptions): Promise<boolean> {
@@ -70,7 +71,7 @@ export async function recoverLog(options: RecoveryOptions): Promise<boolean> {
       throw kept(options, `it goes on with TXID ${formatTxid(logged.txid)} after ${formatTxid(reached)}`);
     }
     head = headAfter(head, logged.transactions);
-    files = [...files, await store(options, { log, logged, head })];
+    files = [...files, await store(options, { log, logged, head }, reached > base.txid)];
     reached = logged.txid;
     await writeBase(options.path, { txid: reached, head, files });
     await keepRoom(options.path);
@@ -172,11 +173,13 @@ function isStoredAlone(listed: readonly ReplicaFile[], txid: bigint): boolean {
   return listed.some(({ level, minTxid, maxTxid }) => level === 0 && minTxid === txid && maxTxid === txid);
 }
 
-async function store(options: RecoveryOptions, recovered: Recovered): Promise<ReplicaFile> {
+/** Stores a TXID; the one before was just stored as well where `isNext`. */
+async function store(options: RecoveryOptions, recovered: Recovered, isNext: boolean): Promise<ReplicaFile> {
   const { txid } = recovered.logged;
-  const listed = await options.list();
+  const listed = await options.list(txid - 1n);
   const newest = newestOf(listed);
   const isThere = isStoredAlone(listed, txid);
+  if (isNext && newest < txid - 1n) throw unseen(options.name, newest, txid - 1n);
   // Where it is there, it is ours if it has our bytes, which the store looks to.
   if (newest !== txid - 1n && !isThere) {
     throw kept(
@@ -199,7 +202,7 @@ async function store(options: RecoveryOptions, recovered: Recovered): Promise<Re
  * history. That is written down, for it looks as if it were stored.
  */
 async function lookBehind(options: RecoveryOptions, txid: bigint): Promise<void> {
-  const newest = newestOf(await options.list());
+  const newest = newestOf(await options.list(txid));
   if (newest <= txid) return;
   const found = `another writer stored TXID ${formatTxid(newest)} while TXID ${
     formatTxid(txid)
@@ -210,6 +213,16 @@ async function lookBehind(options: RecoveryOptions, txid: bigint): Promise<void>
 
 function newestOf(listed: readonly ReplicaFile[]): bigint {
   return listed.reduce((most, { maxTxid }) => maxTxid > most ? maxTxid : most, 0n);
+}
+
+/** A listing may be late, so it is no conflict. */
+export function unseen(name: string, found: bigint, stored: bigint): StorageError {
+  return new StorageError(
+    `Cannot go on writing to ${name}: its files end at TXID ${formatTxid(found)}, expected TXID ${
+      formatTxid(stored)
+    }, which was just stored; open it again`,
+    { key: "", status: 0, code: "Incomplete", retryable: true },
+  );
 }
 
 function kept({ path, name }: RecoveryOptions, found: string, cause?: Error): ConflictError {

@@ -39,7 +39,7 @@ import {
   loggedSize,
   NEW_HEAD,
 } from "./logged_file.ts";
-import { recoverLog, type RecoveryOptions } from "./recovery.ts";
+import { recoverLog, type RecoveryOptions, unseen } from "./recovery.ts";
 import { shimLz4 } from "./shim_lz4.ts";
 import { type LogState, type Sealed, ShimWriter } from "./shim_writer.ts";
 import { Upkeep } from "./upkeep.ts";
@@ -234,13 +234,13 @@ export class Writer {
     }
     const recovery = await this.#recovery(base);
     const earlier = await this.#recoverEarlier(recovery, base);
-    // a damaged one is told where it is needed, by recoverLog(), and else written anew
-    const own = (await readBase(path).catch(() => undefined))?.txid ?? 0n;
-    const stored = earlier > own ? earlier : own;
-    const isUntouched = await this.#isUntouched(stored);
+    const own = await this.#lastStored();
+    const before = earlier > own ? earlier : own;
+    const isUntouched = await this.#isUntouched(before);
     await recoverLog(recovery);
+    const stored = await this.#lastStored();
     // Nobody is connected yet, so it is all the same which of them comes first; but of both failures the probe's says more.
-    const settling = Promise.resolve(isUntouched || this.#catchUp(stored)).then(() => this.settle());
+    const settling = Promise.resolve(isUntouched || this.#catchUp(before, stored)).then(() => this.settle());
     for (const result of await Promise.allSettled([this.#probe(), settling])) {
       if (result.status === "rejected") throw result.reason;
     }
@@ -249,8 +249,13 @@ export class Writer {
     this.#looked();
   }
 
+  /** The last TXID that is stored, by the base. One that is damaged is told where it is needed, by recoverLog(), and else written anew. */
+  async #lastStored(): Promise<bigint> {
+    return (await readBase(this.#options.path).catch(() => undefined))?.txid ?? 0n;
+  }
+
   async #recovery(base: Uint8Array): Promise<RecoveryOptions> {
-    const { replica, path, store, place, isUnconditional, onNotice } = this.#options;
+    const { path, store, place, isUnconditional, onNotice } = this.#options;
     return {
       path,
       name: store.name,
@@ -258,7 +263,7 @@ export class Writer {
       earlierBase: store.name === place ? undefined : await baseOf(store.name),
       isUnconditional,
       onNotice,
-      list: () => replica.list(),
+      list: (txid = 0n) => this.#listReaching(txid),
       put: async (recovered) => (await this.#put(recovered)).file,
     };
   }
@@ -278,20 +283,26 @@ export class Writer {
     return storedMs < listedMs - CLOCK_MS;
   }
 
-  /** Looks for what was stored since; again where a listing lacks what is known to be there. It may be deleted for good. */
-  async #catchUp(stored: bigint): Promise<void> {
-    const { replica } = this.#options;
-    for (let look = 0; look === 0 || (look < LOOKS_MAX && replica.position < stored); look++) {
+  /**
+   * Looks for what was stored since; again where a listing lacks what is known to be there. What was stored `before` may be
+   * deleted for good; what the recovery has just `stored` is not.
+   */
+  async #catchUp(before: bigint, stored: bigint): Promise<void> {
+    const { replica, store, signal, onNotice } = this.#options;
+    const wanted = stored > before ? stored : before;
+    for (let look = 1;; look++) {
       await replica.refresh();
+      if (look === LOOKS_MAX || replica.position >= wanted) break;
+      await sleep(LOOK_PAUSE_MS, signal);
     }
-    if (replica.position < stored) {
-      this.#options.onNotice(
-        `The newest state in ${this.#options.store.name} is TXID ${
-          formatTxid(replica.position)
-        }, although this log's writer has ` +
-          `stored TXID ${formatTxid(stored)}: what was stored since is not there any more`,
-      );
-    }
+    if (replica.position >= wanted) return;
+    if (stored > before) throw unseen(store.name, replica.position, stored);
+    onNotice(
+      `The newest state in ${store.name} is TXID ${
+        formatTxid(replica.position)
+      }, although this log's writer has ` +
+        `stored TXID ${formatTxid(before)}: what was stored since is not there any more`,
+    );
   }
 
   /** Removes what killed processes have left in a folder; nobody waits for it. */

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { test } from "node:test";
 import { openReplica, type Replica } from "../../mod.ts";
+import { StorageError } from "../../src/errors.ts";
 import { decodeFile } from "../../src/ltx/file.ts";
 import { listLogs } from "../../src/write/write_log.ts";
 import { rowsOf, valueOf, withConnection } from "../replica/drivers.ts";
@@ -142,6 +143,74 @@ test("a recovery that was interrupted is begun again although what it stored is 
     assert.deepEqual(await bucket.rows(), ["one", "two", "three"]);
   }, { faults });
 });
+
+/** Listings lack TXID 2 for a while once it is stored. */
+class Late extends FaultSchedule {
+  /** So many yet. */
+  left: number;
+  #isStored = false;
+
+  constructor(left: number) {
+    super([]);
+    this.left = left;
+  }
+
+  override pick({ method, key, prefix }: FaultSubject): Fault | undefined {
+    const hide = /\/0000\/0{15}2-/;
+    this.#isStored ||= method === "PUT" && hide.test(key);
+    const isListing = key === "" && /\/000(?:0\/)?$/.test(prefix); // of all levels, or of that one
+    if (!isListing || !this.#isStored || this.left === 0) return undefined;
+    this.left--;
+    return { kind: "staleListing", hide };
+  }
+}
+
+/** Leaves `kept` with one TXID, or with two. */
+async function leaveTxids(bucket: Bucket, count: number): Promise<void> {
+  const faults = new Refusing();
+  bucket.server.options.faults = faults;
+  if (count === 2) return await leaveLog(bucket, faults);
+  const replica = await bucket.open("log");
+  insert(replica, "one", "two", "three");
+  await kill(bucket.folder, "log", "kept");
+  faults.isEffective = false;
+  faults.left = 0;
+  await assert.rejects(replica.close());
+}
+
+for (const count of [1, 2]) {
+  const left = `a recovery of ${count} TXIDs`;
+  for (const late of [1, 2, 4]) {
+    test(`${left} goes on from what it has stored although ${late} listings lack it`, () =>
+      withBucket(async (bucket) => {
+        await leaveTxids(bucket, count);
+        const faults = bucket.server.options.faults = new Late(late);
+        const next = await bucket.open("kept");
+        assert.equal(faults.left, 0);
+        assert.equal(next.txid, 1n + BigInt(count));
+        insert(next, "four");
+        await next.close();
+        assert.deepEqual(await bucket.rows(), ["one", "two", "three", "four"]);
+      }));
+  }
+
+  test(`${left} fails where listings go on lacking what it has stored, and is no conflict`, () =>
+    withBucket(async (bucket) => {
+      await leaveTxids(bucket, count);
+      bucket.server.options.faults = new Late(Infinity);
+      await assert.rejects(bucket.open("kept"), (error) => {
+        assert.ok(error instanceof StorageError && error.retryable, String(error));
+        assert.match(
+          error.message,
+          /its files end at TXID 0{15}1, expected TXID 0{15}2, which was just stored/,
+        );
+        return true;
+      });
+      bucket.server.options.faults = new FaultSchedule([]);
+      await (await bucket.open("kept")).close();
+      assert.deepEqual(await bucket.rows(), ["one", "two", "three"]);
+    }));
+}
 
 test("a writer that was killed right after an upload comes back although another has gone on", () =>
   withBucket(async (bucket) => {
