@@ -106,11 +106,15 @@ async function open(
   const replicaId = await opening.opened;
   const shared = { ...shim, replicaId, name: config.location.name, writes: config.write !== undefined };
   let unsignal = () => {};
+  let isClosing = false;
   const onClose = () => {
-    unsignal();
+    isClosing = true;
     opening.close();
   };
-  const onClosed = () => opening.end();
+  const onClosed = () => {
+    unsignal(); // all is stored
+    opening.end();
+  };
   let replica: Replica;
   try {
     replica = new Replica({ native: core.native, shared, core, Database, events, onClose, onClosed });
@@ -122,7 +126,9 @@ async function open(
   }
   if (config.write && (options.flushOnSignals ?? true)) {
     unsignal = onExitSignal(() =>
-      replica.sync().catch((error) => log.warn(`Cannot store before the end: ${error.message}`))
+      (isClosing ? replica.close() : replica.sync()).catch((error: Error) =>
+        log.warn(`Cannot store before the end: ${error.message}`)
+      )
     );
   }
   return replica;

@@ -3,8 +3,10 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
 import { openReplica } from "../../mod.ts";
 import { spawnScript } from "../soak/soak_support.ts";
+import { LTX, Outage, Rival, withBucket } from "./rival.ts";
 
 /** Has a writer commit, sends it a signal; gives what became of it, what it printed, and how many rows are stored. */
 async function ended(signal: "SIGTERM" | "SIGINT" | "SIGHUP", ...more: string[]) {
@@ -57,4 +59,24 @@ test("a runtime may not tell which signal has come", async () => {
   const { how, n } = await ended("SIGTERM", "unnamed");
   assert.equal(how, "SIGTERM");
   assert.equal(n, 1);
+});
+
+test("what was committed is stored before a signal ends a process that is just closing", () => {
+  const faults = new Outage([{ method: "PUT", key: LTX, fault: { kind: "status", status: 503 } }]);
+  return withBucket(async (bucket) => {
+    const writer = await Rival.start(bucket.url, bucket.options("log"));
+    try {
+      await writer.ask({ act: "insert", who: "one" });
+      bucket.server.log.length = 0;
+      writer.tell({ act: "close" });
+      while (!bucket.server.log.some(({ method, key }) => method === "PUT" && LTX.test(key))) await delay(2);
+      const terminated = writer.terminate();
+      await Promise.race([terminated, delay(300)]);
+      faults.isOn = false;
+      await terminated;
+    } finally {
+      await writer.kill();
+    }
+    assert.deepEqual(await bucket.rows(), ["one"]);
+  }, { faults });
 });

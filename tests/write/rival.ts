@@ -126,6 +126,12 @@ export class Rival {
     process.kill(this.#child.pid!, "SIGCONT");
   }
 
+  /** Asks it to end; waits until it has. */
+  async terminate(): Promise<void> {
+    process.kill(this.#child.pid!, "SIGTERM"); // as above
+    await this.#ended;
+  }
+
   /** Ends it as `kill -9` does, unless it has ended. */
   async kill(): Promise<void> {
     this.#child.kill("SIGKILL");
