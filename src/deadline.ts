@@ -11,12 +11,33 @@ export const MS_MAX: number = 2 ** 31 - 1;
 export class Deadline {
   /** Aborts with the error that was given, or with the other signal's reason. */
   readonly signal: AbortSignal;
-  readonly #timer: ReturnType<typeof setTimeout>;
+  readonly #abort = new AbortController();
+  readonly #reason: () => Error;
+  #leftMs: number;
+  #sinceMs = 0;
+  #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(ms: number, other: AbortSignal | undefined, reason: () => Error) {
-    const abort = new AbortController();
-    this.#timer = setTimeout(() => abort.abort(reason()), ms);
-    this.signal = other ? AbortSignal.any([abort.signal, other]) : abort.signal;
+    this.#leftMs = ms;
+    this.#reason = reason;
+    this.signal = other ? AbortSignal.any([this.#abort.signal, other]) : this.#abort.signal;
+    this.#go();
+  }
+
+  #go(): void {
+    this.#sinceMs = performance.now();
+    this.#timer = setTimeout(() => this.#abort.abort(this.#reason()), this.#leftMs);
+  }
+
+  /** Does something while the time stands still, one at a time. */
+  async uncounted<T>(act: () => Promise<T>): Promise<T> {
+    this.clear();
+    this.#leftMs = Math.max(0, this.#leftMs - (performance.now() - this.#sinceMs));
+    try {
+      return await act();
+    } finally {
+      this.#go();
+    }
   }
 
   /** Lets the time go. */

@@ -92,7 +92,7 @@ export interface OpenOptions {
    * Default `"error"`.
    */
   offline?: "error" | "serve-stale";
-  /** Longest wait for the opening as a whole. Default 60 s. */
+  /** Longest wait for the opening as a whole, less that for what a killed writer left to be stored. Default 60 s. */
   openTimeoutMs?: number;
   /** Longest wait of one read of a query. Default 60 s; `connect({ timeoutMs })` sets another one. */
   readTimeoutMs?: number;

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Native } from "../../ffi/native.ts";
-import { MS_MAX } from "../deadline.ts";
+import { Deadline, MS_MAX } from "../deadline.ts";
 import type { Environment } from "../environment.ts";
 import { DeadlineError } from "../errors.ts";
 import type { FollowEvent } from "../follow/follow_event.ts";
@@ -46,6 +46,8 @@ export interface BegunOpening {
   readonly outbox: SpanOutbox | undefined;
   /** Aborts when it has taken too long, or nobody wants it any more. */
   readonly signal: AbortSignal;
+  /** Does a part of it that bounds its own time: the opening's stands still. */
+  uncounted<T>(act: () => Promise<T>): Promise<T>;
   /** To be called when it is open, or has failed. */
   settle(): void;
 }
@@ -59,22 +61,20 @@ export async function beginOpening(
   config: ReplicaConfig,
   { environment, native, signal, hooks }: OpeningOptions,
 ): Promise<BegunOpening> {
-  const deadline = new AbortController();
   const waitMs = Math.min(config.openTimeoutMs + config.waitForReplicaMs, MS_MAX);
-  const timer = setTimeout(() => {
-    deadline.abort(
-      new DeadlineError(`Cannot open replica ${config.location.name}: not done after ${waitMs} ms`),
-    );
-  }, Math.max(0, waitMs - (config.openSpentMs ?? 0)));
-  const either = signal ? AbortSignal.any([signal, deadline.signal]) : deadline.signal;
+  const deadline = new Deadline(Math.max(0, waitMs - (config.openSpentMs ?? 0)), signal, () => {
+    return new DeadlineError(`Cannot open replica ${config.location.name}: not done after ${waitMs} ms`);
+  });
+  const { signal: either } = deadline;
   const outbox = await outboxOf(hooks);
   const observe = hooks.observed?.requests ? (span: RequestSpan) => outbox?.request(span) : undefined;
-  const settle = () => clearTimeout(timer);
+  const settle = () => deadline.clear();
+  const uncounted = <T>(act: () => Promise<T>) => deadline.uncounted(act);
   try {
     const hooksOfStore = { ...hooks, observe };
     const { store, place } = await openConfiguredStore(config, environment, native, either, hooksOfStore);
     const look = lookFirst(store, config.location.layout, { ...config, signal: either, mayStore: native });
-    return { config, hooks, store, place, look, outbox, signal: either, settle };
+    return { config, hooks, store, place, look, outbox, signal: either, uncounted, settle };
   } catch (error) {
     settle();
     outbox?.flush(); // before the answer that it failed

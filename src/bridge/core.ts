@@ -67,7 +67,7 @@ export class Core {
   }
 
   async #finish(begun: BegunOpening): Promise<LiveReplica> {
-    const { config, hooks, store, place, look, outbox, signal } = begun;
+    const { config, hooks, store, place, look, outbox, signal, uncounted } = begun;
     try {
       await look.sent;
       const { LiveReplica } = await import("../live/live_replica.ts"); // while the answers are on their way
@@ -82,6 +82,7 @@ export class Core {
         onNotice: (text: string) => (hooks.log ?? this.#log).warn(text),
         textOf: encodeError,
         isObserved: hooks.observed?.requests ?? false,
+        uncounted,
       };
       const replica = await LiveReplica.open(source, config, { signal, purpose: "open" }, look);
       this.#replicas.set(replica.id, replica);

@@ -88,6 +88,8 @@ export interface LiveReplicaSource {
   readonly textOf: (error: Error) => string;
   /** Whether requests are observed; they are not unless given. */
   readonly isObserved?: boolean;
+  /** Does a part of the opening that bounds its own time, which does not count as the opening's; it does unless given. */
+  readonly uncounted?: <T>(act: () => Promise<T>) => Promise<T>;
 }
 
 /** What belongs to one open replica. */

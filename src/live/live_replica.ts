@@ -451,6 +451,7 @@ export class LiveReplica implements Followed {
       replica,
       listedMs,
       probing,
+      uncounted: this.#source.uncounted ?? ((act) => act()),
       signal: this.#pages.signal,
       onLocked: () => this.#logged = 0,
       onNotice,

@@ -127,6 +127,8 @@ export interface WriterOptions {
   /** Whether a lease is taken first. */
   readonly isLeased: boolean;
   readonly signal: AbortSignal;
+  /** Does what the opening's time does not count for. */
+  readonly uncounted: <T>(act: () => Promise<T>) => Promise<T>;
   /** Called when the shim has a writer: from now on states are published through it. */
   readonly onLocked: () => void;
   readonly onError: (error: Error) => void;
@@ -255,7 +257,7 @@ export class Writer {
   }
 
   async #recovery(base: Uint8Array): Promise<RecoveryOptions> {
-    const { path, store, place, isUnconditional, onNotice } = this.#options;
+    const { path, store, place, isUnconditional, onNotice, uncounted } = this.#options;
     return {
       path,
       name: store.name,
@@ -264,7 +266,8 @@ export class Writer {
       isUnconditional,
       onNotice,
       list: (txid = 0n) => this.#listReaching(txid),
-      put: async (recovered) => (await this.#put(recovered)).file,
+      // How long it takes depends on its size, and by that storage bounds it: cut short, it would begin anew each time.
+      put: async (recovered) => (await uncounted(() => this.#put(recovered))).file,
     };
   }
 

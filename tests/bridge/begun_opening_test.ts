@@ -4,6 +4,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
 import type { Native } from "../../ffi/native.ts";
 import type { OpenOptions } from "../../mod.ts";
 import { beginOpening, type BegunOpening } from "../../src/bridge/begun_opening.ts";
@@ -86,6 +87,19 @@ test("an opening with a disk cache waits for the shim, which checks it", () =>
 test("an opening that has taken too long is over, though there is no shim yet", () =>
   withBegun({ openTimeoutMs: 50 }, NEVER, async (opening) => {
     const { signal } = await opening;
+    await new Promise((resolve) => signal.addEventListener("abort", resolve));
+    assert.ok(signal.reason instanceof DeadlineError);
+  }));
+
+test("the time stands still for what is not to count, and goes on afterwards", () =>
+  withBegun({ openTimeoutMs: 300 }, NEVER, async (opening) => {
+    const { signal, uncounted } = await opening;
+    const isOver = await uncounted(async () => {
+      await delay(600);
+      return signal.aborted;
+    });
+    assert.equal(isOver, false);
+    await assert.rejects(uncounted(() => Promise.reject(new Error("not done"))), /not done/);
     await new Promise((resolve) => signal.addEventListener("abort", resolve));
     assert.ok(signal.reason instanceof DeadlineError);
   }));

@@ -88,6 +88,7 @@ export class Recoveries {
       isCompacting: false,
       isLeased: false,
       signal: new AbortController().signal,
+      uncounted: (act) => act(),
       onLocked: () => {},
       onError: () => {},
       onNotice: () => {},

@@ -5,7 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { test } from "node:test";
-import { openReplica, type Replica } from "../../mod.ts";
+import { setTimeout as delay } from "node:timers/promises";
+import { type OpenOptions, openReplica, type Replica } from "../../mod.ts";
 import { StorageError } from "../../src/errors.ts";
 import { decodeFile } from "../../src/ltx/file.ts";
 import { listLogs } from "../../src/write/write_log.ts";
@@ -211,6 +212,48 @@ for (const count of [1, 2]) {
       assert.deepEqual(await bucket.rows(), ["one", "two", "three"]);
     }));
 }
+
+/** Opens `kept`, whose upload is held; `release` lets it through. */
+async function openHeld(bucket: Bucket, more: OpenOptions) {
+  await leaveTxids(bucket, 1);
+  let release = () => {};
+  const until = new Promise<void>((resolve) => release = resolve);
+  bucket.server.options.faults = new FaultSchedule([{
+    method: "PUT",
+    key: LTX,
+    fault: { kind: "held", until },
+  }]);
+  bucket.server.log.length = 0;
+  const opening = bucket.open("kept", { requestTimeoutMs: 60_000, ...more });
+  opening.catch(() => {});
+  while (!bucket.server.log.some(({ method, key }) => method === "PUT" && LTX.test(key))) await delay(2);
+  return { opening, release };
+}
+
+test("the time that a recovery takes to store a TXID does not count as the opening's", () =>
+  withBucket(async (bucket) => {
+    const openTimeoutMs = 2_000;
+    const { opening, release } = await openHeld(bucket, { openTimeoutMs });
+    await delay(openTimeoutMs + 500);
+    release();
+    await (await opening).close();
+    assert.deepEqual(await bucket.rows(), ["one", "two", "three"]);
+  }));
+
+test("a signal ends a recovery that stores a TXID", () =>
+  withBucket(async (bucket) => {
+    const abort = new AbortController();
+    const { opening, release } = await openHeld(bucket, { signal: abort.signal });
+    const reason = new Error("enough");
+    abort.abort(reason);
+    await assert.rejects(opening, (error) => error === reason);
+    release();
+    const isLocked = (error: Error) => assert.match(error.message, /another writer of this machine has it/);
+    let again: Replica | void = undefined; // who gives up hears of it before the log's lock is given up
+    while (!again) again = await bucket.open("kept").catch(isLocked);
+    await again.close();
+    assert.deepEqual(await bucket.rows(), ["one", "two", "three"]);
+  }));
 
 test("a writer that was killed right after an upload comes back although another has gone on", () =>
   withBucket(async (bucket) => {
