@@ -227,6 +227,8 @@ static uint64_t seenTxid(const LsFile *p, const LsView *pView){
   return aWord[0];
 }
 
+static int fileHolds(const LsFile *p){ return p->eLock>SQLITE_LOCK_SHARED && p->seen.pWriter; }
+
 /* ------------------------------------------------------------------------------------------------- reading */
 
 /* The same out of the write log. */
@@ -385,6 +387,12 @@ static void fileViewDone(LsFile *p, LsView *pView){
   else if( p->eLock==SQLITE_LOCK_NONE && !p->bSticky ) fileUnpin(p);
 }
 
+/*
+** So SQLite asks whether its cache holds, when it has no transaction. Where it keeps its lock (locking_mode=EXCLUSIVE), the one
+** before was given up; and without a journal (journal_mode=OFF), nothing else tells of that.
+*/
+static int isVersionRead(int nByte, sqlite3_int64 iOfst){ return iOfst==24 && nByte==16; }
+
 static int fileRead(sqlite3_file *pFile, void *pBuf, int nByte, sqlite3_int64 iOfst){
   LsFile *p = (LsFile*)pFile;
   uint8_t *aOut = pBuf;
@@ -402,6 +410,7 @@ static int fileRead(sqlite3_file *pFile, void *pBuf, int nByte, sqlite3_int64 iO
     if( rc==SQLITE_OK ) memcpy(pBuf, p->aHead+iOfst, (size_t)nByte);   /* while a driver opens, nothing may wait */
     return rc;
   }
+  if( isVersionRead(nByte, iOfst) && fileHolds(p) ) lsWriterForget(&p->seen);
   rc = fileView(p, &pView, iOfst>=0 && iOfst+nByte<=LS_HEAD_SIZE);
   if( rc ) return rc;
   szPage = seenPageSize(p, pView);
@@ -479,8 +488,6 @@ static int fileCheckReserved(sqlite3_file *pFile, int *pbOut){
 }
 
 /* ------------------------------------------------------------------------------------------------- writing */
-
-static int fileHolds(const LsFile *p){ return p->eLock>SQLITE_LOCK_SHARED && p->seen.pWriter; }
 
 static int fileWrite(sqlite3_file *pFile, const void *pBuf, int nByte, sqlite3_int64 iOfst){
   LsFile *p = (LsFile*)pFile;

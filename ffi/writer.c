@@ -712,6 +712,16 @@ void lsWriterUndone(LsSeen *pSeen){
   lsMutexUnlock(&p->mu);
 }
 
+/* The holder's transaction is over and was not committed; the next one is asked anew. */
+void lsWriterForget(LsSeen *pSeen){
+  LsWriter *p = pSeen->pWriter;
+  lsMutexLock(&p->mu);
+  p->bRefused = 0;
+  unprepare(p);
+  forgotten(p, pSeen);
+  lsMutexUnlock(&p->mu);
+}
+
 int lsWriterWrite(LsSeen *pSeen, uint32_t iPgno, const uint8_t *aPage, int nByte, char *zWhy){
   LsWriter *p = pSeen->pWriter;
   uint8_t *a;

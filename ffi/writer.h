@@ -44,6 +44,7 @@ int lsSeenRead(const LsSeen *p, uint32_t iFrame, int iFrom, int n, uint8_t *aOut
 */
 int lsWriterReserve(LsSeen *pSeen, const void *pHolder, char *zWhy);
 void lsWriterUndone(LsSeen *pSeen);          /* SQLite has ended a rollback of what was refused */
+void lsWriterForget(LsSeen *pSeen);          /* or goes on without one: nothing of the transaction stays */
 int lsWriterHeld(const LsSeen *pSeen);        /* whether anybody has the reservation */
 int lsWriterWrite(LsSeen *pSeen, uint32_t iPgno, const uint8_t *aPage, int nByte, char *zWhy);
 int lsWriterTruncate(LsSeen *pSeen, uint32_t iCommit, char *zWhy);

@@ -324,17 +324,21 @@ static void testPageSize(void){
   replicaEnd();
 }
 
-/* With locking_mode=EXCLUSIVE the reservation is kept over a commit that failed and what comes after it. */
-static void testExclusiveSpill(void){
+/*
+** With locking_mode=EXCLUSIVE the reservation is kept over a commit that failed and what comes after it: it fails at its end
+** where so many frames have place, else at one of its pages.
+*/
+static void exclusiveSpill(const char *zPragma, int nFrame){
   sqlite3 *db;
   size_t iEnd;
   replicaOpen(BYTES_MAX);
   db = dbOpen();
+  must(db, zPragma);
   must(db, "PRAGMA locking_mode=EXCLUSIVE; PRAGMA cache_size=2000; CREATE TABLE t(a,b)");
   must(db, "INSERT INTO t VALUES(0,0)");
   iEnd = logEnd(1);
   must(db, "BEGIN; " FILL);
-  fileLimit(iEnd+800*(PAGE_SIZE+FRAME_HEAD));
+  fileLimit(iEnd+(uint64_t)nFrame*FRAME_SIZE);
   CHECK_INT(sql(db, "COMMIT"), SQLITE_FULL);
   fileLimit(0);
   CHECK_INT(sqlite3_get_autocommit(db), 1);
@@ -351,6 +355,9 @@ static void testExclusiveSpill(void){
   sqlite3_close(db);
   replicaEnd();
 }
+
+static void testExclusiveSpill(void){ exclusiveSpill("PRAGMA journal_mode=DELETE", 800); }
+static void testExclusiveSpillOff(void){ exclusiveSpill("PRAGMA journal_mode=OFF", 600); }
 
 static void testExclusiveSmall(void){
   sqlite3 *db;
@@ -499,11 +506,12 @@ static void testCommitterReads(void){
 }
 
 /* EXCLUSIVE: too much waits, or writing is switched off: nothing more is committed until that is over. */
-static void testExclusiveBound(void){
+static void exclusiveBound(const char *zPragma){
   sqlite3 *db;
   int i;
   replicaOpen(40*FRAME_SIZE);
   db = dbOpen();
+  must(db, zPragma);
   must(db, "PRAGMA locking_mode=EXCLUSIVE; CREATE TABLE t(a,b); " FILL);
   for(i=0; i<2; i++){
     CHECK(sql(db, "INSERT INTO t VALUES(1000,0)")!=SQLITE_OK);
@@ -524,6 +532,9 @@ static void testExclusiveBound(void){
   sqlite3_close(db);
   replicaEnd();
 }
+
+static void testExclusiveBound(void){ exclusiveBound("PRAGMA journal_mode=DELETE"); }
+static void testExclusiveBoundOff(void){ exclusiveBound("PRAGMA journal_mode=OFF"); }
 
 /* Another's state comes while a transaction is under way: nothing of it stays, and the next one goes on. */
 static void foreignOver(int bExclusive, int bSpill){
@@ -658,6 +669,7 @@ int main(void){
   RUN("a new database takes another page size after a rollback of what had spilled", testPageSize);
   RUN("EXCLUSIVE: a commit that fails after a spill leaves the state before it, and the next one is whole",
     testExclusiveSpill);
+  RUN("EXCLUSIVE: the same without a journal", testExclusiveSpillOff);
   RUN("EXCLUSIVE: the same of a small commit", testExclusiveSmall);
   RUN("EXCLUSIVE: journal_mode=WAL answers as ever", testExclusiveWal);
   RUN("a commit fails without the log's folder, and the next one has it back", testFolderGone);
@@ -667,6 +679,7 @@ int main(void){
   RUN("EXCLUSIVE: what is under way when writing ends is undone", testFaultExclusive);
   RUN("who committed reads on when it is stored", testCommitterReads);
   RUN("EXCLUSIVE: a bound and a switch hold for each transaction", testExclusiveBound);
+  RUN("EXCLUSIVE: the same without a journal, which would tell that a transaction is undone", testExclusiveBoundOff);
   RUN("what is under way when another's state comes is undone", testForeign);
   RUN("the same of what has spilled", testForeignSpilled);
   RUN("EXCLUSIVE: the same of another's state", testForeignExclusive);

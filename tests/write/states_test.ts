@@ -251,26 +251,37 @@ const refusals: [string, (db: ReplicaDatabase, other: ReplicaDatabase, replica: 
     }],
   ];
 
+/** A connection with that journal. Where it is defensive, as this driver's are at first, SQLite keeps a journal. */
+function journaled(replica: Replica, mode: string): ReplicaDatabase {
+  const db = replica.connect(drivers.at(-1)!.Database);
+  (db as { enableDefensive?(on: boolean): void }).enableDefensive?.(false);
+  assert.equal(valueOf(db, `PRAGMA journal_mode = ${mode}`), mode);
+  return db;
+}
+
 for (const [what, refuse] of refusals) {
-  test(`what a connection with locking_mode = EXCLUSIVE is told after ${what} refused it is committed`, () =>
-    withBucket(async (bucket) => {
-      const replica = await bucket.open("log", { unsyncedBytesMax: 2 ** 20 });
-      const [db, other] = [replica.connect(), replica.connect()];
-      db.exec("PRAGMA locking_mode = EXCLUSIVE");
-      db.exec("INSERT INTO t(who) VALUES ('before')");
-      await refuse(db, other, replica);
-      db.exec("INSERT INTO t(who) VALUES ('after')");
-      assert.equal(
-        other.prepare("SELECT count(*) AS n FROM t WHERE who = 'after'").get().n,
-        1,
-        "others see it",
-      );
-      db.close();
-      other.close();
-      await replica.close();
-      const rows = await bucket.rows();
-      assert.deepEqual(rows.filter((who) => who.length < 100), ["before", "after"]);
-    }));
+  for (const journal of ["delete", "off"]) {
+    const how = `locking_mode = EXCLUSIVE and journal_mode = ${journal}`;
+    test(`what a connection with ${how} is told after ${what} refused it is committed`, () =>
+      withBucket(async (bucket) => {
+        const replica = await bucket.open("log", { unsyncedBytesMax: 2 ** 20 });
+        const [db, other] = [journaled(replica, journal), replica.connect()];
+        db.exec("PRAGMA locking_mode = EXCLUSIVE");
+        db.exec("INSERT INTO t(who) VALUES ('before')");
+        await refuse(db, other, replica);
+        db.exec("INSERT INTO t(who) VALUES ('after')");
+        assert.equal(
+          other.prepare("SELECT count(*) AS n FROM t WHERE who = 'after'").get().n,
+          1,
+          "others see it",
+        );
+        db.close();
+        other.close();
+        await replica.close();
+        const rows = await bucket.rows();
+        assert.deepEqual(rows.filter((who) => who.length < 100), ["before", "after"]);
+      }));
+  }
 }
 
 test("what a connection with locking_mode = EXCLUSIVE is told after another writer's commit is committed", () =>
