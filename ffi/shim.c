@@ -527,7 +527,10 @@ static int fileSync(sqlite3_file *pFile, int flags){
   return SQLITE_OK;
 }
 
-/* With locking_mode=EXCLUSIVE, SQLite leaves the counter in page 1 alone that tells others of a change: it is written here. */
+/*
+** With locking_mode=EXCLUSIVE, SQLite leaves the counter in page 1 alone that tells others of a change: it is written here. What
+** fails is SQLITE_FULL or an I/O error: after any other, SQLite keeps pages that are not committed.
+*/
 static int fileHead(LsFile *p){
   int szPage = (int)seenPageSize(p, p->pView);
   uint32_t nSchemaRead = p->nSchemaRead;
@@ -536,8 +539,7 @@ static int fileHead(LsFile *p){
   if( !lsWriterChanged(&p->seen) || lsWriterHasHead(&p->seen) ) return SQLITE_OK;
   aPage = malloc((size_t)szPage);
   if( aPage==NULL ) return SQLITE_IOERR_NOMEM;
-  rc = pageRead(p, &p->pView, 1, 0, szPage, aPage);
-  if( rc==SQLITE_OK ) rc = fileWrite(&p->base, aPage, szPage, 0);
+  rc = pageRead(p, &p->pView, 1, 0, szPage, aPage) ? SQLITE_IOERR_READ : fileWrite(&p->base, aPage, szPage, 0);
   p->nSchemaRead = nSchemaRead;                /* of the page that SQLite has */
   free(aPage);
   return rc;
@@ -566,13 +568,14 @@ static int fileCommit(LsFile *p){
   char zWhy[LS_ERROR_SIZE];
   int bChanged = lsWriterChanged(&p->seen);
   int rc = fileHead(p);
-  if( rc==SQLITE_OK ){
-    rc = lsWriterCommit(&p->seen, zWhy);
-    if( rc==SQLITE_OK ) fileMoveOn(p);
-    if( rc==SQLITE_OK && bChanged && p->bDurable ) rc = lsSyncAsk(p->pReplica, p->msTimeout, zWhy);
-    if( rc ) fileError(p, rc, zWhy);
+  if( rc ){
+    lsWriterForget(&p->seen);                  /* SQLite has nothing left to undo it with */
+    return rc;
   }
-  return rc;
+  rc = lsWriterCommit(&p->seen, zWhy);
+  if( rc==SQLITE_OK ) fileMoveOn(p);
+  if( rc==SQLITE_OK && bChanged && p->bDurable ) rc = lsSyncAsk(p->pReplica, p->msTimeout, zWhy);
+  return rc ? fileError(p, rc, zWhy) : SQLITE_OK;
 }
 
 static int fileSectorSize(sqlite3_file *pFile){

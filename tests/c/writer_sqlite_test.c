@@ -380,6 +380,26 @@ static void testExclusiveSmall(void){
   replicaEnd();
 }
 
+/* SQLite has done away with its journal when page 1 alone has no place: the commit fails at that, and nothing of it stays. */
+static void testExclusiveHead(void){
+  sqlite3 *db;
+  replicaOpen(BYTES_MAX);
+  db = dbOpen();
+  must(db, "PRAGMA locking_mode=EXCLUSIVE; PRAGMA cache_size=2000; CREATE TABLE t(a,b); " FILL);
+  must(db, "BEGIN; UPDATE t SET a=-a WHERE rowid BETWEEN 10 AND 263");       /* as many pages as are buffered */
+  fileLimit(logEnd(1)+100);
+  CHECK_INT(sql(db, "COMMIT"), SQLITE_FULL);
+  fileLimit(0);
+  CHECK_INT(sum(db), 405450);
+  checkLog(1, 2);
+  must(db, "INSERT INTO t VALUES(1000,0)");
+  CHECK_INT(sum(db), 406450);
+  CHECK_INT(faults(db), 0);
+  checkLog(1, 3);
+  sqlite3_close(db);
+  replicaEnd();
+}
+
 /* SQLite would have a WAL then: it writes its mark into page 1 before it looks for one. */
 static void testExclusiveWal(void){
   sqlite3 *db;
@@ -671,6 +691,7 @@ int main(void){
     testExclusiveSpill);
   RUN("EXCLUSIVE: the same without a journal", testExclusiveSpillOff);
   RUN("EXCLUSIVE: the same of a small commit", testExclusiveSmall);
+  RUN("EXCLUSIVE: the same of a commit that has no place for page 1 alone", testExclusiveHead);
   RUN("EXCLUSIVE: journal_mode=WAL answers as ever", testExclusiveWal);
   RUN("a commit fails without the log's folder, and the next one has it back", testFolderGone);
   RUN("EXCLUSIVE: the same", testExclusiveFolderGone);
