@@ -52,6 +52,7 @@ typedef struct LsFile {
   char zPast[LS_MOMENT_SIZE];      /* the moment as it is shown; empty for the newest state */
   int eLock;
   int bDurable;                    /* a commit waits until it is stored */
+  int bKeeps;                      /* it was told to keep its lock from one transaction to the next */
   int bSticky;                     /* nolock or immutable: one view for life */
   int bUri;                        /* the core is told when this file closes */
   int msTimeout;
@@ -466,6 +467,7 @@ static int fileLock(sqlite3_file *pFile, int eLock){
     if( rc && zWhy[0] ) fileError(p, rc, zWhy);
   }
   if( rc ) return rc;
+  if( eLock>SQLITE_LOCK_SHARED && p->bKeeps ) lsWriterAsk(&p->seen);
   if( eLock>SQLITE_LOCK_SHARED ) p->transaction.bWrite = 1;
   p->eLock = eLock;
   return SQLITE_OK;
@@ -795,6 +797,17 @@ static void hydrationText(int iReplica, char *zOut, size_t nOut){
   snprintf(zOut, nOut, "%llu.%llu", (unsigned long long)(n/10), (unsigned long long)(n%10));
 }
 
+/*
+** A transaction that wrote nothing can end without a word to the file where SQLite keeps its lock: after a ROLLBACK, or with
+** journal_mode=PERSIST. So it is the PRAGMA that tells; unqualified, it tells the main database alone.
+*/
+static void fileKeeps(LsFile *p, const char *zMode){
+  const sqlite3_api_routines *pApi = p->pHost->pApi;
+  if( pApi->stricmp(zMode, "exclusive")==0 ) p->bKeeps = 1;
+  if( pApi->stricmp(zMode, "normal")==0 ) p->bKeeps = 0;
+  if( p->bKeeps && fileHolds(p) ) lsWriterAsk(&p->seen);
+}
+
 static int filePragma(LsFile *p, char **az){
   static const char *const azName[] = {"txid", "lag", "time", "error", "stats", "hydration_progress", "hydration_file",
     "write_enabled", "durable"};
@@ -806,6 +819,7 @@ static int filePragma(LsFile *p, char **az){
     az[0] = pApi->mprintf("delete");   /* under locking_mode=EXCLUSIVE SQLite would write its mark first, and look for a WAL then */
     return az[0] ? SQLITE_OK : SQLITE_NOMEM;
   }
+  if( az[2] && pApi->stricmp(az[1], "locking_mode")==0 ) fileKeeps(p, az[2]);
   if( pApi->strnicmp(az[1], "litestream_", 11)!=0 ) return SQLITE_NOTFOUND;
   for(i=0; i<9 && pApi->stricmp(az[1]+11, azName[i])!=0; i++){}
   if( i==9 ){

@@ -613,6 +613,8 @@ int lsWriterReserve(LsSeen *pSeen, const void *pHolder, char *zWhy){
   return rc;
 }
 
+void lsWriterAsk(LsSeen *pSeen){ pSeen->pWriter->bFresh = 0; }
+
 int lsWriterHeld(const LsSeen *pSeen){
   LsWriter *p = pSeen->pWriter;
   int b;
@@ -682,7 +684,8 @@ static int spill(LsWriter *p, char *zWhy){
 
 /*
 ** Whether the holder may go on writing. A connection with locking_mode=EXCLUSIVE does not ask for the reservation again: at
-** the first page of each transaction it is asked what lsWriterReserve() asks the others.
+** the first page of each transaction it is asked what lsWriterReserve() asks the others. That was just asked (bFresh) in the
+** transaction that reserved, if lsWriterAsk() does not say that it may be another.
 */
 static int mayWrite(LsSeen *pSeen, char *zWhy){
   LsWriter *p = pSeen->pWriter;
@@ -717,6 +720,7 @@ void lsWriterForget(LsSeen *pSeen){
   LsWriter *p = pSeen->pWriter;
   lsMutexLock(&p->mu);
   p->bRefused = 0;
+  p->bFresh = 0;
   unprepare(p);
   forgotten(p, pSeen);
   lsMutexUnlock(&p->mu);
@@ -1008,7 +1012,10 @@ int lsWriterCommit(LsSeen *pSeen, char *zWhy){
   LsWriter *p = pSeen->pWriter;
   int rc = SQLITE_OK, bNudge;
   if( p->bRefused ) return misuse(zWhy, "a page of it was refused");
-  if( !lsWriterChanged(pSeen) ) return SQLITE_OK;
+  if( !lsWriterChanged(pSeen) ){
+    lsWriterAsk(pSeen);
+    return SQLITE_OK;
+  }
   if( pSeen->iCommit==0 ) return nothing(p, pSeen);
   if( p->bPrepared ){
     rc = finishPrepared(p, pSeen->iCommit, zWhy);

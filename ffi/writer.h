@@ -43,6 +43,7 @@ int lsSeenRead(const LsSeen *p, uint32_t iFrame, int iFrom, int n, uint8_t *aOut
 ** when it is neither SQLITE_OK nor SQLITE_BUSY. pSeen is of the holder, and follows what it writes.
 */
 int lsWriterReserve(LsSeen *pSeen, const void *pHolder, char *zWhy);
+void lsWriterAsk(LsSeen *pSeen);             /* the holder's next page may be of another transaction than it reserved for */
 void lsWriterUndone(LsSeen *pSeen);          /* SQLite has ended a rollback of what was refused */
 void lsWriterForget(LsSeen *pSeen);          /* or goes on without one: nothing of the transaction stays */
 int lsWriterHeld(const LsSeen *pSeen);        /* whether anybody has the reservation */

@@ -160,22 +160,32 @@ test("a connection with locking_mode = EXCLUSIVE keeps to the bound on what wait
     assert.equal((await bucket.rows()).length, committed);
   }));
 
-test("litestream_write_enabled = 0 holds for a connection with locking_mode = EXCLUSIVE, too", () =>
-  withBucket(async (bucket) => {
-    await using replica = await bucket.open("log");
-    const [db, other] = [replica.connect(), replica.connect()];
-    db.exec("PRAGMA locking_mode = EXCLUSIVE");
-    db.exec("INSERT INTO t(who) VALUES ('before')");
-    other.exec("PRAGMA litestream_write_enabled = 0");
-    assert.throws(() => db.exec("INSERT INTO t(who) VALUES ('off')"));
-    assert.match(String(replica.lastError), /litestream_write_enabled is 0/);
-    other.exec("PRAGMA litestream_write_enabled = 1");
-    db.close();
-    other.exec("INSERT INTO t(who) VALUES ('on')");
-    other.close();
-    await replica.sync();
-    assert.deepEqual(await bucket.rows(), ["before", "on"]);
-  }));
+/** First transactions of a connection that keeps its lock, and the rows they leave. */
+const firsts: [string, string[]][] = [
+  ["INSERT INTO t(who) VALUES ('before')", ["before"]],
+  ["DELETE FROM t WHERE 0", []],
+  ["PRAGMA journal_mode = PERSIST; DELETE FROM t WHERE 0", []],
+  ["BEGIN IMMEDIATE; ROLLBACK", []],
+];
+
+for (const [first, before] of firsts) {
+  test(`litestream_write_enabled = 0 holds for a connection with locking_mode = EXCLUSIVE, too, after ${first}`, () =>
+    withBucket(async (bucket) => {
+      await using replica = await bucket.open("log");
+      const [db, other] = [replica.connect(), replica.connect()];
+      db.exec("PRAGMA locking_mode = EXCLUSIVE");
+      db.exec(first);
+      other.exec("PRAGMA litestream_write_enabled = 0");
+      assert.throws(() => db.exec("INSERT INTO t(who) VALUES ('off')"));
+      assert.match(String(replica.lastError), /litestream_write_enabled is 0/);
+      other.exec("PRAGMA litestream_write_enabled = 1");
+      db.close();
+      other.exec("INSERT INTO t(who) VALUES ('on')");
+      other.close();
+      await replica.sync();
+      assert.deepEqual(await bucket.rows(), [...before, "on"]);
+    }));
+}
 
 /** Why open files cannot be counted here. */
 const noFiles = existsSync("/proc/self/fd") ? false : "counting open files needs /proc";
