@@ -219,13 +219,28 @@ static uint32_t seenPageSize(const LsFile *p, const LsView *pView){
   return p->seen.pWriter ? p->seen.szPage : pView->szPage;
 }
 
-/* TXID of what a statement sees, or the next one would. */
+/* TXID, size in pages, page size and time of what a statement sees, or the next one would: as lsViewWords(). */
+static void seenWords(const LsFile *p, const LsView *pView, uint64_t *aWord){
+  lsViewWords(pView, aWord);
+  if( p->seen.pWriter ){
+    aWord[0] = p->seen.iTxid;
+    aWord[1] = p->seen.iCommit;
+    aWord[2] = p->seen.szPage;
+    aWord[3] = p->seen.msTime;
+  }else if( p->pView==NULL && p->pPast==NULL ){
+    lsWriterWords(p->pReplica, aWord);
+  }
+}
+
 static uint64_t seenTxid(const LsFile *p, const LsView *pView){
   uint64_t aWord[LS_VIEW_WORDS];
-  if( p->seen.pWriter ) return p->seen.iTxid;
-  lsViewWords(pView, aWord);
-  if( p->pView==NULL && p->pPast==NULL ) lsWriterWords(p->pReplica, aWord);
+  seenWords(p, pView, aWord);
   return aWord[0];
+}
+static uint64_t seenTime(const LsFile *p, const LsView *pView){
+  uint64_t aWord[LS_VIEW_WORDS];
+  seenWords(p, pView, aWord);
+  return aWord[3];
 }
 
 static int fileHolds(const LsFile *p){ return p->eLock>SQLITE_LOCK_SHARED && p->seen.pWriter; }
@@ -673,9 +688,9 @@ static int fileMoment(LsFile *p, const char *zMoment, char *zWhy){
 }
 
 /* What litestream_time shows: the moment that was set, else the time of the state that is seen. */
-static void fileTime(LsFile *p, const LsView *pView, char *zOut, size_t nOut){
+static void fileTime(const LsFile *p, uint64_t msTime, char *zOut, size_t nOut){
   if( p->zPast[0] ) snprintf(zOut, nOut, "%s", p->zPast);
-  else timeText(pView->msTime, zOut, nOut);
+  else timeText(msTime, zOut, nOut);
 }
 
 static const char *const azStat[LS_STAT_COUNT] = {
@@ -718,17 +733,19 @@ static void jsonText(const char *z, char *zOut, size_t nOut){
 static char *statsText(LsFile *p, const LsView *pView){
   const sqlite3_api_routines *pApi = p->pHost->pApi;
   char zTime[LS_MOMENT_SIZE], zJson[6*LS_MOMENT_SIZE+8];
-  uint64_t aAll[LS_STAT_COUNT], aTransaction[LS_STAT_COUNT];
+  uint64_t aAll[LS_STAT_COUNT], aTransaction[LS_STAT_COUNT], aWord[LS_VIEW_WORDS];
   sqlite3_str *pOut = pApi->str_new(NULL);
+  long long nAge;
   int i;
-  long long nAge = (long long)(lsNowMs()/1000) - (long long)(pView->msTime/1000);
+  seenWords(p, pView, aWord);
+  nAge = (long long)(lsNowMs()/1000) - (long long)(aWord[3]/1000);
   lsConnectionCarry(p->pConnection, p->pReplica);
   lsConnectionStats(p->pConnection, aAll, aTransaction);
-  fileTime(p, pView, zTime, sizeof(zTime));
+  fileTime(p, aWord[3], zTime, sizeof(zTime));
   jsonText(zTime, zJson, sizeof(zJson));
   pApi->str_appendf(pOut, "{\"txid\":\"%016llx\",\"time\":\"%s\",\"lagSeconds\":%lld,\"ageSeconds\":%lld,"
-    "\"commit\":%u,\"pageSize\":%u", (unsigned long long)seenTxid(p, pView), zJson, (long long)fileLag(p), nAge>0 ? nAge : 0,
-    pView->iCommit, pView->szPage);
+    "\"commit\":%u,\"pageSize\":%u", (unsigned long long)aWord[0], zJson, (long long)fileLag(p), nAge>0 ? nAge : 0,
+    (unsigned)aWord[1], (unsigned)aWord[2]);
   for(i=0; i<LS_STAT_COUNT; i++){
     if( azStat[i]==NULL ) continue;
     pApi->str_appendf(pOut, ",\"%s\":%llu", azStat[i], (unsigned long long)atomic_load(&p->pReplica->aStat[i]));
@@ -840,7 +857,7 @@ static int filePragma(LsFile *p, char **az){
   z[0] = 0;
   if( i==0 ) snprintf(z, sizeof(z), "%016llx", (unsigned long long)seenTxid(p, pView));
   else if( i==1 ) snprintf(z, sizeof(z), "%lld", (long long)fileLag(p));
-  else if( i==2 ) fileTime(p, pView, z, sizeof(z));
+  else if( i==2 ) fileTime(p, seenTime(p, pView), z, sizeof(z));
   else if( i==3 ) errorText(p, z);
   else if( i==5 ) hydrationText(p->pReplica->iId, z, sizeof(z));
   else if( i==6 ) z[ls_replica_hydration_file(p->pReplica->iId, (uint8_t*)z, sizeof(z)-1)] = 0;
@@ -905,7 +922,7 @@ static void tell(const sqlite3_api_routines *pApi, LsFile *p, const LsView *pVie
     else pApi->result_error_nomem(pCtx);
     return;
   }
-  if( eFunction==FUNCTION_TIME ) fileTime(p, pView, z, sizeof(z));
+  if( eFunction==FUNCTION_TIME ) fileTime(p, seenTime(p, pView), z, sizeof(z));
   else snprintf(z, sizeof(z), "%016llx", (unsigned long long)seenTxid(p, pView));
   pApi->result_text(pCtx, z, -1, SQLITE_TRANSIENT);
 }

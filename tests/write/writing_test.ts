@@ -3,7 +3,9 @@ import { mkdtemp, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { openReplica, type Replica } from "../../mod.ts";
+import { setTimeout as delay } from "node:timers/promises";
+import { openReplica, type Replica, type ReplicaDatabase } from "../../mod.ts";
+import { valueOf } from "../replica/drivers.ts";
 import { allDrivers } from "../support/all_drivers.ts";
 import { openLocal } from "../support/local_database.ts";
 
@@ -109,6 +111,53 @@ for (const { name, Database } of drivers) {
       assert.equal(one.prepare("SELECT sum(n) AS n FROM t").get().n, 10);
       one.close();
       two.close();
+    }));
+}
+
+/** What a connection tells of the state that it sees. */
+function told(db: ReplicaDatabase) {
+  const { txid, time, commit, pageSize, ageSeconds } = JSON.parse(
+    String(valueOf(db, "SELECT litestream_stats()")),
+  );
+  assert.equal(valueOf(db, "SELECT litestream_txid()"), txid);
+  assert.equal(valueOf(db, "SELECT litestream_time()"), time);
+  assert.equal(valueOf(db, "PRAGMA litestream_time"), time);
+  return { txid, time, commit, pageSize, ageSeconds };
+}
+
+for (const { name, Database } of drivers) {
+  test(`what is told of a state that is not stored yet is that state's own: ${name}`, () =>
+    inFolder(async (folder, url) => {
+      await using replica = await opened(url, folder);
+      const [db, reader] = [replica.connect(Database), replica.connect(Database)];
+      const before = new Date().toISOString();
+      db.exec("CREATE TABLE t(a)");
+      const first = told(reader);
+      assert.ok(first.time >= before && first.time <= new Date().toISOString(), first.time);
+      assert.equal(first.time, replica.time?.toISOString());
+      assert.ok(first.ageSeconds < 60);
+      assert.deepEqual({ commit: first.commit, pageSize: first.pageSize }, replica.size);
+      await replica.sync();
+      assert.equal(told(reader).txid, first.txid);
+
+      reader.exec("BEGIN");
+      assert.equal(valueOf(reader, "SELECT count(*) FROM t"), 0);
+      const pinned = told(reader);
+      while (new Date().toISOString() <= pinned.time) await delay(1);
+      db.exec("INSERT INTO t VALUES (zeroblob(100000))");
+      assert.deepEqual({ ...told(reader), ageSeconds: 0 }, { ...pinned, ageSeconds: 0 }, "what it sees");
+      db.exec("BEGIN");
+      assert.ok(Number(valueOf(db, "SELECT count(*) FROM t")) > 0);
+      reader.exec("COMMIT");
+      for (const { time, commit, pageSize } of [told(db), told(reader)]) {
+        assert.ok(time > pinned.time);
+        assert.equal(time, replica.time?.toISOString());
+        assert.deepEqual({ commit, pageSize }, replica.size);
+        assert.ok(commit > pinned.commit);
+      }
+      db.exec("COMMIT");
+      reader.close();
+      db.close();
     }));
 }
 
