@@ -70,3 +70,26 @@ test("a transaction over a replica and an ordinary file commits where a crash ca
     }
     db.close();
   }));
+
+test("a transaction over a replica and an ordinary file in WAL mode commits, for SQLite takes that file by itself", () =>
+  inFolder(async (folder) => {
+    await using replica = await opened(folder, "replica");
+    const plain = join(folder, "plain.db");
+    const local = await openLocal(plain);
+    local.exec("PRAGMA journal_mode = WAL");
+    local.exec("CREATE TABLE p(a)");
+    local.close();
+    const db = replica.connect();
+    db.exec("CREATE TABLE t(a)");
+    db.exec(`ATTACH '${plain}' AS plain`);
+    for (const end of ["COMMIT", "ROLLBACK"]) {
+      db.exec("BEGIN");
+      db.exec("INSERT INTO t VALUES (1)");
+      db.exec("INSERT INTO plain.p VALUES (1)");
+      db.exec(end);
+    }
+    for (const table of ["t", "plain.p"]) {
+      assert.equal(db.prepare(`SELECT count(*) AS n FROM ${table}`).get().n, 1, table);
+    }
+    db.close();
+  }));

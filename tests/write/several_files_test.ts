@@ -1,4 +1,4 @@
-/** A COMMIT over several files, one of which cannot be committed any more: nothing of it is in any. */
+/** A COMMIT over several files, one of which cannot be committed any more: nothing of it is in any, but for files in WAL mode. */
 import assert from "node:assert/strict";
 import { mkdir, mkdtemp, rename, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -111,6 +111,33 @@ for (const { name, Database } of drivers) {
       await replica.close();
       assert.deepEqual(await stored(folder, "replica"), [2]);
     }));
+
+  for (const main of ["file", "replica"]) {
+    test(`a COMMIT over a file in WAL mode and a replica leaves the file's part where the log cannot be written: ${main} first, ${name}`, () =>
+      inFolder(async (folder) => {
+        const replica = await opened(folder, "replica");
+        await begin(replica);
+        await using _registration = await register({ default: true, Database });
+        const plain = join(folder, "plain.db");
+        const alone = new Database(plain);
+        alone.exec("PRAGMA journal_mode = WAL");
+        alone.exec("CREATE TABLE p(a)");
+        const db = main === "file" ? new Database(plain) : replica.connect(Database);
+        db.exec(`ATTACH '${main === "file" ? replica.path() : plain}' AS other`);
+        writeAll(db, ["p", "t"], 1);
+        await rename(join(folder, "replica.log"), join(folder, "away"));
+        assert.throws(() => db.exec("COMMIT"), /disk|full|open|I\/O/);
+        rollBack(db);
+        assertRows(db, ["p"], [1]);
+        assertRows(db, ["t"], []);
+        assertRows(alone, ["p"], [1]);
+        await rename(join(folder, "away"), join(folder, "replica.log"));
+        db.close();
+        alone.close();
+        await replica.close();
+        assert.deepEqual(await stored(folder, "replica"), []);
+      }));
+  }
 
   test(`a COMMIT over two replicas is in none after a conflict in one of them: ${name}`, () =>
     inFolder(async (folder) => {
