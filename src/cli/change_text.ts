@@ -21,7 +21,7 @@ const SIGNS: Readonly<Record<Change["kind"], [sign: string, paint: Paint, word: 
 
 /** A key's value as a cell: a key's integers are numbers where 53 bits hold them. */
 export function cellOf(value: SqlValue): CellValue {
-  return typeof value === "number" && Number.isInteger(value) ? BigInt(value) : value;
+  return typeof value === "number" && Number.isSafeInteger(value) ? BigInt(value) : value;
 }
 
 /** `~ update ratings id=7` */

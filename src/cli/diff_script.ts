@@ -6,7 +6,7 @@
 import { ReplicaError } from "../errors.ts";
 import type { Change, RowChange } from "../diff/change.ts";
 import type { Replica } from "../replica.ts";
-import { sqlName, sqlText, visibleText } from "./cell_text.ts";
+import { type CellValue, sqlName, sqlText, visibleText } from "./cell_text.ts";
 import type { Output } from "./output.ts";
 import { NO_PARAMETERS, type ParameterValues } from "./parameters.ts";
 import { QueryThread } from "./query_thread.ts";
@@ -166,9 +166,29 @@ class Script {
     return { replaced, all };
   }
 
-  /** Whether SQL can name the row, and no other, by its key. */
-  async #isMet({ table, key }: RowChange): Promise<boolean> {
-    return (await this.#formOf(table)).meets(key);
+  /** Whether SQL can name the row, and no other, by its key, and put it where it is. */
+  async #isMet(change: RowChange): Promise<boolean> {
+    const form = await this.#formOf(change.table);
+    return form.meets(change.key) && await this.#hasPlace(change, form);
+  }
+
+  /**
+   * Whether a row's hidden rowid is as it was, or free: not where a row that is not told of, for it is the same, was there and is
+   * elsewhere now.
+   */
+  async #hasPlace({ kind, key }: RowChange, form: TableForm): Promise<boolean> {
+    const sql = form.rowidOf(key);
+    if (kind === "delete" || sql === undefined) return true;
+    const first = async ({ queries }: State, sql: string, positional: CellValue[]) =>
+      (await queries.rows(sql, { named: {}, positional })).rows[0];
+    const [rowid] = (await first(this.#after, sql, form.values(key)))!;
+    if (kind === "update") return (await first(this.#before, sql, form.values(key)))?.[0] === rowid;
+    const there = await first(this.#before, form.keyAt(key), [rowid!]);
+    if (there === undefined) return true;
+    const other = Object.fromEntries(
+      Object.keys(key).map((name, i) => [name, there[i]!]),
+    ) as RowChange["key"];
+    return form.meets(other) && await first(this.#after, sql, [...there]) === undefined;
   }
 
   /** A shell that defends tables of that kind would run all other lines of the script. */
@@ -248,14 +268,14 @@ class Script {
       if (!("key" in change) || change.kind === "delete" || replaced.has(folded(change.table))) continue;
       const { table, key } = change;
       const form = await this.#formOf(table);
-      const { sql, into } = form.rows(false);
+      const { sql, into } = form.rows;
       const parameters = { named: {}, positional: form.values(key) };
       await this.#insert({ sql: `${sql} WHERE ${form.where(key, "?")}`, into }, parameters);
     }
   }
 
   async #insertAll(table: string): Promise<void> {
-    await this.#insert((await this.#formOf(table)).rows(true), NO_PARAMETERS);
+    await this.#insert((await this.#formOf(table)).rows, NO_PARAMETERS);
   }
 
   /** Writes the rows of a query one by one: there may be more than memory holds. */
@@ -269,17 +289,15 @@ class Script {
 
   /** What AUTOINCREMENT goes on from, which no row may tell. */
   async #setSequences(changed: ReadonlySet<string>): Promise<void> {
-    const { rows: [known] } = await this.#after.queries.rows(
-      "SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_sequence'",
-    );
-    if (known === undefined) return;
-    const { rows } = await this.#after.queries.rows("SELECT name, seq FROM sqlite_sequence ORDER BY name");
-    for (const [name, seq] of rows) {
-      if (!changed.has(folded(String(name)))) continue;
-      await this.#line(`DELETE FROM sqlite_sequence WHERE name IS ${sqlText(name!)};`);
-      await this.#line(
-        `INSERT INTO sqlite_sequence (name, seq) VALUES (${sqlText(name!)}, ${sqlText(seq!)});`,
-      );
+    const [before, after] = [await sequencesOf(this.#before), await sequencesOf(this.#after)];
+    for (const name of new Set([...before.keys(), ...after.keys()])) {
+      if (!this.#isWanted(name) || (before.get(name) === after.get(name) && !changed.has(folded(name)))) {
+        continue;
+      }
+      await this.#line(`DELETE FROM sqlite_sequence WHERE name IS ${sqlText(name)};`);
+      const seq = after.get(name);
+      if (seq === undefined) continue;
+      await this.#line(`INSERT INTO sqlite_sequence (name, seq) VALUES (${sqlText(name)}, ${sqlText(seq)});`);
     }
   }
 
@@ -290,6 +308,13 @@ class Script {
     this.#forms.set(table, form);
     return form;
   }
+}
+
+async function sequencesOf({ queries }: State): Promise<Map<string, CellValue>> {
+  const { rows: [known] } = await queries.rows("SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_sequence'");
+  if (known === undefined) return new Map();
+  const { rows } = await queries.rows("SELECT name, seq FROM sqlite_sequence ORDER BY name");
+  return new Map(rows.map(([name, seq]) => [String(name), seq!]));
 }
 
 function tablesOf({ schema }: State, names: ReadonlySet<string>): SchemaEntry[] {

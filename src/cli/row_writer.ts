@@ -23,7 +23,7 @@ export type RowMode = typeof ROW_MODES[number];
 /** How rows are shown, or written as SQL; structured-cloneable. */
 export type RowFormat = ShownRows | InsertedRows;
 
-/** Rows as statements that insert them. */
+/** Rows as statements that insert them; their columns twice: as they are, and their bytes or NULL. */
 export interface InsertedRows {
   readonly mode: "insert";
   /** A table with its columns in the rows' order, as SQL. */
@@ -179,8 +179,15 @@ class InsertWriter implements RowWriter {
     return "";
   }
 
+  /** Columns, then the bytes of each that is text: what no driver shows is written by these. */
   row(values: readonly CellValue[]): string {
-    return `INSERT INTO ${this.#into} VALUES (${values.map(sqlText).join(", ")});\n`;
+    const count = values.length / 2;
+    const texts = values.slice(0, count).map((value, i) =>
+      typeof value === "string" && value.includes("\ufffd")
+        ? `CAST(${sqlText(values[count + i]!)} AS TEXT)`
+        : sqlText(value)
+    );
+    return `INSERT INTO ${this.#into} VALUES (${texts.join(", ")});\n`;
   }
 
   end(): string {

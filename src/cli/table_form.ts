@@ -101,12 +101,30 @@ export class TableForm {
     return Object.values(key).map(cellOf);
   }
 
-  /** A query for rows, and what they are put into: all rows with their rowids, or some, whose rowids are free if no key. */
-  rows(isWhole: boolean): RowSource {
+  /**
+   * A query for rows, and what they are put into. Each column is followed, behind all of them, by its bytes where it is text, of
+   * which a driver may not show all.
+   */
+  get rows(): RowSource {
     const columns = this.#columns.map(sqlName);
-    const withRowid = isWhole ? this.#isRowidHidden : this.#isRowidKey;
-    const all = (withRowid && this.#rowid !== undefined ? [this.#rowid, ...columns] : columns).join(", ");
+    const all = this.#isRowidHidden && this.#rowid !== undefined ? [this.#rowid, ...columns] : columns;
+    const bytes = all.map((name) => `iif(typeof(${name}) = 'text', CAST(${name} AS BLOB), NULL)`);
     const table = sqlName(this.#name);
-    return { sql: `SELECT ${all} FROM ${table}`, into: `${table} (${all})` };
+    return {
+      sql: `SELECT ${[...all, ...bytes].join(", ")} FROM ${table}`,
+      into: `${table} (${all.join(", ")})`,
+    };
+  }
+
+  /** A query for the rowid of a row with a key, by parameters, where that is hidden and no key; else undefined. */
+  rowidOf(key: Key): string | undefined {
+    if (!this.#isRowidHidden || this.#isRowidKey || this.#rowid === undefined) return undefined;
+    return `SELECT ${this.#rowid} FROM ${sqlName(this.#name)} WHERE ${this.where(key, "?")}`;
+  }
+
+  /** A query for the key of the row at a rowid, a parameter; its columns are those of a key. */
+  keyAt(key: Key): string {
+    const columns = Object.keys(key).map(sqlName).join(", ");
+    return `SELECT ${columns} FROM ${sqlName(this.#name)} WHERE ${this.#rowid} IS ?`;
   }
 }

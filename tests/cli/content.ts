@@ -10,10 +10,21 @@ export function contentOf(path: string): string {
     const tables = schema.filter(({ type }) => type === "table").map(({ name }) => String(name));
     const rows = tables.map((name) => [
       name,
-      db.prepare(`SELECT * FROM "${name}"`).all().map(text).sort(),
+      db.prepare(selectOf(db, name)).all().map(text).sort(),
     ]);
     return JSON.stringify([schema, rows], undefined, 1);
   } finally {
     db.close();
   }
+}
+
+/** Text as its bytes: a driver may not show all of it. */
+function selectOf(db: DatabaseSync, table: string): string {
+  const columns = db.prepare("SELECT name FROM pragma_table_xinfo(?)").all(table).map(({ name }) =>
+    `"${String(name).replaceAll('"', '""')}"`
+  );
+  const shown = columns.map((name, i) =>
+    `typeof(${name}) AS t${i}, iif(typeof(${name}) = 'text', hex(CAST(${name} AS BLOB)), ${name}) AS ${name}`
+  );
+  return `SELECT ${shown.join(", ")} FROM "${table}"`;
 }

@@ -91,6 +91,27 @@ const CASES: Record<string, [before: string, after: string]> = {
     "CREATE TABLE u (x)",
     "CREATE TABLE t (id INTEGER PRIMARY KEY AUTOINCREMENT, x); INSERT INTO t (x) VALUES (1), (2); DELETE FROM t",
   ],
+  "AUTOINCREMENT has gone on, and no row tells of it": [
+    "CREATE TABLE t (id INTEGER PRIMARY KEY AUTOINCREMENT, x); INSERT INTO t (x) VALUES (1), (2)",
+    "INSERT INTO t (x) VALUES (3); DELETE FROM t WHERE x = 3",
+  ],
+  "AUTOINCREMENT begins anew": [
+    "CREATE TABLE t (id INTEGER PRIMARY KEY AUTOINCREMENT, x); INSERT INTO t (x) VALUES (1), (2)",
+    "UPDATE t SET x = 3; DELETE FROM sqlite_sequence",
+  ],
+  "a key is a REAL beyond all integers": [
+    "CREATE TABLE t (k REAL PRIMARY KEY, v); INSERT INTO t VALUES (1e19, 1), (-1e300, 1)",
+    "UPDATE t SET v = 2",
+  ],
+  "a value is no text that could be read": [
+    "CREATE TABLE t (k INTEGER PRIMARY KEY, v TEXT); INSERT INTO t VALUES (1, 'a'), (2, 'b')",
+    "UPDATE t SET v = CAST(x'61ff62' AS TEXT) WHERE k = 1; UPDATE t SET v = char(65533) WHERE k = 2",
+  ],
+  "keys differ in what is no text": [
+    `CREATE TABLE t (k TEXT PRIMARY KEY, v);
+      INSERT INTO t VALUES (CAST(x'61ff' AS TEXT), 1), (CAST(x'61fe' AS TEXT), 1), ('b', 2)`,
+    "UPDATE t SET v = 3 WHERE v = 1",
+  ],
   "a key was not all readable": [
     "CREATE TABLE t (k TEXT PRIMARY KEY, v); INSERT INTO t VALUES (CAST(x'61ff' AS TEXT), 1), ('b', 2)",
     "UPDATE t SET v = 3",
@@ -104,6 +125,55 @@ for (const [name, [before, after]] of Object.entries(CASES)) {
       folder.step(before);
       folder.step(after);
       await assertScript(folder, 1);
+    }));
+}
+
+for (
+  const [name, declared, change] of [
+    ["no key is declared", "slug TEXT", "UPDATE docs SET body = 'x ' || body WHERE slug <> 'b'"],
+    [
+      "the key is no integer",
+      "slug TEXT PRIMARY KEY",
+      "UPDATE docs SET body = 'x ' || body WHERE slug <> 'b'",
+    ],
+    [
+      "a row takes a deleted one's rowid",
+      "slug TEXT PRIMARY KEY",
+      "DELETE FROM docs WHERE slug = 'c'; INSERT INTO docs VALUES ('d', 'four')",
+    ],
+    ["a row has another rowid", "slug TEXT PRIMARY KEY", "REPLACE INTO docs VALUES ('a', 'other')"],
+    [
+      "rows that are the same have others",
+      "slug TEXT PRIMARY KEY",
+      "DELETE FROM docs; INSERT INTO docs VALUES ('z', 'new'), ('b', 'two'), ('a', 'one')",
+    ],
+  ] as const
+) {
+  test(`rowids are those of the newer state, and full-text search finds the rows by them, where ${name}`, () =>
+    withReplicaFolder({}, async (folder) => {
+      folder.step(
+        `CREATE TABLE docs (${declared}, body); CREATE VIRTUAL TABLE f USING fts5 (body, content = 'docs');
+        CREATE TRIGGER i AFTER INSERT ON docs BEGIN INSERT INTO f (rowid, body) VALUES (new.rowid, new.body); END;
+        CREATE TRIGGER d AFTER DELETE ON docs BEGIN
+          INSERT INTO f (f, rowid, body) VALUES ('delete', old.rowid, old.body); END;
+        CREATE TRIGGER u AFTER UPDATE ON docs BEGIN
+          INSERT INTO f (f, rowid, body) VALUES ('delete', old.rowid, old.body);
+          INSERT INTO f (rowid, body) VALUES (new.rowid, new.body); END;
+        PRAGMA recursive_triggers = ON;
+        INSERT INTO docs VALUES ('a', 'one'), ('b', 'two'), ('c', 'three')`,
+      );
+      folder.step(change);
+      await assertScript(folder, 1);
+      const rowsIn = (path: string) => {
+        const db = new DatabaseSync(path);
+        try {
+          db.exec("INSERT INTO f (f, rank) VALUES ('integrity-check', 1)");
+          return JSON.stringify(db.prepare("SELECT rowid, * FROM docs ORDER BY 1").all());
+        } finally {
+          db.close();
+        }
+      };
+      assert.equal(rowsIn(join(folder.home, "before.db")), rowsIn(join(folder.home, "after.db")));
     }));
 }
 

@@ -94,12 +94,15 @@ test("textWidth() counts columns", () => {
   for (const [text, width] of wanted) assert.equal(textWidth(text), width, text);
 });
 
-test("insert: statements that insert the rows, without control characters", () => {
+test("insert: statements that insert the rows, without control characters, and with bytes that are no text", () => {
   const writer = rowWriter({ mode: "insert", into: '"t" ("id", "who", "x")' });
+  const none = [null, null, null];
   assert.equal(
-    writer.begin(COLUMNS) + writer.row([-(2n ** 63n), "it's\n", 1]) + writer.row([null, "a\x1b", "e\u0301"]) +
-      writer.end(),
+    writer.begin(COLUMNS) + writer.row([-(2n ** 63n), "it's\n", 1, ...none]) +
+      writer.row([null, "a\x1b", "e\u0301", ...none]) +
+      writer.row([1n, "a\ufffd", null, null, new Uint8Array([0x61, 0xff]), null]),
     `INSERT INTO "t" ("id", "who", "x") VALUES ((-9223372036854775807 - 1), 'it''s\n', 1.0);\n` +
-      `INSERT INTO "t" ("id", "who", "x") VALUES (NULL, ('a' || char(27)), 'e\u0301');\n`,
+      `INSERT INTO "t" ("id", "who", "x") VALUES (NULL, ('a' || char(27)), 'e\u0301');\n` +
+      `INSERT INTO "t" ("id", "who", "x") VALUES (1, CAST(x'61ff' AS TEXT), NULL);\n`,
   );
 });
