@@ -19,20 +19,30 @@ export interface EarlierLogOptions extends RecoveryOptions {
   readonly base: Uint8Array<ArrayBuffer>;
 }
 
+/** The last TXID that was stored before a recovery, and is after it. */
+export interface StoredBy {
+  readonly before: bigint;
+  readonly stored: bigint;
+}
+
+/** There was no log. */
+export const NOTHING_STORED: StoredBy = { before: 0n, stored: 0n };
+
 /**
- * Stores what such a log holds where that is surely this replica's, and removes it; gives the last TXID that is stored then,
- * 0 where there was none.
+ * Stores what such a log holds where that is surely this replica's, and removes it; gives the last TXID that was stored before and
+ * is then, 0 where there was none.
  *
  * @throws {ConflictError} nothing tells whose it is, or it fits no more to what is stored; the log is kept
  * @throws {WriteLogError} a writer has it, or it cannot be read
  */
-export async function recoverEarlierLog(options: EarlierLogOptions): Promise<bigint> {
+export async function recoverEarlierLog(options: EarlierLogOptions): Promise<StoredBy> {
   const { path } = options;
-  if ((await listLogs(path)).length === 0) return 0n;
+  if ((await listLogs(path)).length === 0) return NOTHING_STORED;
   return await locked(options, async () => {
-    if (!await recoverLog({ ...options, isShared: true })) return 0n;
+    const before = (await readBase(path))?.txid ?? 0n;
+    if (!await recoverLog({ ...options, isShared: true })) return NOTHING_STORED;
     for (const log of await listLogs(path)) await unlink(log);
-    return (await readBase(path))?.txid ?? 0n;
+    return { before, stored: (await readBase(path))?.txid ?? 0n };
   });
 }
 

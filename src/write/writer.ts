@@ -27,7 +27,7 @@ import type { LayoutName, PutOptions, WritableStore } from "../storage/object_st
 import { PurposeStore } from "../storage/purpose_store.ts";
 import { makeRestorePlan, type ReplicaFile } from "../view/restore_plan.ts";
 import { sleep } from "../sleep.ts";
-import { recoverEarlierLog } from "./earlier_log.ts";
+import { NOTHING_STORED, recoverEarlierLog, type StoredBy } from "./earlier_log.ts";
 import { Lease } from "./lease.ts";
 import { keepConflict, keepRoom, lastStoredMs, readBase, writeBase } from "./log_base.ts";
 import {
@@ -237,10 +237,10 @@ export class Writer {
     const recovery = await this.#recovery(base);
     const earlier = await this.#recoverEarlier(recovery, base);
     const own = await this.#lastStored();
-    const before = earlier > own ? earlier : own;
-    const isUntouched = await this.#isUntouched(before);
+    const before = later(earlier.before, own);
+    const isUntouched = await this.#isUntouched(later(earlier.stored, own));
     await recoverLog(recovery);
-    const stored = await this.#lastStored();
+    const stored = later(earlier.stored, await this.#lastStored());
     // Nobody is connected yet, so it is all the same which of them comes first; but of both failures the probe's says more.
     const settling = Promise.resolve(isUntouched || this.#catchUp(before, stored)).then(() => this.settle());
     for (const result of await Promise.allSettled([this.#probe(), settling])) {
@@ -271,10 +271,10 @@ export class Writer {
     };
   }
 
-  /** Stores what an earlier version left at its path, where nothing is at ours; gives the last TXID that is stored then. */
-  async #recoverEarlier(recovery: RecoveryOptions, base: Uint8Array<ArrayBuffer>): Promise<bigint> {
+  /** Stores what an earlier version left at its path, where nothing is at ours. */
+  async #recoverEarlier(recovery: RecoveryOptions, base: Uint8Array<ArrayBuffer>): Promise<StoredBy> {
     const { earlierPath, path } = this.#options;
-    if (earlierPath === undefined || (await listLogs(path)).length > 0) return 0n;
+    if (earlierPath === undefined || (await listLogs(path)).length > 0) return NOTHING_STORED;
     return await recoverEarlierLog({ ...this.#options, ...recovery, path: earlierPath, base });
   }
 
@@ -784,3 +784,5 @@ async function makeFolder(path: string): Promise<void> {
     throw new WriteLogError(`Cannot keep a write log in "${path}": ${found}`, { cause });
   }
 }
+
+const later = (one: bigint, other: bigint): bigint => one > other ? one : other;

@@ -281,21 +281,25 @@ for (const [end, { timeoutMs, isGone }] of Object.entries(ENDS)) {
         place.upload();
         const [asked, answered] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
         let range: string | undefined;
-        await using replica = await place.open({ prefetch: "off" });
+        let isOpen = false;
         s3.options.faults.pick = () => {
           const [sent, first, last] = /(\d+)-(\d+)/.exec(s3.log.at(-1)!.range) ?? [];
           if (sent === undefined) return undefined;
           if (range === undefined && Number(last) - Number(first) > PAGES_BYTES) {
             return { kind: "held", until: asked.promise }; // the copy's
           }
+          if (!isOpen) return undefined;
           range ??= sent;
           asked.resolve();
           return sent === range ? { kind: "held", until: answered.promise } : undefined;
         };
+        await using replica = await place.open({ prefetch: "off" });
+        isOpen = true;
         const reader = await Reader.start({ shared: replica.share(), timeoutMs });
         try {
           const reading = reader.ask("SELECT count(*) AS n FROM n WHERE id < 20");
           await replica.hydrated();
+          assert.notEqual(range, undefined);
           if (isGone) {
             folder.record("UPDATE n SET x = randomblob(900) WHERE id % 100 = 0");
             folder.snapshot();

@@ -139,7 +139,7 @@ test("ExclusiveMove: a dead one's claim falls where the server tells no time of 
   const folder = '<d:multistatus xmlns:d="DAV:"><d:response><d:href>/r/k.claim.tmp/</d:href><d:propstat>' +
     "<d:prop><d:resourcetype><d:collection/></d:resourcetype></d:prop>" +
     "<d:status>HTTP/1.1 200 OK</d:status></d:propstat></d:response></d:multistatus>";
-  const aborting = new AbortController();
+  let aborting = new AbortController();
   const asked: string[] = [];
   let [nowMs, looks, isClaimed] = [0, 0, true];
   const answer = (method: string, path: string): Response => {
@@ -161,10 +161,15 @@ test("ExclusiveMove: a dead one's claim falls where the server tells no time of 
   const move = new ExclusiveMove(new DavClient(location, contextOf({ fetch })), () => nowMs);
   await assert.rejects(move.ifAbsent("t", "k", requestOf(aborting.signal)), /time is over/);
   assert.ok(!asked.includes("DELETE"), "it may be a living one's");
+  nowMs += 60_000;
+  [aborting, looks] = [new AbortController(), 1];
+  await assert.rejects(move.ifAbsent("t", "k", requestOf(aborting.signal)), /time is over/);
+  assert.ok(!asked.includes("DELETE"), "after a pause it may be another one's");
   asked.length = 0;
   const ending = requestOf(AbortSignal.timeout(5_000));
   assert.equal(await move.ifAbsent("t", "k", ending), true);
-  assert.deepEqual(asked, ["MKCOL", "PROPFIND", "PROPFIND", "DELETE", "MKCOL", "MOVE", "DELETE"]);
+  const look = ["MKCOL", "PROPFIND", "PROPFIND"];
+  assert.deepEqual(asked, [...look, ...look, "DELETE", "MKCOL", "MOVE", "DELETE"]);
 });
 
 test("WebdavStorage: a put that is given up leaves nothing", { skip }, async () => {

@@ -165,7 +165,7 @@ test("R4: a search whose reader has left leads nobody back to the older state", 
     });
     const seen: bigint[] = [];
     replica.on("commit", ({ txid }) => seen.push(txid));
-    const reader = await Reader.start({ shared: replica.share(), timeoutMs: 300 });
+    const reader = await Reader.start({ shared: replica.share(), timeoutMs: 2_000 });
     try {
       assert.equal((await reader.ask("BEGIN")).error, undefined);
       assert.equal((await reader.ask("SELECT count(*) FROM n WHERE id < 20")).error, undefined);

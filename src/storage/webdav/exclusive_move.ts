@@ -23,12 +23,15 @@ const CLAIM_PAUSE_MS = 20;
 const REFUSALS_MAX = 5;
 const CLEANUP_MS = 5_000;
 
+/** After so long without a look a claim may be another one, in ms; attempts follow one another sooner. */
+const SIGHT_MS = 20_000;
+
 /** Moves files. */
 export class ExclusiveMove {
   readonly #client: DavClient;
   readonly #now: () => number;
-  /** Since when others' claims have been seen here, by {@link #now}: not every server tells a folder's time. */
-  readonly #seenMs = new Map<string, number>();
+  /** When others' claims were first and last seen here, by {@link #now}: not every server tells a folder's time. */
+  readonly #seen = new Map<string, { readonly sinceMs: number; readonly lastMs: number }>();
 
   /** `now` gives ms by a clock that nobody sets. */
   constructor(client: DavClient, now: () => number = () => performance.now()) {
@@ -57,7 +60,7 @@ export class ExclusiveMove {
     const claim = to + CLAIM;
     for (let refusals = 0; !await this.#claim(claim, refusals, request);) {
       if (overwrite === "F" && await this.#client.find(to, 0, request) !== undefined) {
-        this.#seenMs.delete(claim);
+        this.#seen.delete(claim);
         return false;
       }
       const ageMs = await this.#ageMs(claim, request);
@@ -89,24 +92,25 @@ export class ExclusiveMove {
   async #ageMs(claim: string, request: StorageRequest): Promise<number | undefined> {
     const found = await this.#client.find(claim, 0, request);
     if (found === undefined) {
-      this.#seenMs.delete(claim);
+      this.#seen.delete(claim);
       return undefined;
     }
     const modifiedMs = found.entries[0]?.modifiedMs ?? NaN;
     return Number.isNaN(modifiedMs) ? this.#seenForMs(claim) : found.nowMs - modifiedMs;
   }
 
-  /** How long a claim has been seen, in this attempt and those before: it is as old at least. */
+  /** How long a claim has been seen at each look, in this attempt and those before; after a long pause it may be another one. */
   #seenForMs(claim: string): number {
     const nowMs = this.#now();
-    const sinceMs = this.#seenMs.get(claim) ?? nowMs;
-    this.#seenMs.set(claim, sinceMs);
-    return nowMs - sinceMs;
+    const { sinceMs = nowMs, lastMs = nowMs } = this.#seen.get(claim) ?? {};
+    const fromMs = nowMs - lastMs > SIGHT_MS ? nowMs : sinceMs;
+    this.#seen.set(claim, { sinceMs: fromMs, lastMs: nowMs });
+    return nowMs - fromMs;
   }
 
   /** Whatever has become of the request. */
   async #release(claim: string): Promise<void> {
-    this.#seenMs.delete(claim);
+    this.#seen.delete(claim);
     const request = { signal: AbortSignal.timeout(CLEANUP_MS), onProgress: () => {} };
     await this.#client.send({ method: "DELETE", kind: "remove", key: claim }, request).catch(() => {});
   }
