@@ -9,16 +9,16 @@ export interface Prebuilt {
 }
 
 /** A checksum of what they were made of. */
-export const sources: string = "a7d90706974797fced729853d861f588eb80c40dace8759c8ddd62f9fbc212bc";
+export const sources: string = "b46c8d4f9a137595a531c6db031e379ef06af5abd9eb024157c6fcd9c27e39b0";
 
 /** What there is a library for. */
 export type Target = "linux_x64" | "linux_arm64" | "macos_x64" | "macos_arm64" | "windows_x64";
 
 /** The libraries, by target. */
 export const prebuilt: Readonly<Record<Target, Prebuilt>> = {
-  linux_x64: { file: "litestream_vfs.so", size: 167144, sha256: "a8d99ceab5a23b242a6770c20a638abb1be4cb09a136cbbf8cd8b7ec63f30822" },
-  linux_arm64: { file: "litestream_vfs.so", size: 154088, sha256: "2cf4e578774b6578ec7940f72234514d8e4631e5a6c3fcb1519b06db6021de44" },
-  macos_x64: { file: "litestream_vfs.dylib", size: 311960, sha256: "4778fcb727e203234169cec960f4dc3c82fc18126cd3cf4e33f56037cd774e05" },
-  macos_arm64: { file: "litestream_vfs.dylib", size: 345512, sha256: "bea5d7eb35b2722af04427cec9fd43291935c1484b0c9125b1a12a80cadd6788" },
-  windows_x64: { file: "litestream_vfs.dll", size: 191488, sha256: "58677c21aeb25dea4ec3391a7d3f528244eebd74ba1bede5465a515503516922" },
+  linux_x64: { file: "litestream_vfs.so", size: 168648, sha256: "8df3c21e912dc2f47853d9b1f147f945334493e436ed72a0107cf519d5d76f7c" },
+  linux_arm64: { file: "litestream_vfs.so", size: 155256, sha256: "3da0dbfd00282528fa7830f16d4acc76e161068992f6045e31077c54197d3958" },
+  macos_x64: { file: "litestream_vfs.dylib", size: 312104, sha256: "755cc4af265e2186164c8b88f4a963af3e3bde3c34782a421f4e08b01ec0ea61" },
+  macos_arm64: { file: "litestream_vfs.dylib", size: 345656, sha256: "1d334c49c20d85ca4ea47e6c75a06af8c52f1d4e9968376740f47e2a279645da" },
+  windows_x64: { file: "litestream_vfs.dll", size: 193024, sha256: "105730f9c837f9e8c9e545827a06c12855bfa8389101e49102fefcada0d8a103" },
 };
