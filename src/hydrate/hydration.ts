@@ -136,7 +136,7 @@ export class Hydration {
   /** Keys of files of which a process before may have put a part. */
   #begun: ReadonlySet<string> = new Set();
   #record: HydrationRecord | undefined;
-  /** Another database has taken the replica's place, or the file is of no use any more. */
+  /** Another database has taken the replica's place, or the file is of no use any more: it is left before it is made anew. */
   #isStale = false;
   #losses = 0;
   /** How often what came damaged since the copy was whole, by its words. */
@@ -269,6 +269,7 @@ export class Hydration {
   /** Brings what is lacking of the newest state, as far as nobody's view is in the way. */
   async #step(): Promise<{ blocked: boolean }> {
     const { native, replica } = this.#source;
+    if (this.#isStale) await this.#leave(); // what it was found by may not have come so far
     const state = replica.newest;
     if (state === undefined || state.files.length === 0) return { blocked: false };
     if (native.calls.ls_view_hold(state.viewId) < 0) return { blocked: false };
@@ -289,7 +290,7 @@ export class Hydration {
     if (error instanceof ObjectGoneError) return await this.#source.replica.replan(viewId, error);
     if (error instanceof LocalFileError && error.isCut) {
       this.lost();
-      return await this.#leave(error);
+      return await this.#leave();
     }
     if (!(error instanceof LtxFormatError)) throw error;
     // Bytes may be damaged on their way, and in the same way twice: a server may give those of another place for a while. A damaged
@@ -299,7 +300,7 @@ export class Hydration {
     this.#suspects.note(error);
     if (times === DAMAGE_TIMES || this.#damages.size > DAMAGES_MAX) throw error;
     this.#source.onNotice(`The local copy is made anew: ${error.message}`);
-    await this.#drop(error);
+    await this.#drop();
     await this.#sleep(RETRY_MS.least * 2 ** (times - 1));
   }
 
@@ -520,27 +521,46 @@ export class Hydration {
 
   async #fail(error: Error): Promise<void> {
     if (this.#isClosed) return;
-    if (error instanceof LtxFormatError) await this.#drop(error).catch(() => {});
+    if (error instanceof LtxFormatError) await this.#drop().catch(() => {}); // it is tried until it goes well
     this.#source.onNotice(`The local copy is given up, reading goes on from storage: ${error.message}`);
     this.#tell(PHASE.failed);
     this.#report(error);
+    if (this.#isStale) await this.#leaveAtLast();
   }
 
   /** What came of a damaged file has been read from the copy already: nothing of it stays. */
-  async #drop(error: LtxFormatError): Promise<void> {
+  async #drop(): Promise<void> {
     this.#isStale = true;
     try {
       if (this.#path !== undefined) await removeRecord(this.#path);
     } finally {
-      await this.#leave(error);
+      await this.#leave();
     }
   }
 
-  /** Leads readers back to storage. */
-  async #leave(cause: Error): Promise<void> {
-    const { newest, replan } = this.#source.replica;
-    const gone = new ObjectGoneError(cause.message, { key: "", status: 0, retryable: false, cause });
-    if (newest) await replan(newest.viewId, gone);
+  /**
+   * Leads readers back to storage. A state that has become the newest meanwhile may have inherited its places: until the
+   * newest one has none there, what they read is not looked at any more.
+   */
+  async #leave(): Promise<void> {
+    const { native, replica } = this.#source;
+    const text = "Cannot read the local copy: it is made anew";
+    const gone = new ObjectGoneError(text, { key: "", status: 0, retryable: false });
+    while (replica.newest && native.calls.ls_view_local(replica.newest.viewId) > 0) {
+      await replica.replan(replica.newest.viewId, gone);
+    }
+  }
+
+  /** The same, however often it fails. */
+  async #leaveAtLast(): Promise<void> {
+    for (let waitMs: number = RETRY_MS.least; !this.#isClosed; waitMs = Math.min(waitMs * 2, RETRY_MS.most)) {
+      try {
+        await this.#leave();
+        return this.#tell(PHASE.failed);
+      } catch {
+        await this.#sleep(waitMs);
+      }
+    }
   }
 
   /** Tells the shim, where all threads see it. */
