@@ -10,6 +10,7 @@ import type { Native } from "../../ffi/native.ts";
 import { syncFile, syncFolder } from "../disk_sync.ts";
 import { LocalFileError } from "../errors.ts";
 import { codeOf } from "../storage/folder_fault.ts";
+import { CheckedMark, markPath } from "../hydrate/checked_mark.ts";
 import {
   type HydrationRecord,
   readRecord,
@@ -20,7 +21,6 @@ import {
 } from "../hydrate/hydration_record.ts";
 import { LocalFile, sumsPath } from "../hydrate/local_file.ts";
 import type { CheckedPart } from "../hydrate/transfer.ts";
-import { CheckedMark, markPath } from "./checked_mark.ts";
 
 /** Endings of files that SQLite takes for a database's own. */
 const SQLITE_ENDINGS = ["-wal", "-shm", "-journal"] as const;

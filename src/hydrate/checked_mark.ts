@@ -1,17 +1,17 @@
 /**
- * How far a file that is read as a whole has been checked, beside what is restored: a later process goes on there.
+ * How far a file that is read as a whole has been checked, beside what it is read into: a later process goes on there.
  *
  * @module
  */
 import { type FileHandle, open, readFile } from "node:fs/promises";
 import { writeAll } from "../disk_write.ts";
-import { removeFile } from "../hydrate/hydration_record.ts";
-import type { CheckedPart } from "../hydrate/transfer.ts";
+import { removeFile } from "./hydration_record.ts";
+import type { CheckedPart } from "./transfer.ts";
 
 /** Bytes of the mark: one write, which is there or is not when the process is killed. */
 const MARK_SIZE = 4096;
 
-/** Path of the mark beside a file that is being restored. */
+/** Path of the mark beside a local file. */
 export function markPath(path: string): string {
   return `${path}-check`;
 }
