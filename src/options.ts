@@ -177,7 +177,7 @@ export interface OpenOptions {
   /**
    * Brings the newest state to a local file in the background, and keeps it up there: reading then asks storage for nothing
    * but news. A path: the file stays there, a plain SQLite database that others may open after `close()`, and the next process
-   * goes on with it (beside it lie `…-sums` and `…-state`). `true`: a private file that ends with the process. Default:
+   * goes on with it (beside it lie `…-sums` and `…-state`, until it is whole `…-check`). `true`: a private file that ends with the process. Default:
    * `LITESTREAM_HYDRATION_PATH`, or `true` where `LITESTREAM_HYDRATION_ENABLED` is.
    */
   hydrate?: boolean | string;

@@ -31,6 +31,13 @@ export class CheckedMark {
     }
   }
 
+  /** Whether what is there is a mark. */
+  static async isOne(path: string): Promise<boolean> {
+    const mark = await CheckedMark.resume(path);
+    await mark?.close();
+    return mark !== undefined;
+  }
+
   /** A mark that tells of no file. */
   static async begin(path: string): Promise<CheckedMark> {
     await removeFile(markPath(path)); // a link that somebody has put there is not followed
@@ -54,11 +61,14 @@ export class CheckedMark {
     return this.#part;
   }
 
-  /** Keeps it. A file that begins is kept for good: of what may come after this a crash must leave no doubt. */
-  async set(part: CheckedPart): Promise<void> {
+  /**
+   * Keeps it, or that nothing is there of a file that was not checked. A file that begins is kept for good: of what may come
+   * after this a crash must leave no doubt.
+   */
+  async set(part: CheckedPart | undefined): Promise<void> {
     this.#part = part;
     await this.#write();
-    if (part.frames === 0) await this.#file.sync();
+    if (part?.frames === 0) await this.#file.sync();
   }
 
   async #write(): Promise<void> {

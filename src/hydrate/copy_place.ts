@@ -7,6 +7,7 @@ import type { Stats } from "node:fs";
 import { lstat, mkdir } from "node:fs/promises";
 import { dirname } from "node:path";
 import { LocalFileError } from "../errors.ts";
+import { CheckedMark, markPath } from "./checked_mark.ts";
 import { readRecord, recordPath } from "./hydration_record.ts";
 import { sumsPath } from "./local_file.ts";
 
@@ -32,14 +33,16 @@ export async function assertOwn(path: string): Promise<void> {
 /** What of a path is none of ours. */
 async function foreignAt(path: string): Promise<string | undefined> {
   const wanted = "expected none, or one of its own";
-  const own = [path, sumsPath(path), recordPath(path)] as const;
-  const [copy, sums, record] = await Promise.all(own.map(stats));
+  const own = [path, sumsPath(path), recordPath(path), markPath(path)] as const;
+  const [copy, sums, record, mark] = await Promise.all(own.map(stats));
   if (copy && !(copy.isFile() && sums)) return `there is another file, ${wanted}`;
-  for (const [i, there] of [copy, sums, record].entries()) {
+  for (const [i, there] of [copy, sums, record, mark].entries()) {
     if (there && !there.isFile()) return `there is "${own[i]}", which is no plain file, ${wanted}`;
   }
   const isOurs = copy || (!record && !sums?.size) || await readRecord(path);
   if (!isOurs) return `there is "${sums?.size ? own[1] : own[2]}" of something else, ${wanted}`;
+  const isMark = copy || !mark?.size || await CheckedMark.isOne(path);
+  if (!isMark) return `there is "${markPath(path)}" of something else, ${wanted}`;
   for (const ending of APPLIED_ENDINGS) {
     const there = await stats(`${path}${ending}`);
     if (there?.size) return `there is "${path}${ending}", which would be taken for its own, expected none`;

@@ -24,12 +24,13 @@ import { Suspects } from "../storage/second_reading.ts";
 import type { PlanFile } from "../view/plan_file.ts";
 import type { ReplicaFile } from "../view/restore_plan.ts";
 import { viewInfo } from "../view/view_info.ts";
+import { BegunFile, goesOn } from "./begun_file.ts";
 import { catchUpPlan } from "./catch_up_plan.ts";
 import { assertOwn } from "./copy_place.ts";
 import { type HydrationRecord, readRecord, removeRecord, writeRecord } from "./hydration_record.ts";
 import type { LeftCopy } from "./left_copy.ts";
 import { LocalFile } from "./local_file.ts";
-import { Transfer } from "./transfer.ts";
+import { type CheckedPart, isSameFile, Transfer } from "./transfer.ts";
 
 /** How often a copy that another process has is asked for, in ms. */
 const TAKEN_RETRY_MS = 5_000;
@@ -133,8 +134,8 @@ export class Hydration {
   #recordedMs = -Infinity;
   /** The record says that no page is newer; 0n: it is to be written before any page is put. */
   #lastTxid = 0n;
-  /** Keys of files of which a process before may have put a part. */
-  #begun: ReadonlySet<string> = new Set();
+  /** The file that is being read as a whole. */
+  readonly #begun = new BegunFile();
   #record: HydrationRecord | undefined;
   /** Another database has taken the replica's place, or the file is of no use any more: it is left before it is made anew. */
   #isStale = false;
@@ -203,6 +204,7 @@ export class Hydration {
     } catch (error) {
       this.#source.onNotice(`What the local copy has is not written down: ${(error as Error).message}`);
     } finally {
+      await this.#begun.close();
       this.#file?.close();
       this.#file = undefined;
     }
@@ -275,7 +277,10 @@ export class Hydration {
     if (native.calls.ls_view_hold(state.viewId) < 0) return { blocked: false };
     try {
       await this.#prepare(state);
-      return await this.#bring(state);
+      if (!this.#isBegunIn(state)) await this.#giveUpBegun(state);
+      if (!this.#isStale) return await this.#bring(state);
+      this.#isChanged = true;
+      return { blocked: false };
     } catch (error) {
       await this.#mend(error as Error, state);
       this.#isChanged = true;
@@ -286,8 +291,12 @@ export class Hydration {
   }
 
   /** Does what has the next step succeed; throws what nothing can be done about. */
-  async #mend(error: Error, { viewId }: State): Promise<void> {
-    if (error instanceof ObjectGoneError) return await this.#source.replica.replan(viewId, error);
+  async #mend(error: Error, state: State): Promise<void> {
+    if (error instanceof ObjectGoneError) {
+      await this.#giveUpBegun(state);
+      if (!this.#isStale) return await this.#source.replica.replan(state.viewId, error);
+      return;
+    }
     if (error instanceof LocalFileError && error.isCut) {
       this.lost();
       return await this.#leave();
@@ -322,8 +331,9 @@ export class Hydration {
         next = pages + step;
         await this.#publish();
       },
-      isBegun: ({ file }) => this.#begun.has(file.key),
       isVain: () => this.#isStale,
+      checked: this.#begun.part,
+      onChecked: (part) => this.#writes(this.#begun.came(part, this.#isTakenOver(part, state))),
     });
     const blocked = await transfer.run(state.files);
     if (this.#isStale) return { blocked: false };
@@ -352,6 +362,7 @@ export class Hydration {
     await replica.exclusively(async () => {
       if (this.#isStale || this.#isClosed) return;
       await replica.relocate((mapId) => this.#file!.enter(mapId));
+      this.#begun.shown();
     });
     this.#tell(PHASE.underWay);
     if (this.#wholeTxid === 0n) this.#report();
@@ -376,7 +387,7 @@ export class Hydration {
   /** Opens the file, and takes over what a process before has left of use. */
   async #prepare(state: State): Promise<void> {
     const { native, replicaId } = this.#source;
-    if (this.#isStale) this.#discard();
+    if (this.#isStale) await this.#discard();
     if (this.#file !== undefined) return;
     const { pageSize } = viewInfo(native, state.viewId)!;
     const path = this.#path;
@@ -395,7 +406,10 @@ export class Hydration {
     if (isTaken) return left;
     left.close();
     const file = open(false);
-    await closedUnless(file, () => removeRecord(path));
+    await closedUnless(file, async () => {
+      await removeRecord(path);
+      await this.#writes(this.#begun.begin(path));
+    });
     return file;
   }
 
@@ -404,11 +418,12 @@ export class Hydration {
     const isLost = this.#losses > 0 || this.#damages.size > 0; // whatever it was, this process has given it up
     const record = isLost ? undefined : await readRecord(path);
     if (record === undefined || !this.#isOf(record, state, pageSize)) return false;
-    await this.#resume(file, record, state);
-    return true;
+    const wasWhole = record.last !== undefined; // else part of it may be of a damaged file
+    if (!wasWhole && !await this.#begun.resume(path)) return false;
+    return await this.#resume(file, record, state);
   }
 
-  #discard(): void {
+  async #discard(): Promise<void> {
     this.#isStale = false;
     this.#file?.close();
     this.#file = undefined;
@@ -416,7 +431,7 @@ export class Hydration {
     this.#wholeTxid = 0n;
     this.#isRecordOpen = false;
     this.#lastTxid = 0n;
-    this.#begun = new Set();
+    await this.#begun.close();
     if (this.#losses > 1) throw new LocalFileError("Cannot hydrate: the local copy was lost twice");
   }
 
@@ -436,23 +451,66 @@ export class Hydration {
   }
 
   /** Of pages that a later transaction may have written nothing is taken over, nor of those that are torn. */
-  async #resume(file: LocalFile, record: HydrationRecord, state: State): Promise<void> {
+  async #resume(file: LocalFile, record: HydrationRecord, state: State): Promise<boolean> {
     const { replica } = this.#source;
     const forget = async (files: readonly PlanFile[]) => {
       for (const of of files) await file.forget(of, this.#stopping);
     };
     const chain = catchUpPlan([...replica.known()], record.txid, state.txid);
-    const isThere = chain && await replica.use(chain, forget).then(() => true, (error) => {
-      if (error instanceof ObjectGoneError) return false; // it was compacted away since it was listed
-      throw error;
-    });
+    const isThere = chain && await isUsed(replica.use(chain, forget));
     if (!isThere) await forget(state.files.filter((of) => !of.closed && of.file.maxTxid > record.txid));
-    if (await file.check(state.viewId, this.#stopping) > 0) {
-      this.#begun = new Set(state.files.map(({ file: { key } }) => key));
-    }
+    await file.check(state.viewId, this.#stopping);
+    if (!await this.#resumeBegun(file, state)) return false;
     this.#record = record;
     this.#isRecordOpen = true;
     this.#lastTxid = record.isWhole ? 0n : record.lastTxid;
+    return true;
+  }
+
+  // ----------------------------------------------------------------------------------------------- a file's checksum
+
+  /** Whether a process that comes later would take over what comes of a file, and so has to know how far it was checked. */
+  #isTakenOver(part: CheckedPart, { files }: State): boolean {
+    const of = files.find(({ file }) => isSameFile(file, part.file));
+    return this.#record === undefined || of === undefined || of.file.minTxid <= this.#record.txid;
+  }
+
+  /** Goes on with the file that a process before has begun, or forgets it; false where neither is possible. */
+  async #resumeBegun(local: LocalFile, state: State): Promise<boolean> {
+    const { native } = this.#source;
+    const { part } = this.#begun;
+    const file = part && state.files.find(({ file, closed }) => !closed && this.#begun.is(file));
+    if (part === undefined) return true;
+    if (file === undefined) return await this.#forgetBegun(local, state);
+    const place = { native, local, file, viewId: state.viewId, signal: this.#stopping.signal };
+    if (!await goesOn(place, part)) await this.#writes(this.#begun.forgotten());
+    return true;
+  }
+
+  /** Whether the file that was begun is one of a state's. */
+  #isBegunIn({ files }: State): boolean {
+    return files.some(({ file, closed }) => !closed && this.#begun.is(file));
+  }
+
+  /** What would tell whether the file that was begun is damaged does not come any more: nothing of it stays. */
+  async #giveUpBegun(state: State): Promise<void> {
+    const { part, isShown } = this.#begun;
+    if (part === undefined || !isShown && await this.#forgetBegun(this.#file!, state)) return;
+    const why = `"${part.file.key}" is gone, of which a part was not checked`;
+    this.#source.onNotice(`The local copy is made anew: ${why}`);
+    await this.#drop();
+  }
+
+  /** Has pages of the file that was begun count as not here; false where it is gone, and nobody knows which they are. */
+  async #forgetBegun(local: LocalFile, state: State): Promise<boolean> {
+    const { replica } = this.#source;
+    const forget = async ([file]: readonly PlanFile[]) => await local.forget(file!, this.#stopping);
+    const open = state.files.find(({ file, closed }) => !closed && this.#begun.is(file));
+    const known = [...replica.known()].find((file) => this.#begun.is(file));
+    if (open) await forget([open]);
+    else if (known === undefined || !await isUsed(replica.use([known], forget))) return false;
+    await this.#writes(this.#begun.forgotten());
+    return true;
   }
 
   // -------------------------------------------------------------------------------------------------- recording
@@ -490,6 +548,7 @@ export class Hydration {
       files,
       last,
     });
+    await this.#writes(this.#begun.end(this.#path));
     this.#isRecordOpen = false;
     this.#lastTxid = 0n;
   }
@@ -507,14 +566,16 @@ export class Hydration {
   }
 
   async #write(record: HydrationRecord): Promise<void> {
-    try {
-      await writeRecord(this.#path!, record);
-    } catch (cause) {
-      const found = (cause as Error).message;
-      throw new LocalFileError(`Cannot write down what "${this.#path}" has: ${found}`, { cause });
-    }
+    await this.#writes(writeRecord(this.#path!, record));
     this.#record = record;
     if (record.isWhole) this.#recordedMs = performance.now();
+  }
+
+  /** What the system refuses to write, with the place. */
+  async #writes(written: Promise<void>): Promise<void> {
+    await written.catch((cause) => {
+      throw new LocalFileError(`Cannot write down what "${this.#path}" has: ${cause.message}`, { cause });
+    });
   }
 
   // ----------------------------------------------------------------------------------------------------- telling
@@ -597,6 +658,14 @@ function newestFiles(files: Iterable<ReplicaFile>): ReplicaFile[] {
   }
   const newest = (a: ReplicaFile, b: ReplicaFile) => a.maxTxid < b.maxTxid ? 1 : -1;
   return [...levels.values()].flatMap((level) => [...level.values()].sort(newest).slice(0, RECORDED_FILES));
+}
+
+/** Whether files could be used; false where one was compacted away since it was listed. */
+async function isUsed(use: Promise<void>): Promise<boolean> {
+  return await use.then(() => true, (error) => {
+    if (error instanceof ObjectGoneError) return false;
+    throw error;
+  });
 }
 
 /** Closes a file where what is done with it fails. */

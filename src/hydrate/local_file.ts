@@ -58,6 +58,8 @@ export class LocalFile {
   readonly #id: number;
   #isWarm = false;
   readonly #pageSize: number;
+  /** Whether page 1 is held back until all others are there. */
+  readonly holdsFirst: boolean;
 
   /**
    * Opens it.
@@ -73,6 +75,7 @@ export class LocalFile {
     this.path = path;
     this.#native = native;
     this.#pageSize = pageSize;
+    this.holdsFirst = !options.isApart;
     this.#id = this.#check(native.calls.ls_local_open(replicaId, cString(path), pageSize, flags), "open");
   }
 
@@ -190,6 +193,11 @@ export class LocalFile {
     const { ls_local_forget } = this.#native.calls;
     const forget = (frame: number) => ls_local_forget(this.#id, objectId, frame, PAGES_A_SLICE);
     await this.#sliced("write", 0, forget, stopping);
+  }
+
+  /** Has the pages that some of its frames hold count as not here; a slice of them at most. */
+  forgetFrames({ objectId }: PlanFile, { first, count }: FrameRange): void {
+    this.#check(this.#native.calls.ls_local_forget(this.#id, objectId, first, count), "write");
   }
 
   async #sliced(

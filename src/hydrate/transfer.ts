@@ -9,7 +9,7 @@ import { LtxFormatError } from "../errors.ts";
 import type { Pace } from "../pace.ts";
 import { frameOffset, type FrameRange } from "../pages/frames.ts";
 import type { ByteRange, ObjectIdentity } from "../storage/object_store.ts";
-import { type PlanFile, WHOLE_FILE_SIZE_MAX } from "../view/plan_file.ts";
+import { type PlanFile, verifyWhole, WHOLE_FILE_SIZE_MAX } from "../view/plan_file.ts";
 import { inOrder } from "./in_order.ts";
 import type { Lacking, LocalFile } from "./local_file.ts";
 import { frameCount, join, type Piece, PIECE_BYTES, piecesOf } from "./pieces.ts";
@@ -64,15 +64,13 @@ export interface TransferOptions {
   readonly before: () => Promise<void>;
   /** Called with the number of pages, and of bytes, that were asked for and have come. */
   readonly after: (pages: number, bytes: number) => Promise<void>;
-  /** Part of a file may be there from before: only the rest is brought. */
-  readonly isBegun: (file: PlanFile) => boolean;
   /** Nobody wants the rest any more. */
   readonly isVain: () => boolean;
   /** Requests under way at once. */
   readonly atOnce?: number;
   /** Bytes of a request at most, where that is more than one frame. */
   readonly pieceBytes?: number;
-  /** A file that was left in the middle: it is gone on with there, if all before is there. */
+  /** A file that was left in the middle: it is gone on with there. Nothing of it is here that was not checked until there. */
   readonly checked?: CheckedPart | undefined;
   /** Called before the first page of a file that is read as a whole is put, and with what has come of it. */
   readonly onChecked?: (part: CheckedPart) => Promise<void>;
@@ -87,7 +85,8 @@ interface Wanted {
   readonly range: ByteRange;
   /** Pages that are lacking. */
   readonly lacking: number;
-  readonly check: FileCheck | undefined;
+  /** What the file's checksum is computed by as its pieces come; `"first"`: all of it is here, and is held against that first. */
+  readonly check: FileCheck | "first" | undefined;
 }
 
 /** Brings pages of one view into a local file. */
@@ -192,62 +191,88 @@ export class Transfer {
   }
 
   async *#wantedOf(file: PlanFile): AsyncGenerator<Wanted> {
-    const { native, isBegun, pieceBytes = PIECE_BYTES } = this.#options;
+    const { native } = this.#options;
     const count = frameCount(native, file);
     const all = await this.#lackingOf(file, count);
     this.#blocked += all.blocked;
-    const left = await this.#leftOf(file);
-    if (left === undefined && all.count === all.blocked) return;
-    const isMost = all.count >= count * WHOLE_SHARE && !isBegun(file);
-    const isWhole = left !== undefined || (file.file.size > WHOLE_FILE_SIZE_MAX && isMost);
-    if (!isWhole) return yield* this.#lackingPieces(file, pieceBytes);
-    const check = new FileCheck(native, file, count, left?.crc);
-    const first = left?.frames ?? 0;
-    for (const piece of piecesOf(native, file, pieceBytes, { first, count: count - first })) {
+    const left = this.#leftOf(file);
+    if (left) {
+      yield* this.#lackingPieces(file, { first: 0, count: left.frames }); // what was in somebody's way until now
+      return yield* this.#checkedPieces(file, left);
+    }
+    if (all.count === all.blocked) return;
+    if (all.count < count * WHOLE_SHARE) yield* this.#lackingPieces(file, { first: 0, count });
+    else if (file.file.size > WHOLE_FILE_SIZE_MAX) {
+      yield* this.#checkedPieces(file, { count, frames: 0, crc: CRC_BEGIN });
+    } else yield this.#whole(file, { first: 0, count });
+  }
+
+  /** All of a small file. */
+  #whole(file: PlanFile, range: FrameRange): Wanted {
+    const { native } = this.#options;
+    const [offset, end] = [0, range.count].map((frame) => frameOffset(native, file, frame)) as [
+      number,
+      number,
+    ];
+    const piece = { file, ...range, offset, size: end - offset };
+    const { size } = file.file;
+    return { piece, range: { offset: 0, size }, lacking: this.#lacking(file, piece), check: "first" };
+  }
+
+  /** What follows of a file that is read as a whole. */
+  *#checkedPieces(
+    file: PlanFile,
+    { count, frames, crc }: Pick<CheckedPart, "count" | "frames" | "crc">,
+  ): Generator<Wanted> {
+    const { native, pieceBytes = PIECE_BYTES } = this.#options;
+    const check = new FileCheck(native, file, count, crc);
+    for (const piece of piecesOf(native, file, pieceBytes, { first: frames, count: count - frames })) {
       yield { piece, range: check.rangeOf(piece), lacking: this.#lacking(file, piece), check };
     }
   }
 
-  /** Parts of a file of which something is lacking; neighbours together, up to a piece. */
-  *#lackingPieces(file: PlanFile, bytesMax: number): Generator<Wanted> {
+  /** Parts of a file, within some of its frames, of which something is lacking; neighbours together, up to a piece. */
+  *#lackingPieces(file: PlanFile, within: FrameRange): Generator<Wanted> {
+    const { native, pieceBytes = PIECE_BYTES } = this.#options;
     let joined: Piece | undefined;
     let count = 0;
     const taken = function* (): Generator<Wanted> {
       if (joined) yield { piece: joined, range: joined, lacking: count, check: undefined };
       [joined, count] = [undefined, 0];
     };
-    for (const part of piecesOf(this.#options.native, file, PART_BYTES)) {
+    for (const part of piecesOf(native, file, PART_BYTES, within)) {
       const lacking = this.#lacking(file, part);
-      if (lacking === 0 || (joined && joined.size + part.size > bytesMax)) yield* taken();
+      if (lacking === 0 || (joined && joined.size + part.size > pieceBytes)) yield* taken();
       if (lacking > 0) joined = joined ? join(joined, part) : part;
       count += lacking;
     }
     yield* taken();
   }
 
-  /** Where a file is to be gone on with that was left in the middle; at its beginning where not all before is there. */
-  async #leftOf(file: PlanFile): Promise<CheckedPart | undefined> {
+  /** Where a file is to be gone on with that was left in the middle. */
+  #leftOf({ file }: PlanFile): CheckedPart | undefined {
     const { checked } = this.#options;
-    if (checked === undefined || checked.frames === checked.count) return undefined;
-    const { key, etag, size } = file.file;
-    if (checked.file.key !== key || checked.file.etag !== etag || checked.file.size !== size) {
-      return undefined;
-    }
-    const { count } = await this.#lackingOf(file, checked.frames);
-    return count === 0 ? checked : { ...checked, frames: 0, crc: CRC_BEGIN };
+    return checked && checked.frames < checked.count && isSameFile(checked.file, file) ? checked : undefined;
   }
 
-  async #put({ piece, range, check }: Wanted, bytes: Uint8Array): Promise<void> {
+  async #put(wanted: Wanted, bytes: Uint8Array): Promise<void> {
+    const { check, piece, range } = wanted;
+    if (check === "first") verifyWhole(this.#options.native, piece.file.file, bytes);
+    else if (check) return await this.#putChecked(wanted, check, bytes);
+    const stored = bytes.subarray(piece.offset - range.offset);
+    await this.#putParts(piece.file, piece, stored, new BigUint64Array(1));
+  }
+
+  async #putChecked({ piece, range }: Wanted, check: FileCheck, bytes: Uint8Array): Promise<void> {
     const { isVain, onChecked } = this.#options;
     const { file } = piece;
-    if (check && piece.first === 0) await onChecked?.(check.partUpTo(0));
-    check?.add(bytes.subarray(0, piece.offset - range.offset));
-    const stored = bytes.subarray(piece.offset - range.offset);
-    await this.#putParts(file, piece, stored, check?.crc ?? new BigUint64Array(1));
+    if (piece.first === 0) await onChecked?.(check.partUpTo(0));
+    check.add(bytes.subarray(0, piece.offset - range.offset));
+    await this.#putParts(file, piece, bytes.subarray(piece.offset - range.offset), check.crc);
     if (file.closed || isVain()) return;
-    check?.add(bytes.subarray(piece.offset + piece.size - range.offset));
-    if (check?.isLast(piece)) check.end();
-    if (check) await onChecked?.(check.partUpTo(piece.first + piece.count));
+    check.add(bytes.subarray(piece.offset + piece.size - range.offset));
+    if (check.isLast(piece)) check.end();
+    await onChecked?.(check.partUpTo(piece.first + piece.count));
   }
 
   /** Puts frames whose stored bytes are the first ones of `stored`. */
@@ -261,6 +286,11 @@ export class Transfer {
       await pace.turn();
     }
   }
+}
+
+/** Whether two descriptions are of the same content. */
+export function isSameFile(a: ObjectIdentity, b: ObjectIdentity): boolean {
+  return a.key === b.key && a.etag === b.etag && a.size === b.size;
 }
 
 /** A file's checksum, computed over its pieces as they come. */

@@ -10,6 +10,7 @@ import type { Native } from "../../ffi/native.ts";
 import { syncFile, syncFolder } from "../disk_sync.ts";
 import { LocalFileError } from "../errors.ts";
 import { codeOf } from "../storage/folder_fault.ts";
+import { goesOn } from "../hydrate/begun_file.ts";
 import { CheckedMark, markPath } from "../hydrate/checked_mark.ts";
 import {
   type HydrationRecord,
@@ -19,8 +20,9 @@ import {
   removeRecord,
   writeRecord,
 } from "../hydrate/hydration_record.ts";
-import { LocalFile, sumsPath } from "../hydrate/local_file.ts";
-import type { CheckedPart } from "../hydrate/transfer.ts";
+import { LocalFile, type Stopping, sumsPath } from "../hydrate/local_file.ts";
+import { type CheckedPart, isSameFile } from "../hydrate/transfer.ts";
+import type { PlanFile } from "../view/plan_file.ts";
 
 /** Endings of files that SQLite takes for a database's own. */
 const SQLITE_ENDINGS = ["-wal", "-shm", "-journal"] as const;
@@ -100,6 +102,16 @@ export class PartialFile {
   /** How far the file that was put last has been checked. */
   get checked(): CheckedPart | undefined {
     return this.#mark?.part;
+  }
+
+  /** Whether a file that was begun can be gone on with for a view shows here; else nothing of it is there. */
+  async goOn(files: readonly PlanFile[], viewId: number, stopping: Stopping): Promise<void> {
+    const { native } = this.#options;
+    const { checked: part, local } = this;
+    const file = part && files.find(({ file }) => isSameFile(file, part.file));
+    if (file === undefined || part!.frames === part!.count) return;
+    const isGoneOn = await goesOn({ native, local, file, viewId, ...stopping }, part!);
+    if (!isGoneOn) await this.#mark!.set(undefined);
   }
 
   /** Keeps how far that is. */

@@ -163,6 +163,7 @@ export class Restore {
     await this.#source.open(plan, async (viewId, files) => {
       const { signal } = this.#request;
       await partial.local.check(viewId, { signal });
+      await partial.goOn(files, viewId, { signal });
       signal.throwIfAborted();
       await this.#transfer(partial, viewId).run(files);
     });
@@ -183,7 +184,6 @@ export class Restore {
         this.#progress.came(pages, bytes);
         return Promise.resolve();
       },
-      isBegun: () => false, // of a file that was begun it is known how far it was checked
       isVain: () => false,
       atOnce: REQUESTS_AT_ONCE,
       pieceBytes: REQUEST_BYTES,

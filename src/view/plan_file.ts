@@ -251,8 +251,12 @@ async function decodeIndex(native: Native, objectId: number, index: Uint8Array<A
   }
 }
 
-/** Checks the whole file's checksum; only for a file of which all bytes are here. */
-function verifyWhole(native: Native, file: ReplicaFile, bytes: Uint8Array): void {
+/**
+ * Checks the whole file's checksum; only for a file of which all bytes are here.
+ *
+ * @throws {LtxFormatError} it does not fit to them
+ */
+export function verifyWhole(native: Native, file: ReplicaFile, bytes: Uint8Array): void {
   const result = native.calls.ls_file_verify(bytes as Uint8Array<ArrayBuffer>, bytes.length);
   checkShim(native, result, "verify LTX file", file.key);
 }

@@ -41,7 +41,7 @@ export class CopyLane implements Lane {
   }
 
   #forget(): void {
-    for (const end of ["", "-sums", "-state"]) rmSync(this.#path + end, { force: true });
+    for (const end of ["", "-sums", "-state", "-check"]) rmSync(this.#path + end, { force: true });
   }
 
   async #use(replica: Replica, timeoutMs = HYDRATED_MS): Promise<boolean> {

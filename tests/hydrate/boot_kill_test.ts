@@ -177,7 +177,7 @@ class Story {
   }
 
   #removeCopy(): void {
-    for (const end of ["", "-sums", "-state"]) rmSync(this.#place.path + end, { force: true });
+    for (const end of ["", "-sums", "-state", "-check"]) rmSync(this.#place.path + end, { force: true });
   }
 
   /** Holds what a process told against what is known. */

@@ -144,6 +144,10 @@ const STRANGE: Record<string, (path: string) => string> = {
     writeFileSync(`${path}-state`, "precious");
     return `${path}-state`;
   },
+  "another file where the mark of what was checked would be": (path) => {
+    writeFileSync(`${path}-check`, "precious");
+    return `${path}-check`;
+  },
   "a link where its checksums would be": (path) => {
     writeFileSync(`${path}.other`, "precious");
     symlinkSync(`${path}.other`, `${path}-sums`);
