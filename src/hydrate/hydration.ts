@@ -344,7 +344,10 @@ export class Hydration {
     file.putFirst();
     if (!file.truncate(info.commit)) return { blocked: true };
     await this.#publish();
-    if (replica.newest?.stamp === state.stamp && !this.#isStale) await this.#whole(state);
+    if (replica.newest?.stamp !== state.stamp || this.#isStale) return { blocked: false };
+    const { pages, pagesTotal } = this.#progress();
+    if (pages < pagesTotal) return { blocked: true }; // it was led to other files, whose pages nobody has asked for
+    await this.#whole(state);
     return { blocked: false };
   }
 

@@ -198,6 +198,32 @@ test(
 );
 
 test(
+  "A copy is not whole while pages are read from files that the newest state was led to meanwhile",
+  TIMEOUT,
+  () =>
+    withServedPlace({}, async (place) => {
+      const { folder, s3 } = place;
+      folder.record(noiseSql(2_000));
+      folder.snapshot();
+      for (let i = 0; i < 4; i++) folder.step(`UPDATE n SET x = randomblob(900) WHERE id % 100 = ${i}`);
+      place.upload();
+      const release = place.hold();
+      const replica = await place.open();
+      await until("the copy has begun", () => s3.log.some(({ status }) => status === 503));
+      folder.write(1, 2, 5);
+      place.upload();
+      await replica.refresh();
+      release();
+      await replica.hydrated();
+      const { pages, pagesTotal } = replica.hydration!;
+      assert.equal(pages, pagesTotal);
+      assertReads(replica, folder);
+      await replica.close();
+      await place.assertCopy();
+    }),
+);
+
+test(
   "A copy that is closed before it is whole goes on where it was",
   TIMEOUT,
   () =>
