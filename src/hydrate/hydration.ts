@@ -86,6 +86,8 @@ export interface Hydrated {
   use(files: readonly ReplicaFile[], act: (files: PlanFile[]) => Promise<void>): Promise<void>;
   /** Resolves when no reader waits for a page, after `ms` at most. */
   quiet(ms: number): Promise<void>;
+  /** Applies all that is in storage now, by a look that begins now. */
+  refresh(): Promise<void>;
   /** Looks where a view lies whose file is gone. */
   replan(viewId: number, cause: ObjectGoneError): Promise<void>;
   /** Has half of the room for pages be the copy's; gives its bytes. */
@@ -100,8 +102,6 @@ export interface HydrationSource {
   readonly place: string;
   readonly store: Pick<ObjectStore, "read">;
   readonly replica: Hydrated;
-  /** A replica that was not seen for so long is shown as it was seen last, which a copy may be ahead of, in ms. */
-  readonly awayMs: number;
   readonly onNotice: (text: string) => void;
   readonly onProgress: (progress: HydrationProgress) => void;
 }
@@ -278,7 +278,7 @@ export class Hydration {
     try {
       await this.#prepare(state);
       if (!this.#isBegunIn(state)) await this.#giveUpBegun(state);
-      if (!this.#isStale) return await this.#bring(state);
+      if (!this.#isStale && this.#file) return await this.#bring(state);
       this.#isChanged = true;
       return { blocked: false };
     } catch (error) {
@@ -387,7 +387,7 @@ export class Hydration {
 
   // -------------------------------------------------------------------------------------------------- preparing
 
-  /** Opens the file, and takes over what a process before has left of use. */
+  /** Opens the file, and takes over what a process before has left of use; not where that may be of use to a newer state. */
   async #prepare(state: State): Promise<void> {
     const { native, replicaId } = this.#source;
     if (this.#isStale) await this.#discard();
@@ -400,7 +400,7 @@ export class Hydration {
     this.#tell(PHASE.underWay);
   }
 
-  async #open(path: string, state: State, pageSize: number): Promise<LocalFile> {
+  async #open(path: string, state: State, pageSize: number): Promise<LocalFile | undefined> {
     const { native, replicaId } = this.#source;
     await assertOwn(path);
     const open = (keep: boolean) => new LocalFile(native, replicaId, { path, pageSize, keep, isPlain: true });
@@ -408,6 +408,7 @@ export class Hydration {
     const isTaken = await closedUnless(left, () => this.#takeOver(left, path, state, pageSize));
     if (isTaken) return left;
     left.close();
+    if (isTaken === undefined) return undefined;
     const file = open(false);
     await closedUnless(file, async () => {
       await removeRecord(path);
@@ -416,11 +417,17 @@ export class Hydration {
     return file;
   }
 
-  /** Takes over what a process before has left; false where it is of no use. */
-  async #takeOver(file: LocalFile, path: string, state: State, pageSize: number): Promise<boolean> {
+  /** Takes over what a process before has left; false where it is of no use, undefined where it may be to the newest state. */
+  async #takeOver(
+    file: LocalFile,
+    path: string,
+    state: State,
+    pageSize: number,
+  ): Promise<boolean | undefined> {
     const isLost = this.#losses > 0 || this.#damages.size > 0; // whatever it was, this process has given it up
     const record = isLost ? undefined : await readRecord(path);
-    if (record === undefined || !this.#isOf(record, state, pageSize)) return false;
+    if (record === undefined || !this.#isOf(record, pageSize)) return false;
+    if (record.lastTxid > state.txid) return await this.#isLatest(record, state) ? false : undefined;
     const wasWhole = record.last !== undefined; // else part of it may be of a damaged file
     if (!wasWhole && !await this.#begun.resume(path)) return false;
     return await this.#resume(file, record, state);
@@ -438,19 +445,30 @@ export class Hydration {
     if (this.#losses > 1) throw new LocalFileError("Cannot hydrate: the local copy was lost twice");
   }
 
-  /** Whether a copy that was left is surely of this replica, and not ahead of it. */
-  #isOf(record: HydrationRecord, { txid }: State, pageSize: number): boolean {
-    const { native, replicaId, place, replica } = this.#source;
+  /** Whether a copy that was left is surely of this replica. */
+  #isOf(record: HydrationRecord, pageSize: number): boolean {
+    const { place, replica } = this.#source;
     if (record.name !== place || record.pageSize !== pageSize) return false;
     const { isSame, changed } = compareFiles(record.files, [...replica.known()]);
-    const fits = isSame && changed.length === 0;
-    if (!fits || record.lastTxid <= txid) return fits;
-    if ((readLagMs(native, replicaId) ?? Infinity) < this.#source.awayMs) return false;
-    throw new ReplicaError(
-      `the copy has TXID ${formatTxid(record.lastTxid)}, and storage, where ${
-        formatTxid(txid)
-      } was seen last, is out of reach`,
-    );
+    return isSame && changed.length === 0;
+  }
+
+  /**
+   * Whether a state that a copy is ahead of is the replica's latest, by a look that begins now: who left the copy may just have
+   * seen more, or the replica has lost that since.
+   *
+   * @throws {ReplicaError} nobody can tell now
+   */
+  async #isLatest({ lastTxid }: HydrationRecord, { txid, stamp }: State): Promise<boolean> {
+    const { replica } = this.#source;
+    await replica.refresh().catch((cause) => {
+      const [has, seen] = [lastTxid, txid].map(formatTxid);
+      throw new ReplicaError(
+        `the copy has TXID ${has}, and storage, where ${seen} was seen last, cannot be looked at: ${cause.message}`,
+        { cause },
+      );
+    });
+    return replica.newest?.stamp === stamp;
   }
 
   /** Of pages that a later transaction may have written nothing is taken over, nor of those that are torn. */

@@ -89,8 +89,6 @@ export class LiveReplica implements Followed {
   #past: Promise<Moments> | undefined;
   #writer: Writer | undefined;
   #hydration: Hydration | undefined;
-  /** Not seen for so long, storage is out of reach, in ms; Infinity where it is looked at only when asked to. */
-  readonly #awayMs: number;
   /** The local copy that the opening was made of. */
   #left: LeftCopy | undefined;
   /** Frames of the write log that the newest state has; undefined where the replica is read only. */
@@ -161,8 +159,8 @@ export class LiveReplica implements Followed {
     });
     this.#pins = new PinWatch(native, this.id, options.stalePinMs);
     const { maxStaleMs, pollIntervalMs } = options;
-    this.#awayMs = pollIntervalMs > 0 ? Math.max(STALE_MS, LOOKS_MISSED * pollIntervalMs) : Infinity;
-    const boundMs = maxStaleMs || this.#awayMs;
+    const awayMs = pollIntervalMs > 0 ? Math.max(STALE_MS, LOOKS_MISSED * pollIntervalMs) : Infinity;
+    const boundMs = maxStaleMs || awayMs;
     const tellStale = (lagMs: number) => source.onEvent({ type: "stale", lagMs });
     this.#stale = new StaleWatch(native, this.id, boundMs, tellStale);
   }
@@ -584,6 +582,7 @@ export class LiveReplica implements Followed {
       },
       quiet: (ms) => this.#readers.quiet(ms),
       use: (files, act) => this.#files.use(files, requestOf(this.#parts, "hydrate"), act),
+      refresh: () => this.#follower!.refresh(),
       replan: (viewId, cause) => this.#relocation.find(viewId, cause),
       leaveHalf: () => this.#pages.leaveHalf(),
     };
@@ -595,7 +594,6 @@ export class LiveReplica implements Followed {
       place: placeOfSource(this.#source),
       store: readsFor(unkept(store), "hydrate"),
       replica,
-      awayMs: this.#awayMs,
       onNotice,
       onProgress,
     };

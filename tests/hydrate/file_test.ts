@@ -23,8 +23,10 @@ import { test } from "node:test";
 import { LocalFileError, type Replica, type ReplicaEvent } from "../../mod.ts";
 import { assertSame, noiseSql, rowsOf, valueOf, withConnection } from "../replica/drivers.ts";
 import { stepValue, until } from "../replica/following.ts";
+import { SNAPSHOT } from "../support/replica_folder.ts";
 import { openPlain } from "../support/sqlite.ts";
 import {
+  bytesSent,
   Child,
   HELD_BYTES,
   type Place,
@@ -135,6 +137,34 @@ test(
       const second = await place.open();
       await first.close();
       await second.hydrated();
+      await second.close();
+      await place.assertCopy();
+    }),
+);
+
+test(
+  "A copy that is ahead of what its next owner has seen is taken over once that has looked",
+  TIMEOUT,
+  () =>
+    withServedPlace({}, async (place) => {
+      const { folder, s3 } = place;
+      folder.record(noiseSql(2_000));
+      folder.snapshot();
+      place.upload();
+      const size = folder.sizeOf(SNAPSHOT, 1, 1);
+      const first = await place.openWhole();
+      const said: string[] = [];
+      await using second = await place.open({ log: ({ message }) => said.push(message) });
+      await until("it waits", () => said.some((text) => text.includes("another process or replica has it")));
+      folder.step("UPDATE n SET x = randomblob(900) WHERE id = 7");
+      place.upload();
+      await first.refresh();
+      await until("the copy has it", () => first.hydration?.txid === 2n);
+      s3.log.length = 0;
+      await first.close();
+      await second.hydrated();
+      assert.equal(second.hydration?.txid, 2n);
+      assert.ok(bytesSent(s3) < size / 2, `${bytesSent(s3)} bytes of ${size}`);
       await second.close();
       await place.assertCopy();
     }),

@@ -1,9 +1,10 @@
 /** A replica that cannot be reached, opened from the local copy that a process before has left. */
 import assert from "node:assert/strict";
-import { readFileSync, truncateSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { OpenOptions } from "../../mod.ts";
+import { sealRecord } from "../../src/hydrate/hydration_record.ts";
 import { CachedPlace } from "../cache/cached_place.ts";
 import { recordValue, until } from "../replica/following.ts";
 
@@ -87,6 +88,34 @@ test("a copy that is not as it was left is refused in words", () =>
     writeFileSync(path, whole);
     await place.with(copied(place), async (_replica, rows) => {
       assert.deepEqual(await rows(ALL), place.folder.rows(ALL));
+    });
+  }));
+
+test("a copy that is ahead of the state that is shown without a network stays, and is taken over with it", () =>
+  CachedPlace.with(async (place) => {
+    const { folder, s3, gate, cacheDir, notices } = place;
+    await prepare(place);
+    await place.with({}, async (_replica, rows) => {
+      assert.deepEqual(await rows(ALL), folder.rows(ALL));
+    });
+    folder.step("UPDATE v SET x = 7");
+    place.push();
+    const path = join(cacheDir, "copy.db");
+    await place.with(copied(place), (replica) => replica.hydrated());
+    const { seal: _, ...record } = JSON.parse(readFileSync(`${path}-state`, "utf8"));
+    writeFileSync(`${path}-state`, sealRecord(JSON.stringify({ ...record, isWhole: false }))); // killed on its way to TXID 7
+    await gate.set("shut");
+    const options = { hydrate: path, offline: "serve-stale", pollIntervalMs: 20 } as const;
+    await place.with(options, async (replica, rows) => {
+      assert.equal(replica.txid, 6n);
+      await until("the copy has to wait", () => notices.some((text) => text.includes("the copy has TXID")));
+      assert.ok(existsSync(`${path}-state`));
+      assert.equal((await rows("SELECT x FROM v"))[0]!.x, 6);
+      s3.log.length = 0;
+      await gate.set("open");
+      await until("the copy has it", () => replica.hydration?.txid === 7n);
+      const snapshots = s3.log.filter(({ key }) => key.startsWith("db/0009/"));
+      assert.deepEqual(snapshots, [], "nothing that is there already is read");
     });
   }));
 
