@@ -52,6 +52,12 @@ const CLASSES = new Set([
 const DISK_SIZE = "3m";
 const READY_MS = 120_000;
 
+/**
+ * How long it may try while requests go wrong, in ms: one in ten does, and a replica that was written for minutes has a hundred files,
+ * of which an opening needs each. Then storage is well.
+ */
+const PATIENCE_MS = 60_000;
+
 /** Lines of a process that are shown with its fault. */
 const LINES_MAX = 5;
 
@@ -263,7 +269,15 @@ export class ProcessWorld {
   }
 
   async #until(holds: () => boolean, child: Child, role: ChildOrder["role"]): Promise<void> {
-    for (let ms = 0; ms < READY_MS && !holds() && !child.isOver; ms += 10) await pause(10);
+    let isCalm = false;
+    for (let ms = 0; ms < READY_MS && !holds() && !child.isOver; ms += 10) {
+      await pause(10);
+      if (isCalm || ms < PATIENCE_MS) continue;
+      isCalm = true;
+      this.#count("open: only when storage was well");
+      this.#proxy.calm();
+    }
+    if (isCalm) this.#proxy.storm();
     if (holds()) return;
     this.broken.push(`${this.#label}: a ${role}r did not open anything: ${child.lastLines.join("; ")}`);
   }
