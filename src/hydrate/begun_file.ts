@@ -75,10 +75,9 @@ export class BegunFile {
 
   /** The copy is whole: what later transactions write to it no process takes over. */
   async end(path: string): Promise<void> {
-    if (this.#mark === undefined) return;
-    await this.#mark.close();
+    await this.#mark?.close();
     this.#mark = undefined;
-    await removeFile(markPath(path));
+    await removeFile(markPath(path)); // a process that was killed here may have left one
   }
 
   /** Gives it up; what is kept beside the copy stays. */

@@ -277,7 +277,7 @@ export class Hydration {
     if (native.calls.ls_view_hold(state.viewId) < 0) return { blocked: false };
     try {
       await this.#prepare(state);
-      if (!this.#isBegunIn(state)) await this.#giveUpBegun(state);
+      if (this.#file && !this.#isBegunIn(state)) await this.#giveUpBegun(state);
       if (!this.#isStale && this.#file) return await this.#bring(state);
       this.#isChanged = true;
       return { blocked: false };
@@ -424,10 +424,11 @@ export class Hydration {
     state: State,
     pageSize: number,
   ): Promise<boolean | undefined> {
+    await this.#begun.close(); // of a taking over that failed
     const isLost = this.#losses > 0 || this.#damages.size > 0; // whatever it was, this process has given it up
     const record = isLost ? undefined : await readRecord(path);
     if (record === undefined || !this.#isOf(record, pageSize)) return false;
-    if (record.lastTxid > state.txid) return await this.#isLatest(record, state) ? false : undefined;
+    if (record.lastTxid > state.txid) return await this.#isAhead(record, state) ? false : undefined;
     const wasWhole = record.last !== undefined; // else part of it may be of a damaged file
     if (!wasWhole && !await this.#begun.resume(path)) return false;
     return await this.#resume(file, record, state);
@@ -454,12 +455,12 @@ export class Hydration {
   }
 
   /**
-   * Whether a state that a copy is ahead of is the replica's latest, by a look that begins now: who left the copy may just have
-   * seen more, or the replica has lost that since.
+   * Whether a copy is ahead of the replica, too, by a look that begins now: who left the copy may just have seen more, or the
+   * replica has lost that since.
    *
    * @throws {ReplicaError} nobody can tell now
    */
-  async #isLatest({ lastTxid }: HydrationRecord, { txid, stamp }: State): Promise<boolean> {
+  async #isAhead({ lastTxid }: HydrationRecord, { txid }: State): Promise<boolean> {
     const { replica } = this.#source;
     await replica.refresh().catch((cause) => {
       const [has, seen] = [lastTxid, txid].map(formatTxid);
@@ -468,7 +469,7 @@ export class Hydration {
         { cause },
       );
     });
-    return replica.newest?.stamp === stamp;
+    return (replica.newest?.txid ?? 0n) < lastTxid;
   }
 
   /** Of pages that a later transaction may have written nothing is taken over, nor of those that are torn. */
@@ -518,8 +519,12 @@ export class Hydration {
     const { part, isShown } = this.#begun;
     if (part === undefined || !isShown && await this.#forgetBegun(this.#file!, state)) return;
     const why = `"${part.file.key}" is gone, of which a part was not checked`;
-    this.#source.onNotice(`The local copy is made anew: ${why}`);
-    await this.#drop();
+    // what was whole before that file's transactions can be taken over again
+    const { files = [], last, txid = 0n } = this.#record ?? {};
+    const keepsRecord = last !== undefined &&
+      files.some((file) => isSameFile(file, part.file) && file.minTxid > txid);
+    this.#source.onNotice(`The local copy is ${keepsRecord ? "opened" : "made"} anew: ${why}`);
+    await this.#drop(keepsRecord);
   }
 
   /** Has pages of the file that was begun count as not here; false where it is gone, and nobody knows which they are. */
@@ -610,11 +615,11 @@ export class Hydration {
     if (this.#isStale) await this.#leaveAtLast();
   }
 
-  /** What came of a damaged file has been read from the copy already: nothing of it stays. */
-  async #drop(): Promise<void> {
+  /** What came of a damaged file has been read from the copy already: nothing stays, but for what its record tells on the disk. */
+  async #drop(keepsRecord = false): Promise<void> {
     this.#isStale = true;
     try {
-      if (this.#path !== undefined) await removeRecord(this.#path);
+      if (this.#path !== undefined && !keepsRecord) await removeRecord(this.#path);
     } finally {
       await this.#leave();
     }

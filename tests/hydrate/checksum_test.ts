@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { LocalFileError, type Replica } from "../../mod.ts";
+import { recordPath } from "../../src/hydrate/hydration_record.ts";
 import { noiseSql } from "../replica/drivers.ts";
 import { until } from "../replica/following.ts";
 import type { Fault } from "../support/faults.ts";
@@ -215,6 +216,47 @@ test(
       place.upload();
       await using replica = await place.open();
       await assertRight(replica, place);
+    }),
+);
+
+test(
+  "What was whole before a transaction stays where that one's file is gone in the middle",
+  TIMEOUT,
+  () =>
+    withServedPlace({}, async (place) => {
+      const { folder, s3 } = place;
+      const size = snapshotOfNoise(place);
+      place.upload();
+      await using replica = await place.openWhole({ log: () => {} });
+      const isKept = () => readFileSync(recordPath(place.path), "utf8").includes('"isWhole":true');
+      await until("that it is whole is written down", isKept);
+      const txid = folder.step("UPDATE n SET x = randomblob(900) WHERE id > 3000");
+      place.upload();
+      s3.options.faults.pick = ({ key }): Fault | undefined => {
+        if (!key.includes("/0000/") || (partOf(s3) ?? 0) < folder.sizeOf(0, txid, txid) * 0.6) {
+          return undefined;
+        }
+        s3.options.faults.pick = () => undefined;
+        folder.step("UPDATE n SET x = randomblob(900) WHERE id = 1");
+        folder.write(1, txid, txid + 1);
+        folder.delete(0, txid, txid);
+        folder.delete(0, txid + 1, txid + 1);
+        place.upload();
+        return undefined;
+      };
+      s3.log.length = 0;
+      await replica.refresh();
+      await until(
+        "the state is there",
+        () => replica.txid === BigInt(txid + 1) || replica.txid === BigInt(txid),
+      );
+      await replica.refresh();
+      await assertRight(replica, place);
+      const again = s3.log.filter(({ key }) => key.includes("/0009/")).reduce(
+        (sum, { bytes }) => sum + bytes,
+        0,
+      );
+      assert.ok(again < size / 2, `${again} bytes of the snapshot's ${size} came again`);
     }),
 );
 
