@@ -12,7 +12,9 @@ import {
   type ByteRange,
   type ListedObject,
   type ObjectIdentity,
+  type ObjectStore,
   type ReadResult,
+  type RequestOptions,
 } from "./object_store.ts";
 
 /** Readings of a part, all different and none of them ours, after which nobody can tell whose it is. */
@@ -36,8 +38,23 @@ export interface Sought {
   readonly replace: boolean;
 }
 
-/** Reads a range of an object; errors as {@link ObjectStore.read}'s. */
-export type RangeReader = (of: ObjectIdentity, range: ByteRange) => Promise<ReadResult>;
+/** Where an object is looked for; errors as {@link ObjectStore}'s. */
+export interface Whereabouts {
+  /** Reads a range of an object. */
+  read(of: ObjectIdentity, range: ByteRange): Promise<ReadResult>;
+  /** Size that a listing tells, in bytes; undefined where it lacks the key. */
+  listedSize(key: string): Promise<number | undefined>;
+}
+
+/** {@link Whereabouts.listedSize} by a request to a store. */
+export async function listedSize(
+  store: ObjectStore,
+  key: string,
+  options: RequestOptions,
+): Promise<number | undefined> {
+  for await (const page of store.list(key, options)) return page.find((found) => found.key === key)?.size;
+  return undefined;
+}
 
 /**
  * Looks for an object: undefined where the key has none, or has another one that is to be replaced.
@@ -45,9 +62,9 @@ export type RangeReader = (of: ObjectIdentity, range: ByteRange) => Promise<Read
  * @throws {ObjectExistsError} the key has another object, and it is not to be replaced
  * @throws {StorageError} code `Changed`, retryable: another one came while the two were compared
  */
-export async function findOwn(sought: Sought, read: RangeReader): Promise<ListedObject | undefined> {
+export async function findOwn(sought: Sought, at: Whereabouts): Promise<ListedObject | undefined> {
   const { name, key, replace } = sought;
-  const found = await findEqual(sought, read);
+  const found = await findEqual(sought, at);
   if (found === "none" || (found === "other" && replace)) return undefined;
   if (found !== "other") return found;
   const details = { key, status: 412, code: "PreconditionFailed", retryable: false };
@@ -61,13 +78,16 @@ export async function findOwn(sought: Sought, read: RangeReader): Promise<Listed
  */
 async function findEqual(
   { name, key, size, pieces }: Sought,
-  read: RangeReader,
+  at: Whereabouts,
 ): Promise<ListedObject | "none" | "other"> {
   let of = anyObject(key);
   let offset = 0;
   for await (const { bytes } of pieces) {
     try {
-      const found = await readOwn({ name, key, bytes, size }, () => read(of, { offset, size: bytes.length }));
+      const found = await readOwn({ name, key, bytes, size }, {
+        read: () => at.read(of, { offset, size: bytes.length }),
+        isEmpty: async () => await at.listedSize(key) === 0,
+      });
       if (found === undefined) return "other";
       of = { key, etag: found.etag, size };
     } catch (error) {
@@ -81,21 +101,23 @@ async function findEqual(
 
 /**
  * Reads a part of an object until it is ours; undefined once two readings agree on another one, since one of them may be
- * damaged on its way, and whoever is told of a rival stops writing.
+ * damaged on its way, and whoever is told of a rival stops writing. That there is no such range is no reading, and can be
+ * answered twice by whatever stands before the store: for an empty object it takes a listing as well.
  */
 async function readOwn(
   own: Pick<Sought, "name" | "key" | "size"> & { readonly bytes: Uint8Array },
-  read: () => Promise<ReadResult>,
+  { read, isEmpty }: { read: () => Promise<ReadResult>; isEmpty: () => Promise<boolean> },
 ): Promise<ReadResult | undefined> {
   let before: ReadResult | undefined;
   for (let count = 0; count < READINGS_MAX; count++) {
     const found = await read().catch(unlessEmpty);
     if (isEqual(found, { bytes: own.bytes, objectSize: own.size })) return found;
-    if (before && before.etag === found.etag && isEqual(found, before)) return undefined;
+    const isAgreed = before && before.etag === found.etag && isEqual(found, before);
+    if (isAgreed && (found !== EMPTY || await isEmpty())) return undefined;
     before = found;
   }
   throw new StorageError(
-    `Cannot put ${own.name}: the key has an object, and ${READINGS_MAX} readings of it all differ, expected equal ones`,
+    `Cannot put ${own.name}: the key has an object, and no two of ${READINGS_MAX} readings agree what it is, expected equal ones`,
     { key: own.key, status: 0, code: "Changed", retryable: true },
   );
 }

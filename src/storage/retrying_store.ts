@@ -29,7 +29,7 @@ import {
   type WritableStore,
 } from "./object_store.ts";
 import type { RequestPurpose } from "../observe/span.ts";
-import { COMPARED_BYTES, findOwn } from "./own_object.ts";
+import { COMPARED_BYTES, findOwn, listedSize } from "./own_object.ts";
 import { RemovalError } from "./removal.ts";
 import { RequestQueue } from "./request_queue.ts";
 import { tryUntil } from "./retry.ts";
@@ -244,9 +244,12 @@ export class RetryingStore implements WritableStore {
   ): Promise<ListedObject | undefined> {
     const pieces = content.pieces(COMPARED_BYTES, signal);
     const sought = { name, key, size, pieces, replace: options.replace === true };
-    return await findOwn(sought, (of, range) => {
-      const step = { what: `read ${name} back from byte ${range.offset}`, size: range.size };
-      return run(step, (given) => this.#inner.read(of, range, given));
+    return await findOwn(sought, {
+      read: (of, range) => {
+        const step = { what: `read ${name} back from byte ${range.offset}`, size: range.size };
+        return run(step, (given) => this.#inner.read(of, range, given));
+      },
+      listedSize: () => run({ what: `list ${name}` }, (given) => listedSize(this.#inner, key, given)),
     });
   }
 

@@ -7,7 +7,7 @@
 import { ObjectExistsError, StorageError } from "../errors.ts";
 import { piecesOf } from "./content.ts";
 import type { ListedObject, ObjectStore, RequestOptions } from "./object_store.ts";
-import { COMPARED_BYTES, findOwn } from "./own_object.ts";
+import { COMPARED_BYTES, findOwn, listedSize } from "./own_object.ts";
 
 /** What is to be written. */
 export interface Write {
@@ -66,7 +66,10 @@ export class SingleWrite {
     const { key, bytes } = this.#write;
     const pieces = piecesOf(bytes, COMPARED_BYTES);
     const sought = { name: this.#nameOf(), key, size: bytes.length, pieces, replace };
-    return await findOwn(sought, (of, range) => this.#store.read(of, range, options));
+    return await findOwn(sought, {
+      read: (of, range) => this.#store.read(of, range, options),
+      listedSize: () => listedSize(this.#store, key, options),
+    });
   }
 
   #nameOf(): string {

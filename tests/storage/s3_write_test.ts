@@ -234,11 +234,30 @@ test("one answer that our object has no such range makes it no rival's", async (
   assert.deepEqual(methods(fake), ["PUT", "GET", "GET"]);
 });
 
-test("an empty object that has the key is another's", async () => {
+test("two answers that our object has no such range make it no rival's while a listing has all of it", async () => {
+  await using fake = await FakeS3.start();
+  const refused = { kind: "status", status: 416, code: "InvalidRange" } as const;
+  plan(
+    fake,
+    { fault: { kind: "doneBut", then: { kind: "reset" } }, method: "PUT", nth: 1 },
+    { fault: refused, on: "object", method: "GET", nth: 1 },
+    { fault: refused, on: "object", method: "GET", nth: 2 },
+  );
+  await (await storeAt(fake)).put("k", OURS);
+  assert.deepEqual(fake.log.map(({ method, key }) => key === "" ? "LIST" : method), [
+    "PUT",
+    "GET",
+    "GET",
+    "LIST",
+    "GET",
+  ]);
+});
+
+test("an empty object that has the key is another's, once a listing says so", async () => {
   await using fake = await FakeS3.start();
   fake.put("db/k", new Uint8Array(0));
   await assert.rejects((await storeAt(fake)).put("k", OURS), ObjectExistsError);
-  assert.deepEqual(methods(fake), ["PUT", "GET", "GET"]);
+  assert.deepEqual(methods(fake), ["PUT", "GET", "GET", "GET"]);
 });
 
 test("readings that all differ tell nothing: the put is tried again", async () => {
