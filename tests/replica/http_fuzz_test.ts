@@ -20,6 +20,7 @@ const NAMES = [
   "ObjectGoneError",
   "LtxFormatError",
   "RestorePlanError",
+  "StateGoneError", // a read answered 404, and then a listing without the file: it looks deleted
   "DeadlineError",
   "ReplicaError",
 ];
