@@ -86,7 +86,7 @@ async function findEqual(
     try {
       const found = await readOwn({ name, key, bytes, size }, {
         read: () => at.read(of, { offset, size: bytes.length }),
-        isEmpty: async () => await at.listedSize(key) === 0,
+        listedSize: () => at.listedSize(key),
       });
       if (found === undefined) return "other";
       of = { key, etag: found.etag, size };
@@ -101,19 +101,21 @@ async function findEqual(
 
 /**
  * Reads a part of an object until it is ours; undefined once two readings agree on another one, since one of them may be
- * damaged on its way, and whoever is told of a rival stops writing. That there is no such range is no reading, and can be
- * answered twice by whatever stands before the store: for an empty object it takes a listing as well.
+ * damaged on its way, and whoever is told of a rival stops writing. Whatever stands before the store can answer twice that there
+ * is no such range, or another size: where nothing but the size tells the other one from ours, a listing must have that size.
  */
 async function readOwn(
   own: Pick<Sought, "name" | "key" | "size"> & { readonly bytes: Uint8Array },
-  { read, isEmpty }: { read: () => Promise<ReadResult>; isEmpty: () => Promise<boolean> },
+  { read, listedSize }: { read: () => Promise<ReadResult>; listedSize: () => Promise<number | undefined> },
 ): Promise<ReadResult | undefined> {
   let before: ReadResult | undefined;
   for (let count = 0; count < READINGS_MAX; count++) {
     const found = await read().catch(unlessEmpty);
     if (isEqual(found, { bytes: own.bytes, objectSize: own.size })) return found;
     const isAgreed = before && before.etag === found.etag && isEqual(found, before);
-    if (isAgreed && (found !== EMPTY || await isEmpty())) return undefined;
+    if (isAgreed && (!isBeginning(found.bytes, own.bytes) || await listedSize() === found.objectSize)) {
+      return undefined;
+    }
     before = found;
   }
   throw new StorageError(
@@ -129,7 +131,11 @@ function unlessEmpty(error: unknown): ReadResult {
 }
 
 function isEqual(a: Omit<ReadResult, "etag">, b: Omit<ReadResult, "etag">): boolean {
-  return a.objectSize === b.objectSize && builtin("node:buffer").Buffer.compare(a.bytes, b.bytes) === 0;
+  return a.objectSize === b.objectSize && a.bytes.length === b.bytes.length && isBeginning(a.bytes, b.bytes);
+}
+
+function isBeginning(bytes: Uint8Array, of: Uint8Array): boolean {
+  return builtin("node:buffer").Buffer.compare(bytes, of.subarray(0, bytes.length)) === 0;
 }
 
 function changedError(cause: ObjectGoneError): StorageError {

@@ -253,6 +253,36 @@ test("two answers that our object has no such range make it no rival's while a l
   ]);
 });
 
+test("two answers with another size of our object make it no rival's while a listing has its true one", async () => {
+  await using fake = await FakeS3.start();
+  const overstated = {
+    kind: "contentRange",
+    value: `bytes 0-${OURS.length - 1}/${OURS.length + 1}`,
+  } as const;
+  plan(
+    fake,
+    { fault: { kind: "doneBut", then: { kind: "reset" } }, method: "PUT", nth: 1 },
+    { fault: overstated, on: "object", method: "GET", nth: [1, 2] },
+  );
+  await (await storeAt(fake)).put("k", OURS);
+  assert.deepEqual(fake.log.map(({ method, key }) => key === "" ? "LIST" : method), [
+    "PUT",
+    "GET",
+    "GET",
+    "LIST",
+    "GET",
+  ]);
+});
+
+test("an object that begins as ours and is longer, or shorter, is another's, once a listing says so", async () => {
+  for (const theirs of [patternBytes(OURS.length + 1, 1), OURS.subarray(0, -1)]) {
+    await using fake = await FakeS3.start();
+    fake.put("db/k", theirs);
+    await assert.rejects((await storeAt(fake)).put("k", OURS), ObjectExistsError);
+    assert.deepEqual(methods(fake), ["PUT", "GET", "GET", "GET"]);
+  }
+});
+
 test("an empty object that has the key is another's, once a listing says so", async () => {
   await using fake = await FakeS3.start();
   fake.put("db/k", new Uint8Array(0));
