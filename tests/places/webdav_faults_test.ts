@@ -3,7 +3,9 @@ import { chmod, mkdir, stat, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { openReplica, StorageError } from "../../mod.ts";
+import { AdaptedStore } from "../../src/storage/adapted_store.ts";
 import type { WebdavLocation } from "../../src/storage/backend_location.ts";
+import { anyObject, type ListedObject } from "../../src/storage/object_store.ts";
 import { parseReplicaUrl } from "../../src/storage/replica_url.ts";
 import type { Storage, StoredObject } from "../../src/storage/storage.ts";
 import { DavClient } from "../../src/storage/webdav/dav_client.ts";
@@ -248,6 +250,53 @@ test("WebdavStorage: without ETags in listings, time and size tell files apart",
     const request = { ...requestOf(), ...(etag !== undefined && { etag }) };
     assert.equal((await storage.read("a", { offset: 0, size: 3 }, request))!.etag, a!.etag);
   }
+});
+
+test("WebdavStorage: an entry that tells nothing does not change how files are told apart", async () => {
+  const modified = "<D:getlastmodified>Sat, 21 Nov 2026 10:00:00 GMT</D:getlastmodified>";
+  const properties = {
+    whole: `<D:getetag>"x"</D:getetag><D:getcontentlength>3</D:getcontentlength>${modified}`,
+    untagged: `<D:getcontentlength>3</D:getcontentlength>${modified}`,
+    vanished: "<D:getetag/><D:getcontentlength/>",
+  };
+  let kind: keyof typeof properties = "whole";
+  const responseOf = (path: string, found: keyof typeof properties) =>
+    `<D:response><D:href>/r/${path}</D:href><D:propstat><D:prop>${properties[found]}</D:prop><D:status>` +
+    `HTTP/1.1 ${found === "vanished" ? "404 Not Found" : "200 OK"}</D:status></D:propstat></D:response>`;
+  const listing = () =>
+    `<D:multistatus xmlns:D="DAV:">${responseOf("", "vanished")}${responseOf("a", "whole")}` +
+    `${responseOf("b", kind)}</D:multistatus>`;
+  const headers = {
+    etag: '"x"',
+    "content-range": "bytes 0-2/3",
+    "last-modified": "Sat, 21 Nov 2026 10:00:00 GMT",
+  };
+  const storage = await opened("webdav://h.example/r", (_url, init) =>
+    Promise.resolve(
+      init!.method === "PROPFIND"
+        ? new Response(listing(), { status: 207 })
+        : new Response(BYTES.slice(), { status: 206, headers }),
+    ));
+  const store = new AdaptedStore("webdav://h.example/r", storage);
+  const list = async () => {
+    const objects: ListedObject[] = [];
+    for await (const page of store.list("")) objects.push(...page);
+    return objects;
+  };
+  const range = { offset: 0, size: 3 };
+  const [a] = await list();
+  kind = "vanished";
+  await assert.rejects(list(), /"b" with size NaN/);
+  assert.equal((await store.read(anyObject("a"), range)).etag, "x");
+  for (const found of ["whole", "untagged"] as const) {
+    kind = found;
+    assert.equal((await list())[0]!.etag, "x");
+    assert.equal((await store.read(a!, range)).etag, "x", `the other one is ${found}`);
+  }
+  assert.match((await store.read(anyObject("b"), range)).etag, /^t\d+-3$/);
+  kind = "whole";
+  await list();
+  assert.equal((await store.read(anyObject("b"), range)).etag, "x");
 });
 
 test("WebdavStorage: what may pass is tried again, what a person can mend is not", async () => {

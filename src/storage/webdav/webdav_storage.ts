@@ -85,7 +85,7 @@ class WebdavStorage implements Storage {
   }
 
   #objectOf(key: string, entry: DavEntry): StoredObject {
-    if (entry.etag === "") this.#listsEtags = false;
+    if (!Number.isNaN(entry.size)) this.#listsEtags = entry.etag !== ""; // without a size it tells nothing
     return { key, size: entry.size, etag: tagOf(entry), modifiedMs: entry.modifiedMs };
   }
 
@@ -110,7 +110,7 @@ class WebdavStorage implements Storage {
   }
 
   #tagFor(key: string, facts: FileFacts, wanted: string | undefined): string {
-    if (wanted !== undefined && isTimeTag(wanted) || !this.#listsEtags) return timeTagOf(facts);
+    if (wanted === undefined ? !this.#listsEtags : isTimeTag(wanted)) return timeTagOf(facts);
     if (facts.etag !== "" || wanted === undefined) return tagOf(facts);
     const details = { key, status: 200, code: "WrongAnswer", retryable: false };
     throw new StorageError(
