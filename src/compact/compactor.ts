@@ -113,14 +113,18 @@ export class Compactor {
 
   /** Lists all levels, and notices what is foreign. */
   async #look(signal: AbortSignal | undefined): Promise<ReplicaFile[]> {
+    const files = await this.#list(signal);
+    await this.#ledger.look(files, { signal });
+    return files;
+  }
+
+  async #list(signal: AbortSignal | undefined): Promise<ReplicaFile[]> {
     const { store, layout } = this.#options;
     const objects: ListedObject[] = [];
     for await (const page of store.list(levelsPrefix(layout), { signal })) {
       for (const object of page) objects.push(object);
     }
-    const files = LEVELS.flatMap((level) => replicaFiles(objects, layout, level));
-    await this.#ledger.look(files, { signal });
-    return files;
+    return LEVELS.flatMap((level) => replicaFiles(objects, layout, level));
   }
 
   /** Makes what is due, from the lowest level to the snapshot. */
@@ -222,22 +226,34 @@ export class Compactor {
     return { ...object, modifiedMs: this.#now() };
   }
 
-  /** Deletes what may go. */
+  /** Deletes what may go by two listings: one alone may be damaged, and name a file that covers what nothing covers. */
   async #retain(
     files: readonly ReplicaFile[],
     progress: Progress,
     signal: AbortSignal | undefined,
   ): Promise<void> {
     if (this.#ledger.foreign.length > 0) return;
-    const plan = planRetention(files, { schedule: this.#schedule, nowMs: this.#now() });
-    for (const doomed of [plan.level0, plan.levels, plan.snapshots]) {
-      const keys = doomed.map(({ key }) => key);
+    const plan = this.#doomed(files);
+    if (plan.flat().length === 0) return;
+    const again = new Set(this.#doomed(await this.#list(signal)).flat().map(identity));
+    for (const doomed of plan) {
+      const keys = doomed.filter((file) => again.has(identity(file))).map(({ key }) => key);
       if (keys.length === 0) continue;
       await this.#options.store.remove(keys, { signal });
       this.#ledger.removed(keys);
       for (const key of keys) progress.removed.push(key); // there may be more than a call takes arguments
     }
   }
+
+  /** What may go, by one listing: of level 0, of the levels above, snapshots; in the order of their removal. */
+  #doomed(files: readonly ReplicaFile[]): (readonly ReplicaFile[])[] {
+    const plan = planRetention(files, { schedule: this.#schedule, nowMs: this.#now() });
+    return [plan.level0, plan.levels, plan.snapshots];
+  }
+}
+
+function identity({ key, etag, size, modifiedMs }: ReplicaFile): string {
+  return JSON.stringify([key, etag, size, modifiedMs]);
 }
 
 /** Whether an error is of the files at hand, and other steps may go well all the same. */

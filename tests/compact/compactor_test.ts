@@ -8,6 +8,7 @@ import { StorageError } from "../../src/errors.ts";
 import { encodeFile } from "../../src/ltx/encoder.ts";
 import { formatLtxFileName } from "../../src/ltx/txid.ts";
 import { ltxKey } from "../../src/storage/layout.ts";
+import type { ListedObject } from "../../src/storage/object_store.ts";
 import { openStore } from "../../src/storage/open_store.ts";
 import { parseReplicaUrl } from "../../src/storage/replica_url.ts";
 import { FakeS3 } from "../support/fake_s3.ts";
@@ -187,6 +188,39 @@ test("run() notices a foreign compactor's file, and deletes nothing from then on
     assert.deepEqual([...report.made, ...report.removed], []);
     assert.deepEqual(store.keys(), before);
   }
+});
+
+/** Has one listing, counted from 1, name each object as `change` does. */
+function changeListing(
+  store: MemoryStore,
+  number: number,
+  change: (object: ListedObject) => ListedObject,
+): void {
+  const list = store.list.bind(store);
+  let count = 0;
+  store.list = async function* (...args) {
+    const isChanged = ++count === number;
+    for await (const page of list(...args)) yield isChanged ? page.map(change) : page;
+  };
+}
+
+test("run() deletes nothing that one damaged listing alone has covered", async () => {
+  const history = new History(11, { nowMs: START });
+  const { store } = history;
+  for (let i = 0; i < 10; i++) history.commit();
+  store.nowMs += 60_000;
+  await compactorOf(store).run();
+  store.nowMs += 1000;
+  for (let i = 0; i < 5; i++) history.commit();
+  store.nowMs += 10 * 60_000;
+  const cover = keyOf(1, 1, 10);
+  const flipped = cover.replace("-0", "-8"); // as if it went far beyond TXID 15
+  changeListing(store, 1, (object) => object.key === cover ? { ...object, key: flipped } : object);
+  const { removed } = await compactorOf(store).run();
+  assert.deepEqual(removed.filter((key) => key >= keyOf(0, 11, 11) && key <= keyOf(0, 15, 15)), []);
+  for (let txid = 11; txid <= 15; txid++) assert.ok(store.objects.has(keyOf(0, txid, txid)), `${txid}`);
+  history.assertNewest();
+  assertReachable(history);
 });
 
 test("run() gives merges the time of their last transaction, snapshots that of their making", async () => {
