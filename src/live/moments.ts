@@ -89,7 +89,7 @@ export class Moments {
     try {
       return await planning(async () => {
         try {
-          return await past.at(text, requestOf(this.#parts, "past"), take);
+          return await this.#atListed(past, text, take);
         } catch (error) {
           if (error instanceof ObjectGoneError) past.forget();
           throw error;
@@ -97,6 +97,19 @@ export class Moments {
       });
     } finally {
       this.#parts.meter.carry(this.#parts.id);
+    }
+  }
+
+  /** Lists anew, a few times, where what is listed lacks what was seen or what lies before the moment. */
+  async #atListed<T>(past: PastStates, text: string, take: (viewId: number, text: string) => T): Promise<T> {
+    for (let listing = 1;; listing++) {
+      const believesGap = listing === LISTINGS_MAX;
+      try {
+        return await past.at(text, { ...requestOf(this.#parts, "past"), believesGap }, take);
+      } catch (error) {
+        const isGap = error instanceof RestorePlanError && error.fault === "gap";
+        if (!isGap || believesGap) throw error;
+      }
     }
   }
 

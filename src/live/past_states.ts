@@ -5,6 +5,7 @@
  */
 import { RestorePlanError } from "../errors.ts";
 import { compareFiles } from "../follow/continuity.ts";
+import { formatTxid } from "../ltx/txid.ts";
 import type { LayoutName, ObjectStore, RequestOptions } from "../storage/object_store.ts";
 import { CreationTimes } from "../time/created_at.ts";
 import { type MomentPlanOptions, planForMoment } from "../time/moment_plan.ts";
@@ -41,6 +42,12 @@ interface Found {
   readonly plan: ReplicaFile[];
 }
 
+/** How a moment is looked for. */
+export interface MomentRequest extends RequestOptions {
+  /** Whether a listing is believed that lacks what lies before the moment, or the newest state that was seen. */
+  readonly believesGap: boolean;
+}
+
 /** Has a reader take a reference to a view. */
 type Take<T> = (viewId: number, text: string) => T;
 
@@ -70,10 +77,10 @@ export class PastStates {
    * core's: `take` has a reader take a reference at once.
    *
    * @throws {TypeError} the moment cannot be understood
-   * @throws {RestorePlanError} the replica does not reach back to it
+   * @throws {RestorePlanError} the replica does not reach back to it; `"gap"` what is listed is not believed: try again
    * @throws {ObjectGoneError} a file was deleted meanwhile: try again
    */
-  async at<T>(text: string, request: RequestOptions, take: Take<T>): Promise<T> {
+  async at<T>(text: string, request: MomentRequest, take: Take<T>): Promise<T> {
     const moment = await parseMoment(text, Date.now());
     if (moment === "latest") return take(0, "");
     const listed = await this.list(request);
@@ -140,15 +147,35 @@ export class PastStates {
     this.#listing = undefined;
   }
 
-  async #plan(moment: Moment, listed: ReplicaFile[], options: MomentPlanOptions): Promise<ReplicaFile[]> {
+  async #plan(
+    moment: Moment,
+    listed: ReplicaFile[],
+    options: MomentRequest & MomentPlanOptions,
+  ): Promise<ReplicaFile[]> {
     const { onNotice } = this.#source;
     try {
       if (moment.txid !== undefined) return makeRestorePlan(listed, { upTo: moment.txid });
-      return await planForMoment(listed, moment.ms, this.times.createdAt, { ...options, onNotice });
+      const plan = await planForMoment(listed, moment.ms, this.times.createdAt, { ...options, onNotice });
+      if (!options.believesGap) this.#checkReach(plan, moment.ms);
+      return plan;
     } catch (error) {
       if (error instanceof RestorePlanError) this.forget(); // the listing may be torn: whoever tries again has another
       throw error;
     }
+  }
+
+  /** Fails where a plan ends before the newest state that was seen, though that is from before the moment. */
+  #checkReach(plan: ReplicaFile[], ms: number): void {
+    const { newest } = this.#source.states;
+    const { maxTxid } = plan.at(-1)!;
+    if (newest === undefined || newest.txid <= maxTxid) return;
+    if (newest.files.length === 0 || newest.files.at(-1)!.header.timestampMs >= ms) return;
+    throw new RestorePlanError(
+      `Cannot find the state of a moment: what is listed reaches TXID ${formatTxid(maxTxid)}, expected ${
+        formatTxid(newest.txid)
+      }, which was seen`,
+      "gap",
+    );
   }
 
   /** A state of the plan's TXID that is there already, unless another database may have taken the replica's place. */

@@ -24,11 +24,16 @@ export interface MomentPlanOptions {
    * `timestampMs` is below the moment, and if one is not, remembers them and plans again with true.
    */
   readonly checkPlan?: boolean;
+  /**
+   * Whether a gap is believed that files from before the moment lie beyond: then the plan ends before it. Else it is an
+   * error, as the listing may be torn. True where nothing is said.
+   */
+  readonly believesGap?: boolean;
 }
 
 /**
  * Makes the restore plan of a moment: the newest state whose every contributing file was created before `momentMs`,
- * strictly. The plan ends before the first gap among those files.
+ * strictly. The plan ends before the first gap among those files (see `believesGap`).
  *
  * `momentMs` is in ms since the Unix epoch and may have a fraction. All levels are searched at the same time, by at
  * most {@link readsMax} reads each, as timestamps rise within a level. Where they are seen to fall, as when a clock
@@ -36,7 +41,7 @@ export interface MomentPlanOptions {
  * plan's files are read themselves (see `checkPlan`), and so is every file that could take the plan further; so a fall
  * nobody saw can at most hide a snapshot, and only among more than ten.
  *
- * @throws {RestorePlanError} `"unreachable"` no state is that old; `"empty"` no files at all
+ * @throws {RestorePlanError} `"unreachable"` no state is that old; `"empty"` no files at all; `"gap"` one that is not believed
  * @throws {ObjectGoneError} a file was deleted meanwhile: list and plan anew
  * @throws {RangeError} `momentMs` is NaN
  * @see Litestream VFS reference, section 6 "Restore plan algorithm" and section 11 "Time travel"
@@ -56,7 +61,7 @@ export async function planForMoment(
   try {
     const levels = LevelTimes.of(files, createdAt, { signal, onNotice: options.onNotice });
     await Promise.all(levels.map((level) => level.findCutoff(momentMs)));
-    const plan = await planOf(levels, momentMs, options.checkPlan ?? true);
+    const plan = await planOf(levels, momentMs, options);
     if (plan.length > 0) return plan;
     throw unreachable(levels, momentMs);
   } finally {
@@ -73,14 +78,21 @@ export function readsMax(count: number): number {
 }
 
 /** The plan of the files before the moment, once every file it hangs on has been read. */
-async function planOf(levels: LevelTimes[], momentMs: number, checkPlan: boolean): Promise<ReplicaFile[]> {
+async function planOf(
+  levels: LevelTimes[],
+  momentMs: number,
+  { checkPlan = true, believesGap = true }: MomentPlanOptions,
+): Promise<ReplicaFile[]> {
   for (;;) {
     await readFalling(levels);
-    const plan = planBeforeGap(levels.flatMap((level) => level.filesBefore(momentMs)));
+    const before = levels.flatMap((level) => level.filesBefore(momentMs));
+    const plan = planBeforeGap(before);
     const reached = plan.at(-1)?.maxTxid ?? 0n;
     const chosen = new Set(checkPlan ? plan : []);
     const unread = levels.map((level) => level.unread((file) => chosen.has(file) || leadsOn(file, reached)));
-    if (unread.every((indexes) => indexes.length === 0)) return plan;
+    if (unread.every((indexes) => indexes.length === 0)) {
+      return believesGap || plan.length === 0 ? plan : makeRestorePlan(before);
+    }
     // A file that is not what it was taken for makes its level fall, or else the plan stays as it is.
     await Promise.all(levels.map((level, i) => level.read(unread[i]!)));
   }

@@ -101,6 +101,16 @@ test("planForMoment() ends before a gap", async () => {
   assert.equal(await planOf(files, 1000), "9:1-1 0:2-2");
 });
 
+test("planForMoment() fails at a gap that is not believed, where files from before the moment lie beyond it", async () => {
+  const files: Short[] = [[9, 1, 1, 100], [0, 2, 2, 200], [0, 4, 4, 400], [0, 5, 5, 500]];
+  for (const checkPlan of [true, false]) {
+    const options = { checkPlan, believesGap: false };
+    await assert.rejects(planOf(files, 401, options), { name: "RestorePlanError", fault: "gap" });
+    assert.equal(await planOf(files, 400, options), "9:1-1 0:2-2");
+    await assert.rejects(planOf(files, 100, options), { name: "RestorePlanError", fault: "unreachable" });
+  }
+});
+
 test("planForMoment() names the oldest state where none is old enough", async () => {
   const files: Short[] = [[9, 1, 10, 5000], [0, 9, 9, 1000], [0, 10, 10, 2000]];
   const rejects = (momentMs: number, shorts: Short[], message: RegExp) =>
