@@ -278,10 +278,14 @@ export class Writer {
     return await recoverEarlierLog({ ...this.#options, ...recovery, path: earlierPath, base });
   }
 
-  /** Whether the listing has what whoever had this log has `stored`, the last TXID, and nobody can have stored more since. */
+  /**
+   * Whether the listing has what whoever had this log has `stored`, the last TXID, and nobody can have stored more since. Where
+   * nothing tells what is stored, one listing does not, either: it may lack the last files.
+   */
   async #isUntouched(stored: bigint): Promise<boolean> {
     const { path, replica, listedMs, isLeased } = this.#options;
-    if (isLeased || stored > replica.position || (await listLogs(path)).length > 0) return false;
+    if (isLeased || stored === 0n || stored > replica.position) return false;
+    if ((await listLogs(path)).length > 0) return false;
     const storedMs = await lastStoredMs(path);
     return storedMs < listedMs - CLOCK_MS;
   }

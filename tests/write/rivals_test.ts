@@ -518,6 +518,34 @@ test("a log all of which is stored is no conflict, even where another writer has
   }, { faults });
 });
 
+test("a writer without a base stores nothing into a gap that one listing alone does not show", () =>
+  withBucket(async (bucket) => {
+    const before = await bucket.open("before");
+    for (const who of ["one", "two"]) {
+      insert(before, who);
+      await before.sync();
+    }
+    await bucket.compact(HOUR);
+    for (const who of ["three", "four"]) {
+      insert(before, who);
+      await before.sync();
+    }
+    await before.close();
+    await bucket.compact(2 * HOUR);
+    const next = /^db\/0000\/0{15}4-/;
+    for (const key of bucket.server.keys()) if (next.test(key)) bucket.server.remove(key);
+    bucket.server.options.faults = new FaultSchedule([
+      { fault: { kind: "staleListing", hide: /-0{15}[45]\.ltx/ }, on: "list", times: 1 },
+    ]);
+    const fresh = await bucket.open("fresh");
+    insert(fresh, "five");
+    const refused = await fresh.sync().then(() => undefined, (error: Error) => error);
+    await fresh.close().catch(() => {});
+    if (refused === undefined) {
+      assert.ok((await bucket.rows()).includes("five"), bucket.server.keys().join(" "));
+    }
+  }));
+
 test("a writer of a new database looks before it stores anything, and finds another's that came first", () =>
   withBucket(async (bucket) => {
     const ours = await bucket.open("log");
