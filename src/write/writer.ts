@@ -496,8 +496,9 @@ export class Writer {
       try {
         await replica.stored(file, bytes, sealed);
       } catch (cause) {
-        const isLost = cause instanceof LtxFormatError || cause instanceof ObjectGoneError;
-        if (!isLost) throw cause; // an outage passes: it is gone on with from here
+        const isGone = cause instanceof ObjectGoneError;
+        if (!isGone && !(cause instanceof LtxFormatError)) throw cause; // an outage passes: it is gone on with from here
+        if (isGone && await this.#isListed(file)) throw this.#unshown(file, cause);
         throw this.#lost(`what was stored cannot be shown: ${cause.message}`);
       }
       upload.isShown = true;
@@ -506,6 +507,23 @@ export class Writer {
     await this.#keepBase();
     await this.#unlinkUpTo(sealed.txid);
     await this.#keepRoom(); // where there was none before
+  }
+
+  /** Whether it is there as it was stored: one answer that it is gone need not be true, nor one listing without it. */
+  async #isListed(file: ReplicaFile): Promise<boolean> {
+    const { replica, signal } = this.#options;
+    for (let look = 1;; look++) {
+      if (compareFiles([file], await replica.list()).isSame) return true;
+      if (look === LOOKS_MAX) return false;
+      await sleep(LOOK_PAUSE_MS, signal);
+    }
+  }
+
+  #unshown({ key }: ReplicaFile, cause: ObjectGoneError): StorageError {
+    return new StorageError(
+      `Cannot show what was stored in ${this.#options.store.name}: "${key}" is listed, and a read finds it gone; it is tried again`,
+      { key, status: cause.status, code: cause.code, retryable: true, cause },
+    );
   }
 
   async #putSealed(sealed: Sealed): Promise<NonNullable<Upload["stored"]>> {

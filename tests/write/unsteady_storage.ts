@@ -5,6 +5,8 @@
  * - `late`, once: so long passes while a file is put that a writer looks again, by the clock
  * - `lost`, once: a file is put, its answer is lost, and the storage is down from then on
  * - `falling`, once: a file is put, and the storage is down from then on
+ * - `absent`, once: a file that is there is answered as gone to one that reads it
+ * - `removed`, once: a file is put, and removed
  *
  * @module
  */
@@ -37,6 +39,7 @@ export default function makeUnsteady(given: StorageArguments): Storage {
     },
     read: async (...asked) => {
       check();
+      if (asked[0].endsWith(".ltx") && once("absent")) return undefined;
       return await inner.read(...asked);
     },
     remove: async (...asked) => await inner.remove!(...asked),
@@ -46,6 +49,7 @@ export default function makeUnsteady(given: StorageArguments): Storage {
       if (!key.endsWith(".ltx")) return made;
       if (once("late")) pass(LATE_MS);
       if (once("falling")) fall();
+      if (once("removed")) await inner.remove!([key], request);
       if (!once("lost")) return made;
       fall();
       throw new Error("connection reset");

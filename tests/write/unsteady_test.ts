@@ -36,7 +36,7 @@ class Place {
     });
   }
 
-  async set(mood: "down" | "late" | "lost" | "falling"): Promise<void> {
+  async set(mood: "down" | "late" | "lost" | "falling" | "absent" | "removed"): Promise<void> {
     await writeFile(join(this.#folder, "moods", mood), "");
   }
 
@@ -100,5 +100,40 @@ test(
       await replica.close();
       await using again = await place.open();
       assert.deepEqual([again.txid, count(again)], [3n, 2]);
+    }),
+);
+
+test(
+  "one answer that a large file just stored is gone ends no writer",
+  { timeout: 60_000 },
+  () =>
+    withPlace(async (place) => {
+      await using replica = await place.open();
+      run(replica, "CREATE TABLE t(a)");
+      await replica.sync();
+      await place.set("absent");
+      run(replica, `INSERT INTO t VALUES (zeroblob(${LARGE}))`);
+      const unshown = /"ltx\/0\/\S+\.ltx" is listed, and a read finds it gone; it is tried again$/;
+      await assert.rejects(replica.sync(), { name: "StorageError", message: unshown, retryable: true });
+      run(replica, "INSERT INTO t VALUES (2)");
+      assert.equal(await replica.sync(), 3n);
+      assert.equal(count(replica), 2);
+    }),
+);
+
+test(
+  "a large file that is gone and not listed either ends the writer",
+  { timeout: 60_000 },
+  () =>
+    withPlace(async (place) => {
+      const replica = await place.open();
+      run(replica, "CREATE TABLE t(a)");
+      await replica.sync();
+      await place.set("removed");
+      run(replica, `INSERT INTO t VALUES (zeroblob(${LARGE}))`);
+      const lost = { name: "WriteLogError", message: /what was stored cannot be shown: / };
+      await assert.rejects(replica.sync(), lost);
+      assert.throws(() => run(replica, "INSERT INTO t VALUES (2)"));
+      await replica.close().catch(() => {});
     }),
 );
