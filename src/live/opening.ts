@@ -13,7 +13,7 @@ import {
   staleOpening,
   unwritableError,
 } from "../cache/offline.ts";
-import { DeadlineError, RestorePlanError } from "../errors.ts";
+import { DeadlineError, RestorePlanError, StorageError } from "../errors.ts";
 import type { LeftCopy, WholeRecord } from "../hydrate/left_copy.ts";
 import type { RequestOptions } from "../storage/object_store.ts";
 import { explainEmpty, type Listing, listReplica } from "../view/listing.ts";
@@ -63,13 +63,23 @@ export class Opening {
       : undefined;
     if (!last && !left) return { listing: await this.#openFirst(request) };
     try {
-      return { listing: await this.#openFirst(request, BRIEFLY) };
+      return { listing: await this.#openBriefly(request) };
     } catch (error) {
       if (!isOutage(error)) throw error;
       if (write) throw unwritableError(this.#name, error);
       const isNewer = left && left.txid >= (last?.txid ?? 0n);
       const copied = isNewer ? await this.#openLeft(left, error, last === undefined, request) : undefined;
       return copied ?? await this.#openLast(staleOpening(last!, error), request);
+    }
+  }
+
+  /** Asks once; an answer that another try would mend shows that storage can be reached, and it is asked as ever. */
+  async #openBriefly(request: RequestOptions): Promise<Listing> {
+    try {
+      return await this.#openFirst(request, BRIEFLY);
+    } catch (error) {
+      if (!(error instanceof StorageError) || !error.retryable || isOutage(error)) throw error;
+      return await this.#openFirst(request);
     }
   }
 

@@ -75,6 +75,22 @@ test('offline "serve-stale": 503 is an outage, 403 and 404 are answers', () =>
     await assert.rejects(place.open(STALE), /no LTX files there/);
   }));
 
+test('offline "serve-stale": an answer that another try would mend fails no opening', () =>
+  CachedPlace.with(async (place) => {
+    await prepare(place);
+    stepValue(place.folder, 7);
+    place.push();
+    const damages = [
+      { kind: "status", status: 429, code: "TooManyRequests" },
+      { kind: "flipped", at: 190 },
+    ] as const;
+    for (const fault of damages) {
+      place.s3.options.faults = new FaultSchedule([{ fault, on: "list", times: 1 }]);
+      await place.with(STALE, (replica) => assert.equal(replica.txid, 7n, fault.kind));
+    }
+    assert.deepEqual(place.notices, []);
+  }));
+
 test('offline "error", and no state kept: the opening fails as ever', () =>
   CachedPlace.with(async (place) => {
     await prepare(place);
