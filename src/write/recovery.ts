@@ -146,18 +146,21 @@ async function isOthers(
 /** The replica must be the one that the log was written on top of. */
 async function checkPlace(
   options: RecoveryOptions,
-  { files }: LogBase,
+  { txid, files }: LogBase,
   left: readonly Omit<Recovered, "head">[],
 ): Promise<void> {
-  const listed = files.length === 0 ? [] : await options.list();
   if (files.length === 0) {
     const others = left.filter(({ log }) => Buffer.compare(log.base, options.base) !== 0);
     if (others.length > 0) throw kept(options, elsewhere(options, others[0]!.log));
-  } else if (!options.isUnconditional && isStoredAlone(listed, left[0]!.logged.txid)) {
-    return; // stored before the end, all else compacted since: it is ours if it has our bytes, which the store looks to
-  } else if (!compareFiles(files, listed).isSame) {
-    throw kept(options, "the replica is another one by now");
+    return;
   }
+  // Stored before the end, all else compacted since: it is ours if it has our bytes, which the store looks to.
+  const isStored = (listed: readonly ReplicaFile[]) =>
+    !options.isUnconditional && isStoredAlone(listed, left[0]!.logged.txid);
+  const isAnother = (listed: readonly ReplicaFile[]) =>
+    !isStored(listed) && !compareFiles(files, listed).isSame;
+  const listed = await listSurely(() => options.list(txid), isAnother);
+  if (isAnother(listed)) throw kept(options, "the replica is another one by now");
 }
 
 /** What tells that a new database's log is not for this place, or not surely. */
@@ -173,10 +176,22 @@ function isStoredAlone(listed: readonly ReplicaFile[], txid: bigint): boolean {
   return listed.some(({ level, minTxid, maxTxid }) => level === 0 && minTxid === txid && maxTxid === txid);
 }
 
+/** Lists so that no damaged listing decides alone: one that another does not bear out is followed by a third, which decides. */
+async function listSurely(
+  list: () => Promise<readonly ReplicaFile[]>,
+  isSuspicious: (listed: readonly ReplicaFile[]) => boolean,
+): Promise<readonly ReplicaFile[]> {
+  const first = await list();
+  if (!isSuspicious(first)) return first;
+  const second = await list();
+  return isSuspicious(second) ? second : await list();
+}
+
 /** Stores a TXID; the one before was just stored as well where `isNext`. */
 async function store(options: RecoveryOptions, recovered: Recovered, isNext: boolean): Promise<ReplicaFile> {
   const { txid } = recovered.logged;
-  const listed = await options.list(txid - 1n);
+  const isTaken = (files: readonly ReplicaFile[]) => newestOf(files) >= txid && !isStoredAlone(files, txid);
+  const listed = await listSurely(() => options.list(txid - 1n), isTaken);
   const newest = newestOf(listed);
   const isThere = isStoredAlone(listed, txid);
   if (isNext && newest < txid - 1n) throw unseen(options.name, newest, txid - 1n);
@@ -202,7 +217,7 @@ async function store(options: RecoveryOptions, recovered: Recovered, isNext: boo
  * history. That is written down, for it looks as if it were stored.
  */
 async function lookBehind(options: RecoveryOptions, txid: bigint): Promise<void> {
-  const newest = newestOf(await options.list(txid));
+  const newest = newestOf(await listSurely(() => options.list(txid), (files) => newestOf(files) > txid));
   if (newest <= txid) return;
   const found = `another writer stored TXID ${formatTxid(newest)} while TXID ${
     formatTxid(txid)

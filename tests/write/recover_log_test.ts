@@ -99,6 +99,29 @@ function kept(found: RegExp) {
   };
 }
 
+test("recoverLog() refuses nothing for one listing that others do not bear out", () =>
+  withPlace(async (place) => {
+    const begun = place.listed;
+    const misnamed = [...begun, fileOf(1, 4n, 904n)];
+    /** How often it lists where the listing of that number is another. */
+    const listsWith = async (damaged: number, instead: ReplicaFile[]) => {
+      place.listed = [...begun];
+      place.stored.length = 0;
+      await place.write(transactions(4n), transactions(5n));
+      let lists = 0;
+      const list = () => Promise.resolve(lists++ === damaged ? [...instead] : [...place.listed]);
+      assert.equal(await place.recover({ list }), true, `listing ${damaged}`);
+      assert.deepEqual(place.counters, [[4n, 41], [5n, 42]], `listing ${damaged}`);
+      return lists;
+    };
+    const ordinary = await listsWith(-1, []);
+    assert.equal(await listsWith(0, []), ordinary + 2, "of where the log belongs");
+    assert.equal(await listsWith(0, [{ ...begun[0]!, etag: '"other"' }]), ordinary + 2);
+    for (let damaged = 1; damaged < ordinary; damaged++) {
+      assert.equal(await listsWith(damaged, misnamed), ordinary + 2, `listing ${damaged}`);
+    }
+  }));
+
 test("recoverLog() stores each TXID that is not stored, and writes down how far it is", () =>
   withPlace(async (place) => {
     await place.write([...transactions(3n), ...transactions(4n, 2)], transactions(5n, 3), transactions(6n));
