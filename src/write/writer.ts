@@ -529,10 +529,12 @@ export class Writer {
   async #putSealed(sealed: Sealed): Promise<NonNullable<Upload["stored"]>> {
     const read = await this.#readSealed(sealed);
     const head = headAfter(this.#head, read.logged.transactions);
+    const wasSilent = this.#isSilent(Date.now());
     await this.#look(sealed.txid);
     try {
       const stored = await this.#put({ ...read, head });
-      if (this.#conflict) this.#lookedMs = 0; // which of both came first
+      // One listing may lack what others stored in a silence; of a conflict it tells which of both came first.
+      if (wasSilent || this.#conflict) this.#lookedMs = 0;
       // The machine may have slept meanwhile, and others have gone on as if this file were not.
       await this.#look(sealed.txid);
       if (this.#conflict) throw await this.#withoutRival(this.#conflict);
@@ -607,10 +609,15 @@ export class Writer {
     this.#lookedMs = this.#activeMs = Date.now();
   }
 
+  /** Whether others may have gone on since something was stored. */
+  #isSilent(now: number): boolean {
+    return Math.abs(now - this.#activeMs) >= LOOK_AFTER_MS;
+  }
+
   /** A writer that slept may have been followed by another one, whose files are compacted by now. */
   async #look(txid: bigint): Promise<void> {
     const now = Date.now();
-    const isFresh = Math.abs(now - this.#activeMs) < LOOK_AFTER_MS && now - this.#lookedMs < LOOK_EVERY_MS;
+    const isFresh = !this.#isSilent(now) && now - this.#lookedMs < LOOK_EVERY_MS;
     if (isFresh) {
       this.#activeMs = now;
       return;
