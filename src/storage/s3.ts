@@ -34,7 +34,7 @@ import { collectBody, readRange } from "./http_body.ts";
 import { S3Client, type S3ClientOptions } from "./s3_client.ts";
 import type { S3Asked } from "./s3_fault.ts";
 import { customerKeyHeaders } from "./s3_headers.ts";
-import { parseListing, type S3Listing, wrongListing } from "./s3_listing.ts";
+import { parseListing, type S3Listing } from "./s3_listing.ts";
 import { S3Removal } from "./s3_removal.ts";
 import { S3Uploads } from "./s3_uploads.ts";
 import type { StorageTraits } from "./storage.ts";
@@ -204,7 +204,9 @@ export class S3Store implements BareStore {
     try {
       return parseListing(new TextDecoder("utf-8", { fatal: true }).decode(document));
     } catch (cause) {
-      throw wrongListing(new TextDecoder().decode(document), asked, cause);
+      throw wrongAnswer(asked, "an answer that is no listing", "a ListBucketResult document", {
+        cause,
+      });
     }
   }
 

@@ -5,9 +5,7 @@
  * @module
  */
 
-import type { StorageError } from "../errors.ts";
 import { bareEtag } from "./etag.ts";
-import { type Asked, wrongAnswer } from "./http_fault.ts";
 import type { ListedObject } from "./object_store.ts";
 import { childText, parseXml, withOwnTexts, type XmlElement } from "./xml.ts";
 
@@ -16,13 +14,6 @@ export interface S3Listing {
   readonly objects: ListedObject[];
   /** Undefined on the last page. */
   readonly continuationToken: string | undefined;
-}
-
-/** What is thrown where an answer does not parse: one that begins as a listing was damaged on its way, and may come whole. */
-export function wrongListing(answer: string, asked: Asked, cause: unknown): StorageError {
-  const retryable = /^\s*(<\?xml[^>]*>\s*)?<(\w+:)?ListBucketResult[\s>]/.test(answer);
-  const wanted = "a ListBucketResult document";
-  return wrongAnswer(asked, "an answer that is no listing", wanted, { retryable, cause });
 }
 
 /**

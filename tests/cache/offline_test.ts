@@ -80,14 +80,9 @@ test('offline "serve-stale": an answer that another try would mend fails no open
     await prepare(place);
     stepValue(place.folder, 7);
     place.push();
-    const damages = [
-      { kind: "status", status: 429, code: "TooManyRequests" },
-      { kind: "flipped", at: 190 },
-    ] as const;
-    for (const fault of damages) {
-      place.s3.options.faults = new FaultSchedule([{ fault, on: "list", times: 1 }]);
-      await place.with(STALE, (replica) => assert.equal(replica.txid, 7n, fault.kind));
-    }
+    const fault = { kind: "status", status: 429, code: "TooManyRequests" } as const;
+    place.s3.options.faults = new FaultSchedule([{ fault, on: "list", times: 1 }]);
+    await place.with(STALE, (replica) => assert.equal(replica.txid, 7n));
     assert.deepEqual(place.notices, []);
   }));
 

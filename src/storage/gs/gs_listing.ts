@@ -75,9 +75,7 @@ function jsonOf(bytes: Uint8Array, asked: Asked, noun: string): object {
     const value: unknown = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
     if (typeof value === "object" && value !== null) return value;
   } catch (cause) {
-    const retryable = asked.kind === "list" && /^\s*\{/.test(new TextDecoder().decode(bytes)); // damaged on its way
-    const wanted = `${noun} of Google's JSON interface`;
-    throw wrongAnswer(asked, "an answer that is no JSON", wanted, { retryable, cause });
+    throw wrongAnswer(asked, `an answer that is no JSON`, `${noun} of Google's JSON interface`, { cause });
   }
   throw wrongAnswer(asked, "an answer that is no JSON object", `${noun} of Google's JSON interface`);
 }

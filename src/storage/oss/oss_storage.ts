@@ -11,7 +11,7 @@ import { bareEtag, quotedEtag } from "../etag.ts";
 import { type Asked, wrongAnswer } from "../http_fault.ts";
 import type { RequestCounts } from "../object_store.ts";
 import { RemovalError } from "../removal.ts";
-import { decodeKey, parseListing, type S3Listing, wrongListing } from "../s3_listing.ts";
+import { decodeKey, parseListing, type S3Listing } from "../s3_listing.ts";
 import type {
   Storage,
   StorageList,
@@ -131,7 +131,7 @@ function listingOf(text: string, asked: Asked): S3Listing {
   try {
     return parseListing(text);
   } catch (cause) {
-    throw wrongListing(text, asked, cause);
+    throw wrongAnswer(asked, "an answer that is no listing", "a ListBucketResult document", { cause });
   }
 }
 
