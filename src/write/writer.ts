@@ -531,10 +531,10 @@ export class Writer {
     const head = headAfter(this.#head, read.logged.transactions);
     const wasSilent = this.#isSilent(Date.now());
     await this.#look(sealed.txid);
+    if (wasSilent) this.#lookedMs = 0; // one listing may lack what others stored meanwhile: it is looked at once more
     try {
       const stored = await this.#put({ ...read, head });
-      // One listing may lack what others stored in a silence; of a conflict it tells which of both came first.
-      if (wasSilent || this.#conflict) this.#lookedMs = 0;
+      if (this.#conflict) this.#lookedMs = 0; // which of both came first
       // The machine may have slept meanwhile, and others have gone on as if this file were not.
       await this.#look(sealed.txid);
       if (this.#conflict) throw await this.#withoutRival(this.#conflict);

@@ -546,33 +546,46 @@ test("a writer without a base stores nothing into a gap that one listing alone d
     }
   }));
 
-test("a writer that paused stores nothing into a gap that one listing alone does not show", {
-  timeout: 120_000,
-}, () =>
-  withBucket(async (bucket) => {
-    const before = await bucket.open("before");
-    insert(before, "one");
-    await before.sync();
-    await bucket.compact(HOUR);
-    const paused = await bucket.open("paused");
-    for (const who of ["two", "three"]) {
-      insert(before, who);
-      await before.sync();
-    }
-    await before.close();
-    await bucket.compact(2 * HOUR);
-    const next = /^db\/0000\/0{15}3-/;
-    for (const key of bucket.server.keys()) if (next.test(key)) bucket.server.remove(key);
-    insert(paused, "late");
-    await delay(LOOK_AFTER_MS + 500);
-    bucket.server.options.faults = new FaultSchedule([
-      { fault: { kind: "staleListing", hide: /-0{15}[34]\.ltx/ }, on: "list", times: 1 },
-    ]);
-    const told = await paused.sync().then(() => undefined, (error: Error) => error);
-    assert.equal(told?.name, "ConflictError", `${told}; ${bucket.server.keys().join(" ")}`);
-    await paused.close().catch(() => {});
-    assert.deepEqual(await bucket.rows(), ["one", "two", "three"]);
-  }));
+for (const refusals of [0, 1]) {
+  test(
+    `a writer that paused stores nothing into a gap that one listing alone does not show: ${refusals} refused`,
+    {
+      timeout: 120_000,
+    },
+    () =>
+      withBucket(async (bucket) => {
+        const before = await bucket.open("before");
+        insert(before, "one");
+        await before.sync();
+        await bucket.compact(HOUR);
+        const paused = await bucket.open("paused");
+        for (const who of ["two", "three"]) {
+          insert(before, who);
+          await before.sync();
+        }
+        await before.close();
+        await bucket.compact(2 * HOUR);
+        const next = /^db\/0000\/0{15}3-/;
+        for (const key of bucket.server.keys()) if (next.test(key)) bucket.server.remove(key);
+        insert(paused, "late");
+        await delay(LOOK_AFTER_MS + 500);
+        bucket.server.options.faults = new FaultSchedule([
+          { fault: { kind: "staleListing", hide: /-0{15}[34]\.ltx/ }, on: "list", times: 1 },
+          {
+            fault: { kind: "status", status: 403, code: "AccessDenied" },
+            method: "PUT",
+            key: LTX,
+            times: refusals,
+          },
+        ]);
+        for (let i = 0; i < refusals; i++) await assert.rejects(paused.sync(), { name: "StorageError" });
+        const told = await paused.sync().then(() => undefined, (error: Error) => error);
+        assert.equal(told?.name, "ConflictError", `${told}; ${bucket.server.keys().join(" ")}`);
+        await paused.close().catch(() => {});
+        assert.deepEqual(await bucket.rows(), ["one", "two", "three"]);
+      }),
+  );
+}
 
 test("a writer of a new database looks before it stores anything, and finds another's that came first", () =>
   withBucket(async (bucket) => {
