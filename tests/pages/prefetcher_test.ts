@@ -5,6 +5,7 @@ import { openReplica, type ReplicaStats } from "../../mod.ts";
 import { rowsOf, withConnection } from "../replica/drivers.ts";
 import { ASKED } from "../replica/following.ts";
 import { type ReplicaFolder, withReplicaFolder } from "../support/replica_folder.ts";
+import { type FarBucket, withFarBucket } from "./far_bucket.ts";
 import { fillWorkloads, type Layout, type Workload, workloads } from "./workloads.ts";
 
 const SEEDS = [7, 19];
@@ -18,13 +19,23 @@ const FORESEEN = ["full scan", "reverse scan", "covering index", "blobs"];
 /** On a database of 1 MB, which comes in a few pieces of 256 KiB, guesses can break up what would have come together. */
 const SLACK = 3;
 
+/** A replica in a folder, and as it is read. */
+interface Place {
+  readonly folder: ReplicaFolder;
+  readonly bucket: FarBucket;
+}
+
 /** Runs a workload on a replica that has nothing in memory yet; gives what it cost. */
 async function costOf(
-  folder: ReplicaFolder,
+  { folder, bucket }: Place,
   { name, queries }: Workload,
   prefetch: "auto" | "off",
 ): Promise<ReplicaStats> {
-  await using replica = await openReplica(folder.url, { ...ASKED, prefetch });
+  await using replica = await openReplica(bucket.url, {
+    ...ASKED,
+    credentials: bucket.credentials,
+    prefetch,
+  });
   const opened = replica.stats();
   withConnection(replica, undefined, (db) => {
     for (const sql of queries) assert.deepEqual(rowsOf(db, sql), folder.rows(sql), name);
@@ -42,15 +53,24 @@ interface Round {
   readonly slack: number;
 }
 
+function withPlace(
+  { pageSize, layout, seed, scale }: Omit<Round, "slack">,
+  use: (place: Place) => Promise<void>,
+): Promise<void> {
+  return withReplicaFolder({ pageSize }, async (folder) => {
+    fillWorkloads(folder, layout, seed, scale);
+    await withFarBucket(folder, (bucket) => use({ folder, bucket }));
+  });
+}
+
 function testAll({ pageSize, layout, seed, scale, slack }: Round): void {
   const of = `pages of ${pageSize} bytes, rows ${layout}, scale ${scale}, seed ${seed}`;
   test(`Prefetcher gives all workloads the source's rows: ${of}`, () =>
-    withReplicaFolder({ pageSize }, async (folder) => {
-      fillWorkloads(folder, layout, seed, scale);
+    withPlace({ pageSize, layout, seed, scale }, async (place) => {
       for (const workload of workloads(seed, scale)) {
         const { name } = workload;
-        const off = await costOf(folder, workload, "off");
-        const auto = await costOf(folder, workload, "auto");
+        const off = await costOf(place, workload, "off");
+        const auto = await costOf(place, workload, "auto");
         assert.equal(off.aheadPages, 0);
         assert.ok(
           auto.bytes <= off.bytes * BYTES_MAX,

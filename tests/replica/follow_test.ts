@@ -316,6 +316,7 @@ test("R12: a transaction costs at most two GETs more, and its bytes come once", 
       const txid = folder.step(`UPDATE t SET b = 'x' WHERE id = ${i}`);
       bytes += folder.sizeOf(0, txid, txid);
       await replica.waitFor(BigInt(txid));
+      await looks(replica, 1); // a look that finds several, one after the other, lists the rest
     }
     const since = replica.stats(mark);
     assert.equal(since.listRequests, 0);
