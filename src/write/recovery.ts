@@ -172,12 +172,17 @@ function elsewhere({ earlierBase }: RecoveryOptions, log: WriteLog): string {
 }
 
 /** Whether a TXID has a file of its own. */
-function isStoredAlone(listed: readonly ReplicaFile[], txid: bigint): boolean {
-  return listed.some(({ level, minTxid, maxTxid }) => level === 0 && minTxid === txid && maxTxid === txid);
+export function isStoredAlone(listed: readonly ReplicaFile[], txid: bigint): boolean {
+  return listed.some((file) => isAlone(file, txid));
+}
+
+/** Whether a file is a TXID's own. */
+export function isAlone({ level, minTxid, maxTxid }: ReplicaFile, txid: bigint): boolean {
+  return level === 0 && minTxid === txid && maxTxid === txid;
 }
 
 /** Lists so that no damaged listing decides alone: one that another does not bear out is followed by a third, which decides. */
-async function listSurely(
+export async function listSurely(
   list: () => Promise<readonly ReplicaFile[]>,
   isSuspicious: (listed: readonly ReplicaFile[]) => boolean,
 ): Promise<readonly ReplicaFile[]> {

@@ -39,7 +39,7 @@ import {
   loggedSize,
   NEW_HEAD,
 } from "./logged_file.ts";
-import { recoverLog, type RecoveryOptions, unseen } from "./recovery.ts";
+import { isAlone, isStoredAlone, listSurely, recoverLog, type RecoveryOptions, unseen } from "./recovery.ts";
 import { shimLz4 } from "./shim_lz4.ts";
 import { type LogState, type Sealed, ShimWriter } from "./shim_writer.ts";
 import { Upkeep } from "./upkeep.ts";
@@ -57,6 +57,9 @@ const LOOK_PAUSE_MS = 250;
 
 /** Pause before trying again to write down what others made, in ms. */
 const SETTLE_RETRY_MS = 500;
+
+/** Nothing of what was known is there, and other files are. */
+const ANOTHER = "the replica is another one by now";
 
 /** What a file of the log cannot be read for and is there all the same. */
 const TRANSIENT_CODES = new Set(["EMFILE", "ENFILE", "ENOMEM", "EAGAIN"]);
@@ -624,24 +627,45 @@ export class Writer {
     }
     this.#lookedMs = 0; // one that fails is taken again, however soon
     const { replica } = this.#options;
-    const listed = await this.#listReaching(txid - 1n);
-    // Our own, where its answer was lost, is known again when it is put.
-    const isOwn = ({ level, minTxid, maxTxid }: ReplicaFile) =>
-      level === 0 && minTxid === txid && maxTxid === txid;
-    const least = listed.some(isOwn) ? txid + 1n : txid; // of that name, its bytes tell
+    const rival = (files: readonly ReplicaFile[]) => this.#rivalOf(files, txid);
+    const listed = await listSurely(
+      () => this.#listReaching(txid - 1n),
+      (files) => rival(files) !== undefined,
+    );
+    const found = rival(listed);
+    if (found !== undefined) throw this.#rival(found);
+    await this.#checkChanged(listed, txid);
+    this.#checkReach(listed, txid - 1n);
+    this.#looked();
+  }
+
+  /** By what names tell, what others have done that stores `txid` no more; undefined where they tell nothing of the kind. */
+  #rivalOf(listed: readonly ReplicaFile[], txid: bigint): string | undefined {
+    const { replica } = this.#options;
+    // Our own, where its answer was lost, is known again when it is put: of that name, its bytes tell.
+    const least = isStoredAlone(listed, txid) ? txid + 1n : txid;
     const other = listed.find((file) => file.maxTxid >= least);
-    if (other) throw this.#rival(`another writer stored TXID ${formatTxid(other.maxTxid)} ("${other.key}")`);
-    const { isSame: isThere, changed } = compareFiles(replica.known(), listed);
-    // Of a new database nothing is known yet, and all that is there may be the file that is being stored.
-    let isSame = isThere || replica.position === 0n;
-    for (const { known, listed: now } of changed) {
+    if (other) return `another writer stored TXID ${formatTxid(other.maxTxid)} ("${other.key}")`;
+    const { isSame, changed } = compareFiles(replica.known(), listed);
+    return isSame || changed.length > 0 || this.#isAllOurs(listed, txid) ? undefined : ANOTHER;
+  }
+
+  /** Of a new database nothing is known yet, and all that is there may be the file that is being stored. */
+  #isAllOurs(listed: readonly ReplicaFile[], txid: bigint): boolean {
+    return this.#options.replica.position === 0n || listed.every((file) => isAlone(file, txid));
+  }
+
+  /** What is another object than it was must have the content that it had. */
+  async #checkChanged(listed: readonly ReplicaFile[], txid: bigint): Promise<void> {
+    const { replica } = this.#options;
+    const comparison = compareFiles(replica.known(), listed);
+    let { isSame } = comparison;
+    for (const { known, listed: now } of comparison.changed) {
       const isRewritten = await replica.isRewritten(known, now);
       isSame ||= isRewritten === true;
       if (isRewritten === false) throw this.#rival(`another writer has replaced "${now.key}"`);
     }
-    if (!isSame && !listed.every(isOwn)) throw this.#rival("the replica is another one by now");
-    this.#checkReach(listed, txid - 1n);
-    this.#looked();
+    if (!isSame && !this.#isAllOurs(listed, txid)) throw this.#rival(ANOTHER);
   }
 
   /**

@@ -7,6 +7,7 @@
  * - `falling`, once: a file is put, and the storage is down from then on
  * - `absent`, once: a file that is there is answered as gone to one that reads it
  * - `removed`, once: a file is put, and removed
+ * - `misnamed`, once: of the last file that is listed, the name has another TXID
  *
  * @module
  */
@@ -33,9 +34,12 @@ export default function makeUnsteady(given: StorageArguments): Storage {
   };
   return {
     traits: inner.traits,
-    list: (...asked) => {
+    list: async function* (...asked) {
       check();
-      return inner.list(...asked);
+      const listed = (await Array.fromAsync(inner.list(...asked))).flat();
+      const last = listed.findLast(({ key }) => key.endsWith(".ltx"));
+      const isOdd = last !== undefined && once("misnamed");
+      yield listed.map((file) => isOdd && file === last ? { ...file, key: misnamed(file.key) } : file);
     },
     read: async (...asked) => {
       check();
@@ -55,6 +59,11 @@ export default function makeUnsteady(given: StorageArguments): Storage {
       throw new Error("connection reset");
     },
   };
+}
+
+/** The last digit of its last TXID is another one. */
+function misnamed(key: string): string {
+  return key.replace(/.(?=\.ltx$)/, (digit) => digit === "a" ? "b" : "a");
 }
 
 /** Sets this thread's clock forward, which is the core's. */

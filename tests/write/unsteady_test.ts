@@ -36,7 +36,7 @@ class Place {
     });
   }
 
-  async set(mood: "down" | "late" | "lost" | "falling" | "absent" | "removed"): Promise<void> {
+  async set(mood: "down" | "late" | "lost" | "falling" | "absent" | "removed" | "misnamed"): Promise<void> {
     await writeFile(join(this.#folder, "moods", mood), "");
   }
 
@@ -137,3 +137,16 @@ test(
       await replica.close().catch(() => {});
     }),
 );
+
+test("one name that comes damaged ends no writer that looks after a slow upload", () =>
+  withPlace(async (place) => {
+    await using replica = await place.open();
+    run(replica, "CREATE TABLE t(a); INSERT INTO t VALUES (1)");
+    await replica.sync();
+    await place.set("late");
+    await place.set("misnamed");
+    run(replica, "INSERT INTO t VALUES (2)");
+    assert.equal(await replica.sync(), 2n);
+    run(replica, "INSERT INTO t VALUES (3)");
+    assert.equal(await replica.sync(), 3n);
+  }));
