@@ -135,7 +135,8 @@ async function isOthers(
   { path, name, list, onNotice }: RecoveryOptions,
   { files }: LogBase,
 ): Promise<boolean> {
-  if (files.length === 0 || compareFiles(files, await list()).isSame) return false;
+  const isAnother = (listed: readonly ReplicaFile[]) => !compareFiles(files, listed).isSame;
+  if (files.length === 0 || !isAnother(await listSurely(list, isAnother))) return false;
   onNotice(
     `Write log "${path}" of an earlier version is left: it is on top of other files than ${name} has, so it is another ` +
       "replica's; it is stored when that one is opened for writing",

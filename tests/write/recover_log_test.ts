@@ -204,6 +204,15 @@ test("recoverLog() keeps a new database's log that an earlier version began at o
     assert.deepEqual(place.counters, [[1n, 1]]);
   }));
 
+test("recoverLog() leaves no shared log alone for one listing that others do not bear out", () =>
+  withPlace(async (place) => {
+    await place.write(transactions(4n));
+    let lists = 0;
+    const list = () => Promise.resolve(lists++ === 0 ? [fileOf(9, 1n, 8n)] : [...place.listed]);
+    assert.equal(await place.recover({ list, isShared: true }), true);
+    assert.deepEqual([place.counters, place.notices], [[[4n, 41]], []]);
+  }));
+
 test("recoverLog() leaves a shared log alone that is on top of other files", () =>
   withPlace(async (place) => {
     await place.write(transactions(4n));
