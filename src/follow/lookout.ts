@@ -225,6 +225,6 @@ export class Lookout {
 }
 
 /** Whether a store may answer so where there is nothing: some do without the right to list. */
-function mayMeanAbsent(error: unknown): boolean {
+export function mayMeanAbsent(error: unknown): boolean {
   return error instanceof StorageError && error.status === 403 && error.code === "AccessDenied";
 }

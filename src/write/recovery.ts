@@ -241,7 +241,7 @@ export function unseen(name: string, found: bigint, stored: bigint): StorageErro
   return new StorageError(
     `Cannot go on writing to ${name}: its files end at TXID ${formatTxid(found)}, expected TXID ${
       formatTxid(stored)
-    }, which was just stored; open it again`,
+    }, which is stored; open it again`,
     { key: "", status: 0, code: "Incomplete", retryable: true },
   );
 }

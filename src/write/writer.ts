@@ -19,6 +19,7 @@ import {
   WriteLogError,
 } from "../errors.ts";
 import { compareFiles } from "../follow/continuity.ts";
+import { mayMeanAbsent } from "../follow/lookout.ts";
 import type { Lz4 } from "../ltx/lz4.ts";
 import { formatLtxFileName, formatTxid } from "../ltx/txid.ts";
 import { ltxKey } from "../storage/layout.ts";
@@ -295,7 +296,7 @@ export class Writer {
 
   /**
    * Looks for what was stored since; again where a listing lacks what is known to be there. What was stored `before` may be
-   * deleted for good; what the recovery has just `stored` is not.
+   * deleted for good, which its name tells; what the recovery has just `stored` is not.
    */
   async #catchUp(before: bigint, stored: bigint): Promise<void> {
     const { replica, store, signal, onNotice } = this.#options;
@@ -306,13 +307,28 @@ export class Writer {
       await sleep(LOOK_PAUSE_MS, signal);
     }
     if (replica.position >= wanted) return;
-    if (stored > before) throw unseen(store.name, replica.position, stored);
+    if (stored > before || await this.#isStored(before)) throw unseen(store.name, replica.position, wanted);
     onNotice(
       `The newest state in ${store.name} is TXID ${
         formatTxid(replica.position)
       }, although this log's writer has ` +
         `stored TXID ${formatTxid(before)}: what was stored since is not there any more`,
     );
+  }
+
+  /** Whether a file that ends at a TXID, by the base, is there as it was. */
+  async #isStored(txid: bigint): Promise<boolean> {
+    const { path, store, signal } = this.#options;
+    const base = await readBase(path).catch(() => undefined); // one that is damaged tells nothing
+    for (const file of base?.files.filter(({ maxTxid }) => maxTxid === txid) ?? []) {
+      try {
+        await store.read(file, { offset: 0, size: 1 }, { signal, isFresh: true });
+        return true;
+      } catch (error) {
+        if (!(error instanceof ObjectGoneError || mayMeanAbsent(error))) throw error;
+      }
+    }
+    return false;
   }
 
   /** Removes what killed processes have left in a folder; nobody waits for it. */

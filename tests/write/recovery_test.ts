@@ -203,7 +203,7 @@ for (const count of [1, 2]) {
         assert.ok(error instanceof StorageError && error.retryable, String(error));
         assert.match(
           error.message,
-          /its files end at TXID 0{15}1, expected TXID 0{15}2, which was just stored/,
+          /its files end at TXID 0{15}1, expected TXID 0{15}2, which is stored/,
         );
         return true;
       });
@@ -212,6 +212,41 @@ for (const count of [1, 2]) {
       assert.deepEqual(await bucket.rows(), ["one", "two", "three"]);
     }));
 }
+
+/** Listings lack TXID 3, which is there. */
+class Lacking extends FaultSchedule {
+  constructor() {
+    super([]);
+  }
+
+  override pick({ key }: FaultSubject): Fault | undefined {
+    return key === "" ? { kind: "staleListing", hide: /\/0000\/0{15}3-/ } : undefined;
+  }
+}
+
+test("a writer is not opened on top of less than its log has stored while that can be read", () =>
+  withBucket(async (bucket) => {
+    const one = await bucket.open("log");
+    for (const text of ["one", "two"]) {
+      insert(one, text);
+      await one.sync();
+    }
+    await one.close();
+    bucket.server.options.faults = new Lacking();
+    await assert.rejects(bucket.open("log"), (error) => {
+      assert.ok(error instanceof StorageError && error.retryable, String(error));
+      assert.match(
+        error.message,
+        /its files end at TXID 0{15}2, expected TXID 0{15}3, which is stored; open it again/,
+      );
+      return true;
+    });
+    bucket.server.options.faults = new FaultSchedule([]);
+    const again = await bucket.open("log");
+    insert(again, "three");
+    await again.close();
+    assert.deepEqual(await bucket.rows(), ["one", "two", "three"]);
+  }));
 
 /** Opens `kept`, whose upload is held; `release` lets it through. */
 async function openHeld(bucket: Bucket, more: OpenOptions) {
