@@ -24,6 +24,8 @@ export interface CompactionStep {
   readonly sources: readonly ReplicaFile[];
   readonly minTxid: bigint;
   readonly maxTxid: bigint;
+  /** Whether nothing that is known leads up to it. */
+  readonly isBehindGap: boolean;
 }
 
 /** What a step may take. */
@@ -52,7 +54,7 @@ export function dueMerge(
   const waiting = files.filter((file) => file.level === level - 1 && file.maxTxid > reached);
   if (!waiting.some(isBefore(intervalStart(nowMs, intervalMs)))) return null;
   const sources = firstRun(waiting, reached, sizeMax);
-  return sources.length === 0 ? null : stepOf(level, sources);
+  return sources.length === 0 ? null : stepOf(level, sources, reached);
 }
 
 /**
@@ -69,7 +71,7 @@ export function dueSnapshot(
   const waiting = files.filter((file) => file.maxTxid > reached);
   if (reached > 0n && !waiting.some(isBefore(intervalStart(nowMs, intervalMs)))) return null;
   const plan = makeRestorePlan(files).slice(0, SOURCES_MAX);
-  return plan.at(-1)!.level === SNAPSHOT_LEVEL ? null : stepOf(SNAPSHOT_LEVEL, plan);
+  return plan.at(-1)!.level === SNAPSHOT_LEVEL ? null : stepOf(SNAPSHOT_LEVEL, plan, 0n);
 }
 
 /** The largest MaxTXID; 0 where there is no file. */
@@ -105,6 +107,7 @@ function compareTxids(a: bigint, b: bigint): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
-function stepOf(level: number, sources: readonly ReplicaFile[]): CompactionStep {
-  return { level, sources, minTxid: sources[0]!.minTxid, maxTxid: sources.at(-1)!.maxTxid };
+function stepOf(level: number, sources: readonly ReplicaFile[], reached: bigint): CompactionStep {
+  const { minTxid } = sources[0]!;
+  return { level, sources, minTxid, maxTxid: sources.at(-1)!.maxTxid, isBehindGap: minTxid > reached + 1n };
 }

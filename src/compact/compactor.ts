@@ -18,7 +18,7 @@ import {
 import { decodeHeader, HEADER_SIZE } from "../ltx/header.ts";
 import type { Lz4 } from "../ltx/lz4.ts";
 import { levelsPrefix } from "../storage/layout.ts";
-import { anyObject, type LayoutName, type ListedObject } from "../storage/object_store.ts";
+import type { LayoutName, ListedObject } from "../storage/object_store.ts";
 import { Suspects } from "../storage/second_reading.ts";
 import { LEVELS } from "../view/listing.ts";
 import { type ReplicaFile, replicaFiles, SNAPSHOT_LEVEL } from "../view/restore_plan.ts";
@@ -48,7 +48,7 @@ export interface CompactorOptions {
 
 /** What a run did. */
 export interface CompactionReport {
-  /** Files made, in order. */
+  /** Files made, in order; those too that were to be made and found to be there. */
   readonly made: readonly string[];
   /** Files deleted. */
   readonly removed: readonly string[];
@@ -57,6 +57,9 @@ export interface CompactionReport {
   /** What could not be made, and why; it is tried again in the next run. */
   readonly failures: readonly ReplicaError[];
 }
+
+/** What is due by these files. */
+type Due = (files: readonly ReplicaFile[]) => CompactionStep | null;
 
 /** A report under way. */
 interface Progress {
@@ -113,8 +116,9 @@ export class Compactor {
 
   /** Lists all levels, and notices what is foreign. */
   async #look(signal: AbortSignal | undefined): Promise<ReplicaFile[]> {
+    const nowMs = this.#now();
     const files = await this.#list(signal);
-    await this.#ledger.look(files, { signal });
+    await this.#ledger.look(files, nowMs, { signal });
     return files;
   }
 
@@ -132,27 +136,46 @@ export class Compactor {
     const { levelsMs, snapshotMs } = this.#schedule;
     const nowMs = this.#now();
     const known = [...files];
-    const makeAll = async (due: () => CompactionStep | null) => {
+    const made: ReplicaFile[] = [];
+    const makeAll = async (due: Due) => {
       while (this.#ledger.foreign.length === 0) {
-        const file = await this.#attempt(due, progress, signal);
+        const file = await this.#attempt(
+          async () => {
+            const step = due(known);
+            return step?.isBehindGap && !await this.#isGap(step, due, made, signal) ? null : step;
+          },
+          progress,
+          signal,
+        );
         if (file === null) break;
+        made.push(file);
         known.push(file);
       }
     };
     for (const [i, intervalMs] of levelsMs.entries()) {
-      await makeAll(() => dueMerge(known, i + 1, { nowMs, intervalMs, sizeMax: Infinity }));
+      await makeAll((of) => dueMerge(of, i + 1, { nowMs, intervalMs, sizeMax: Infinity }));
     }
-    await makeAll(() => dueSnapshot(known, { nowMs, intervalMs: snapshotMs }));
+    await makeAll((of) => dueSnapshot(of, { nowMs, intervalMs: snapshotMs }));
+  }
+
+  /** Whether a second listing has the gap, too, that a step is behind: one alone may lack what is there. */
+  async #isGap(
+    { minTxid }: CompactionStep,
+    due: Due,
+    made: readonly ReplicaFile[],
+    signal: AbortSignal | undefined,
+  ): Promise<boolean> {
+    return due([...await this.#list(signal), ...made])?.minTxid === minTxid;
   }
 
   /** Makes the file that is due; null where none is or it cannot be made. */
   async #attempt(
-    due: () => CompactionStep | null,
+    due: () => Promise<CompactionStep | null>,
     progress: Progress,
     signal: AbortSignal | undefined,
   ): Promise<ReplicaFile | null> {
     try {
-      const step = due();
+      const step = await due();
       const object = step === null ? null : await this.#make(step, signal);
       if (step === null || object === null) return null;
       progress.made.push(object.key);
@@ -214,16 +237,10 @@ export class Compactor {
     return await put(store, file, { sizeEstimate, signal });
   }
 
-  /** The object that has a key we wanted, if it is what we wanted to put. */
+  /** The object that has a key we wanted, which a listing may have lacked, if it is ours. */
   async #existing(key: string, signal: AbortSignal | undefined): Promise<ListedObject | null> {
-    const { etag, objectSize } = await this.#options.store.read(
-      anyObject(key),
-      { offset: 0, size: HEADER_SIZE },
-      { signal },
-    );
-    const object = { key, etag, size: objectSize };
-    if (!await this.#ledger.isOurs(object, { signal })) return null;
-    return { ...object, modifiedMs: this.#now() };
+    const files = await this.#look(signal);
+    return files.find((file) => file.key === key && this.#ledger.isOurs(file)) ?? null;
   }
 
   /** Deletes what may go by two listings: one alone may be damaged, and name a file that covers what nothing covers. */

@@ -1,8 +1,8 @@
 /**
  * Which files of levels 1–9 are ours: a foreign compactor on the same replica is noticed by its files.
  *
- * What lies there at the first look is inherited, whoever made it. From then on nobody else may add or change
- * a file.
+ * What lies there at the first look is inherited, whoever made it, and whether or not that look's listing has it. From then
+ * on nobody else may add or change a file.
  *
  * @module
  */
@@ -31,8 +31,10 @@ export interface IntendedFile {
 /** What one compactor knows of a replica's files. */
 export class FileLedger {
   readonly #store: Pick<CompactionStore, "read">;
-  /** ETags by key; null before the first look. */
-  #known: Map<string, string> | null = null;
+  /** ETags by key. */
+  readonly #known = new Map<string, string>();
+  /** What was modified before, in ms since the Unix epoch, is inherited; undefined before the first look. */
+  #sinceMs: number | undefined;
   /** What was to be put under a key, each time, whether or not it is known to have arrived. */
   readonly #intended = new Map<string, IntendedFile[]>();
   readonly #foreign = new Map<string, ForeignFile>();
@@ -46,16 +48,20 @@ export class FileLedger {
     return [...this.#foreign.values()];
   }
 
-  /** Looks at a listing; what it has that is not ours is {@link foreign} from now on. */
-  async look(files: readonly ReplicaFile[], options: RequestOptions = {}): Promise<void> {
+  /** Looks at a listing that was begun at `nowMs`; what it has that is not ours is {@link foreign} from now on. */
+  async look(files: readonly ReplicaFile[], nowMs: number, options: RequestOptions = {}): Promise<void> {
     const made = files.filter((file) => file.level > 0);
-    if (this.#known === null) {
-      this.#known = new Map(made.map(({ key, etag }) => [key, etag]));
+    if (this.#sinceMs === undefined) {
+      this.#sinceMs = files.reduce((most, { modifiedMs }) => Math.max(most, modifiedMs), nowMs);
+      for (const { key, etag } of made) this.#known.set(key, etag);
       return;
     }
-    for (const file of made) {
-      if (this.#known.get(file.key) !== file.etag) await this.#judge(file, options);
-    }
+    for (const file of made) if (!this.isOurs(file)) await this.#judge(file, options);
+  }
+
+  /** Whether a file is inherited, or was made by us. */
+  isOurs({ key, etag, modifiedMs }: ListedObject): boolean {
+    return this.#known.get(key) === etag || modifiedMs < this.#sinceMs!;
   }
 
   /** Remembers what is about to be put. */
@@ -66,21 +72,15 @@ export class FileLedger {
 
   /** Remembers what was put. */
   made({ key, etag }: ListedObject): void {
-    this.#known?.set(key, etag);
+    this.#known.set(key, etag);
   }
 
   /** Forgets what was removed: whoever makes it again is somebody else. */
   removed(keys: readonly string[]): void {
     for (const key of keys) {
-      this.#known?.delete(key);
+      this.#known.delete(key);
       this.#intended.delete(key);
     }
-  }
-
-  /** Whether an object that has a key we wanted is what we wanted to put; if not, it is {@link foreign}. */
-  async isOurs(object: ObjectIdentity, options: RequestOptions = {}): Promise<boolean> {
-    await this.#judge(object, options);
-    return !this.#foreign.has(object.key);
   }
 
   async #judge(object: ObjectIdentity, options: RequestOptions): Promise<void> {
@@ -89,10 +89,12 @@ export class FileLedger {
     if (fileChecksum === "gone") return;
     const intended = this.#intended.get(key) ?? [];
     if (intended.some((file) => file.size === size && file.fileChecksum === fileChecksum)) {
-      this.#known?.set(key, etag);
+      this.#known.set(key, etag);
       return;
     }
-    const wasThere = this.#known?.has(key) || intended.length > 0;
+    // It may have been damaged on its way: then the next look judges.
+    if (await this.#fileChecksum(object, { ...options, isFresh: true }) !== fileChecksum) return;
+    const wasThere = this.#known.has(key) || intended.length > 0;
     this.#foreign.set(key, { key, change: wasThere ? "changed" : "added" });
   }
 

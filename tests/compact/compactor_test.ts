@@ -190,17 +190,19 @@ test("run() notices a foreign compactor's file, and deletes nothing from then on
   }
 });
 
-/** Has one listing, counted from 1, name each object as `change` does. */
+/** Has one listing, counted from 1, name each object as `change` does, or not at all. */
 function changeListing(
   store: MemoryStore,
   number: number,
-  change: (object: ListedObject) => ListedObject,
+  change: (object: ListedObject) => ListedObject | undefined,
 ): void {
   const list = store.list.bind(store);
   let count = 0;
   store.list = async function* (...args) {
     const isChanged = ++count === number;
-    for await (const page of list(...args)) yield isChanged ? page.map(change) : page;
+    for await (const page of list(...args)) {
+      yield isChanged ? page.map(change).filter((object) => object !== undefined) : page;
+    }
   };
 }
 
@@ -336,6 +338,88 @@ function rangeOf(key: string): { minTxid: bigint; maxTxid: bigint } {
   const [min, max] = key.slice(5, -4).split("-");
   return { minTxid: BigInt(`0x${min}`), maxTxid: BigInt(`0x${max}`) };
 }
+
+/** What a listing may say of one file: nothing, another name, another tag. */
+const DAMAGES: Record<string, (listed: ListedObject) => ListedObject | undefined> = {
+  "lacks it": () => undefined,
+  "misnames it": (listed) => ({ ...listed, key: listed.key.replace(/.\.ltx$/, "9.ltx") }),
+  "gives another tag for it": (listed) => ({ ...listed, etag: '"another"' }),
+};
+
+for (const [damage, change] of Object.entries(DAMAGES)) {
+  for (const level of [1, 9]) {
+    const at = `a file of level ${level}`;
+    test(`run() takes ${at} for no other process's where one listing ${damage}`, async () => {
+      for (const after of [0, 1, 2, 3]) {
+        const history = new History(9, { nowMs: START });
+        const { store } = history;
+        commitFor(history, 60_000, 5000);
+        await compactorOf(store).run();
+        const key = store.keys().find((found) => found.startsWith(ltxKey("s3", level, "")))!;
+        const compactor = compactorOf(store);
+        const odd = (listed: ListedObject) => listed.key === key ? change(listed) : listed;
+        changeListing(store, after + 1, odd);
+        for (let hour = 0; hour < 3; hour++) {
+          commitFor(history, 60_000, 5000);
+          store.nowMs += HOUR;
+          assert.deepEqual((await compactor.run()).foreign, [], `listing ${after}, hour ${hour}`);
+          history.assertNewest();
+        }
+        assert.ok(store.keys().filter((found) => found.startsWith("0001/")).length > 1);
+      }
+    });
+  }
+}
+
+test("run() takes a file of its own for nobody else's where its checksum came damaged once", async () => {
+  const history = new History(9, { nowMs: START });
+  const { store } = history;
+  const compactor = compactorOf(store);
+  await compactor.run();
+  commitFor(history, 60_000, 5000);
+  store.onOperation = ({ name, phase }) => {
+    if (name === "put" && phase === "after") throw new Error("no answer");
+  };
+  await assert.rejects(compactor.run(), /no answer/);
+  store.onOperation = () => {};
+  const read = store.read.bind(store);
+  let damaged = 0;
+  store.read = async (of, range) => {
+    const result = await read(of, range);
+    if (range.size !== 16 || damaged++ > 0) return result;
+    const bytes = result.bytes.slice();
+    bytes[15]! ^= 1;
+    return { ...result, bytes };
+  };
+  assert.deepEqual((await compactor.run()).foreign, []);
+  assert.ok(damaged > 1);
+});
+
+test("run() makes no merge behind a gap that one listing has", async () => {
+  const history = new History(9, { nowMs: START });
+  const { store } = history;
+  commitFor(history, 60_000, 5000);
+  store.nowMs += HOUR;
+  changeListing(store, 1, (listed) => listed.key === keyOf(0, 1, 1) ? undefined : listed);
+  const compactor = compactorOf(store);
+  await compactor.run();
+  await compactor.run();
+  const merges = filesIn(store).filter(({ level }) => level > 0 && level < 9);
+  assert.ok(merges.length > 0);
+  for (const { key, minTxid } of merges) assert.equal(minTxid, 1n, key);
+});
+
+test("run() merges behind a gap that there is", async () => {
+  const history = new History(9, { nowMs: START });
+  const { store } = history;
+  commitFor(history, 60_000, 5000);
+  await compactorOf(store).run();
+  for (const key of store.keys()) {
+    if (/^000[1-8]/.test(key) || /^0000\/0{15}[1-4]-/.test(key)) store.objects.delete(key);
+  }
+  store.nowMs += HOUR;
+  assert.ok((await compactorOf(store).run()).made.includes(keyOf(1, 5, 12)));
+});
 
 test("run() takes for its own what a put left whose outcome stayed unknown", async () => {
   const history = new History(9, { nowMs: START });
