@@ -140,6 +140,8 @@ export class Hydration {
   /** Another database has taken the replica's place, or the file is of no use any more: it is left before it is made anew. */
   #isStale = false;
   #losses = 0;
+  /** A look has found that the copy which was left is ahead of storage. */
+  #wasAhead = false;
   /** How often what came damaged since the copy was whole, by its words. */
   readonly #damages = new Map<string, number>();
   #suspects = new Suspects();
@@ -427,7 +429,7 @@ export class Hydration {
     await this.#begun.close(); // of a taking over that failed
     const isLost = this.#losses > 0 || this.#damages.size > 0; // whatever it was, this process has given it up
     const record = isLost ? undefined : await readRecord(path);
-    if (record === undefined || !this.#isOf(record, pageSize)) return false;
+    if (record === undefined || !await this.#isOf(record, pageSize)) return false;
     if (record.lastTxid > state.txid) return await this.#isAhead(record, state) ? false : undefined;
     const wasWhole = record.last !== undefined; // else part of it may be of a damaged file
     if (!wasWhole && !await this.#begun.resume(path)) return false;
@@ -446,30 +448,51 @@ export class Hydration {
     if (this.#losses > 1) throw new LocalFileError("Cannot hydrate: the local copy was lost twice");
   }
 
-  /** Whether a copy that was left is surely of this replica. */
-  #isOf(record: HydrationRecord, pageSize: number): boolean {
+  /** Whether a copy that was left is surely of this replica. Where a listing has another tag for a file, the file itself tells. */
+  async #isOf(record: HydrationRecord, pageSize: number): Promise<boolean> {
     const { place, replica } = this.#source;
     if (record.name !== place || record.pageSize !== pageSize) return false;
     const { isSame, changed } = compareFiles(record.files, [...replica.known()]);
-    return isSame && changed.length === 0;
+    for (const { known } of changed) if (!await this.#isThere(known)) return false;
+    return isSame || changed.length > 0;
+  }
+
+  /** Whether a file is there as it was. */
+  async #isThere(file: ReplicaFile): Promise<boolean> {
+    const { signal } = this.#stopping;
+    try {
+      await this.#source.store.read(file, { offset: 0, size: 1 }, { signal, isFresh: true });
+      return true;
+    } catch (error) {
+      if (error instanceof ObjectGoneError) return false;
+      throw error;
+    }
   }
 
   /**
-   * Whether a copy is ahead of the replica, too, by a look that begins now: who left the copy may just have seen more, or the
-   * replica has lost that since.
+   * Whether a copy is ahead of the replica, too, by two looks in a row that begin now: who left the copy may just have seen more,
+   * or the replica has lost that since.
    *
    * @throws {ReplicaError} nobody can tell now
    */
   async #isAhead({ lastTxid }: HydrationRecord, { txid }: State): Promise<boolean> {
     const { replica } = this.#source;
+    const [has, seen] = [lastTxid, txid].map(formatTxid);
     await replica.refresh().catch((cause) => {
-      const [has, seen] = [lastTxid, txid].map(formatTxid);
       throw new ReplicaError(
         `the copy has TXID ${has}, and storage, where ${seen} was seen last, cannot be looked at: ${cause.message}`,
         { cause },
       );
     });
-    return (replica.newest?.txid ?? 0n) < lastTxid;
+    if ((replica.newest?.txid ?? 0n) >= lastTxid) {
+      this.#wasAhead = false;
+      return false;
+    }
+    if (this.#wasAhead) return true;
+    this.#wasAhead = true; // one look alone may have lacked the last files
+    throw new ReplicaError(
+      `the copy has TXID ${has}, and storage ends at ${seen}, which is looked at once more`,
+    );
   }
 
   /** Of pages that a later transaction may have written nothing is taken over, nor of those that are torn. */

@@ -6,6 +6,7 @@ import { sealRecord } from "../../src/hydrate/hydration_record.ts";
 import { assertSame, noiseSql, rowsOf, withConnection } from "../replica/drivers.ts";
 import { stepValue, until } from "../replica/following.ts";
 import { rounds } from "../soak/soak_support.ts";
+import type { Fault } from "../support/faults.ts";
 import { Random } from "../support/random.ts";
 import { ReplicaFolder, SNAPSHOT } from "../support/replica_folder.ts";
 import {
@@ -331,6 +332,42 @@ test(
       await place.assertCopy();
     }),
 );
+
+/** How the first listings may tell of a place that is as it was: an opening lists once, and a look level by level. */
+const ODD: Record<string, Fault> = {
+  "told with another tag for a file": { kind: "mistaggedListing", keys: /\/0000\/0{15}2-/ },
+  "told without its last transaction": { kind: "staleListing", hide: /\/0000\/0{15}4-/ },
+};
+
+for (const [what, fault] of Object.entries(ODD)) {
+  for (const count of fault.kind === "mistaggedListing" ? [1] : [1, 2, 3, 4]) {
+    test(
+      `A copy is resumed where its place is ${what}, in ${count} listings`,
+      TIMEOUT,
+      () =>
+        withServedPlace({}, async (place) => {
+          const { folder, s3 } = place;
+          folder.record(noiseSql(3_000));
+          folder.snapshot();
+          folder.step("CREATE TABLE v (x); INSERT INTO v VALUES (1)");
+          stepValue(folder, 3);
+          folder.write(1, 2, 3);
+          stepValue(folder, 4);
+          place.upload();
+          await place.make();
+          s3.log.length = 0;
+          let lists = 0;
+          s3.options.faults.pick = ({ key }) => key === "" && ++lists <= count ? fault : undefined;
+          const replica = await place.open();
+          await replica.hydrated();
+          assert.ok(bytesSent(s3) < 600_000, `${bytesSent(s3)} bytes`);
+          assert.ok(lists >= count, `${lists} listings`);
+          await replica.close();
+          await place.assertCopy();
+        }),
+    );
+  }
+}
 
 test(
   "The record is there before any page is, and never says more than there is",

@@ -504,7 +504,8 @@ export class FakeS3 {
         break;
       }
       last = key;
-      if (folder === "") contents.push(this.#contents(key, encode));
+      const isOdd = fault?.kind === "mistaggedListing" && fault.keys.test(key);
+      if (folder === "") contents.push(this.#contents(key, encode, isOdd));
       else folders.add(folder);
     }
     const next = truncated
@@ -552,8 +553,9 @@ export class FakeS3 {
     );
   }
 
-  #contents(key: string, encode: (text: string) => string): string {
-    const { etag, size, modifiedMs } = this.#objects.get(key) as StoredObject;
+  #contents(key: string, encode: (text: string) => string, isOdd = false): string {
+    const { etag: own, size, modifiedMs } = this.#objects.get(key) as StoredObject;
+    const etag = isOdd ? `"${"f".repeat(32)}"` : own;
     return `<Contents><Key>${encode(key)}</Key><LastModified>${
       new Date(modifiedMs).toISOString()
     }</LastModified>` +

@@ -52,6 +52,8 @@ export type Fault =
   | { kind: "headers"; headers: Record<string, string> }
   /** Matching keys are missing from the listing. */
   | { kind: "staleListing"; hide: RegExp }
+  /** Matching keys have another tag in the listing. */
+  | { kind: "mistaggedListing"; keys: RegExp }
   /** The true answer, later. */
   | { kind: "slow"; delayMs: number }
   /** The true answer, once this has come about. */
