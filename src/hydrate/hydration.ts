@@ -19,6 +19,7 @@ import { readLagMs } from "../live/stale_watch.ts";
 import type { State } from "../live/states.ts";
 import { formatTxid, storedPageCount } from "../ltx/txid.ts";
 import { Pace } from "../pace.ts";
+import { sleep } from "../sleep.ts";
 import type { ByteRange, ObjectIdentity, ObjectStore } from "../storage/object_store.ts";
 import { Suspects } from "../storage/second_reading.ts";
 import type { PlanFile } from "../view/plan_file.ts";
@@ -144,6 +145,8 @@ export class Hydration {
   #wasAhead = false;
   /** How often what came damaged since the copy was whole, by its words. */
   readonly #damages = new Map<string, number>();
+  /** How often what came damaged last. */
+  #lastDamageTimes = 0;
   #suspects = new Suspects();
 
   /** Begins; with what a process before has left, where the newest state is made of it. */
@@ -273,7 +276,7 @@ export class Hydration {
   /** Brings what is lacking of the newest state, as far as nobody's view is in the way. */
   async #step(): Promise<{ blocked: boolean }> {
     const { native, replica } = this.#source;
-    if (this.#isStale) await this.#leave(); // what it was found by may not have come so far
+    if (this.#isStale && !await this.#hasLeft()) return { blocked: false }; // what it was found by may not have come so far
     const state = replica.newest;
     if (state === undefined || state.files.length === 0) return { blocked: false };
     if (native.calls.ls_view_hold(state.viewId) < 0) return { blocked: false };
@@ -292,6 +295,19 @@ export class Hydration {
     }
   }
 
+  /** Leads readers back to storage; false where what that reads came damaged, and it is to be tried again. */
+  async #hasLeft(): Promise<boolean> {
+    try {
+      await this.#leave();
+      return true;
+    } catch (error) {
+      this.#countDamage(error);
+      await this.#pauseAfterDamage();
+      this.#isChanged = true;
+      return false;
+    }
+  }
+
   /** Does what has the next step succeed; throws what nothing can be done about. */
   async #mend(error: Error, state: State): Promise<void> {
     if (error instanceof ObjectGoneError) {
@@ -303,16 +319,28 @@ export class Hydration {
       this.lost();
       return await this.#leave();
     }
-    if (!(error instanceof LtxFormatError)) throw error;
-    // Bytes may be damaged on their way, and in the same way twice: a server may give those of another place for a while. A damaged
-    // file gives no others.
-    const times = (this.#damages.get(error.message) ?? 0) + 1;
-    this.#damages.set(error.message, times);
-    this.#suspects.note(error);
-    if (times === DAMAGE_TIMES || this.#damages.size > DAMAGES_MAX) throw error;
+    this.#countDamage(error);
     this.#source.onNotice(`The local copy is made anew: ${error.message}`);
-    await this.#drop();
-    await this.#sleep(RETRY_MS.least * 2 ** (times - 1));
+    await this.#drop().catch((error) => this.#countDamage(error)); // the next step leaves it
+    await this.#pauseAfterDamage();
+  }
+
+  /**
+   * Notes that something came damaged; throws it where that is enough. Bytes may be damaged on their way, and in the same way twice:
+   * a server may give those of another place for a while. A damaged file gives no others.
+   */
+  #countDamage(error: unknown): void {
+    if (!(error instanceof LtxFormatError)) throw error;
+    this.#lastDamageTimes = (this.#damages.get(error.message) ?? 0) + 1;
+    this.#damages.set(error.message, this.#lastDamageTimes);
+    this.#suspects.note(error);
+    if (this.#lastDamageTimes === DAMAGE_TIMES || this.#damages.size > DAMAGES_MAX) throw error;
+  }
+
+  /** However often the replica changes meanwhile: what damages bytes may last a while. */
+  #pauseAfterDamage(): Promise<void> {
+    const count = Math.max(this.#lastDamageTimes, this.#damages.size);
+    return sleep(Math.min(RETRY_MS.least * 2 ** (count - 1), RETRY_MS.most), this.#stopping.signal);
   }
 
   async #bring(state: State): Promise<{ blocked: boolean }> {

@@ -314,3 +314,38 @@ test(
       assert.equal(flipped(), 2);
     }),
 );
+
+test(
+  "Between damages there are pauses, however often the replica changes meanwhile",
+  TIMEOUT,
+  () =>
+    withServedPlace({}, async (place) => {
+      const { folder, s3 } = place;
+      snapshotOfNoise(place);
+      folder.step("CREATE TABLE v (x)");
+      place.upload();
+      const begunMs: number[] = [];
+      let at: number | undefined;
+      s3.options.faults.pick = ({ key }): Fault | undefined => {
+        if (!key.includes("/0009/") || begunMs.length === 3) return undefined;
+        at ??= partOf(s3);
+        if (at === undefined || partOf(s3) !== at) return undefined;
+        begunMs.push(performance.now());
+        return { kind: "flipped", at: 5_000 };
+      };
+      await using replica = await place.open({ pollIntervalMs: 10 });
+      const changes = setInterval(() => {
+        folder.step("INSERT INTO v VALUES (1)");
+        place.upload();
+      }, 40);
+      try {
+        await until("damaged three times", () => begunMs.length === 3);
+      } finally {
+        clearInterval(changes);
+      }
+      const [first, second, third] = begunMs;
+      assert.ok(second! - first! >= 250, `${second! - first!} ms`);
+      assert.ok(third! - second! >= 500, `${third! - second!} ms`);
+      await assertRight(replica, place);
+    }),
+);
