@@ -311,8 +311,10 @@ export class Hydration {
   /** Does what has the next step succeed; throws what nothing can be done about. */
   async #mend(error: Error, state: State): Promise<void> {
     if (error instanceof ObjectGoneError) {
-      await this.#giveUpBegun(state);
-      if (!this.#isStale) return await this.#source.replica.replan(state.viewId, error);
+      if (this.#isStale) return;
+      const { replica } = this.#source;
+      await replica.replan(state.viewId, error); // what was begun of a file that is not the newest state's then is given up
+      if (replica.newest?.files.some(({ file }) => file.key === error.key)) throw error; // it is there: after a pause
       return;
     }
     if (error instanceof LocalFileError && error.isCut) {

@@ -10,7 +10,7 @@ import { until } from "../replica/following.ts";
 import type { Fault } from "../support/faults.ts";
 import type { FakeS3 } from "../support/fake_s3.ts";
 import { SNAPSHOT } from "../support/replica_folder.ts";
-import { Child, HELD_BYTES, type Place, readerOf, withServedPlace } from "./hydrating.ts";
+import { bytesSent, Child, HELD_BYTES, type Place, readerOf, withServedPlace } from "./hydrating.ts";
 
 const TIMEOUT = { timeout: 60_000 } as const;
 
@@ -347,5 +347,29 @@ test(
       assert.ok(second! - first! >= 250, `${second! - first!} ms`);
       assert.ok(third! - second! >= 500, `${third! - second!} ms`);
       await assertRight(replica, place);
+    }),
+);
+
+test(
+  "A file that is answered as gone once, in its midst, is gone on with",
+  TIMEOUT,
+  () =>
+    withServedPlace({}, async (place) => {
+      const { s3 } = place;
+      const size = snapshotOfNoise(place);
+      place.upload();
+      let isOver = false;
+      s3.options.faults.pick = ({ key }): Fault | undefined => {
+        if (isOver || !key.includes("/0009/") || (partOf(s3) ?? 0) < size * 0.6) return undefined;
+        isOver = true;
+        return { kind: "status", status: 404, code: "NoSuchKey" };
+      };
+      const said: string[] = [];
+      await using replica = await place.open({ log: ({ message }) => void said.push(message) });
+      await replica.hydrated({ timeoutMs: 30_000 });
+      const bytes = bytesSent(s3);
+      assert.ok(isOver && bytes < size * 1.6, `${bytes} bytes of ${size}: ${said.join("; ")}`);
+      await assertRight(replica, place);
+      assert.deepEqual(said.filter((text) => text.includes("made anew")), []);
     }),
 );
