@@ -34,7 +34,8 @@ import { collectBody, readRange } from "./http_body.ts";
 import { S3Client, type S3ClientOptions } from "./s3_client.ts";
 import type { S3Asked } from "./s3_fault.ts";
 import { customerKeyHeaders } from "./s3_headers.ts";
-import { parseListing, type S3Listing } from "./s3_listing.ts";
+import { OddAnswers } from "./odd_answers.ts";
+import { parseListing, type S3Listing, wrongListing } from "./s3_listing.ts";
 import { S3Removal } from "./s3_removal.ts";
 import { S3Uploads } from "./s3_uploads.ts";
 import type { StorageTraits } from "./storage.ts";
@@ -56,6 +57,7 @@ export class S3Store implements BareStore {
   readonly #location: S3Location;
   readonly #prefix: string;
   readonly #client: S3Client;
+  readonly #odd = new OddAnswers();
   readonly #uploads: S3Uploads;
   readonly #removal: S3Removal;
 
@@ -204,9 +206,7 @@ export class S3Store implements BareStore {
     try {
       return parseListing(new TextDecoder("utf-8", { fatal: true }).decode(document));
     } catch (cause) {
-      throw wrongAnswer(asked, "an answer that is no listing", "a ListBucketResult document", {
-        cause,
-      });
+      throw wrongListing(new TextDecoder().decode(document), asked, this.#odd, cause);
     }
   }
 
@@ -222,7 +222,10 @@ export class S3Store implements BareStore {
     const ascends = order < 0 || (order === 0 && !isOfOnePage); // the last one of a page may come again
     if (!object.key.startsWith(this.#prefix + prefix) || !ascends) {
       const found = `key "${object.key}"${ascends ? "" : ` after "${this.#prefix}${previous}"`}`;
-      throw wrongAnswer(listAsked(this, prefix), found, `ascending keys that begin with "${prefix}"`);
+      const retryable = this.#odd.isNew(found);
+      throw wrongAnswer(listAsked(this, prefix), found, `ascending keys that begin with "${prefix}"`, {
+        retryable,
+      });
     }
     return key;
   }

@@ -5,8 +5,11 @@
  * @module
  */
 
+import type { StorageError } from "../errors.ts";
 import { bareEtag } from "./etag.ts";
+import { type Asked, wrongAnswer } from "./http_fault.ts";
 import type { ListedObject } from "./object_store.ts";
+import type { OddAnswers } from "./odd_answers.ts";
 import { childText, parseXml, withOwnTexts, type XmlElement } from "./xml.ts";
 
 /** What one answer holds; keys are the bucket's own. */
@@ -14,6 +17,16 @@ export interface S3Listing {
   readonly objects: ListedObject[];
   /** Undefined on the last page. */
   readonly continuationToken: string | undefined;
+}
+
+/** What is thrown where an answer does not parse: one that begins as a listing may have been damaged on its way. */
+export function wrongListing(answer: string, asked: Asked, odd: OddAnswers, cause: unknown): StorageError {
+  const isListing = /^\s*(<\?xml[^>]*>\s*)?<(\w+:)?ListBucketResult[\s>]/.test(answer);
+  const retryable = isListing && odd.isNew(answer);
+  return wrongAnswer(asked, "an answer that is no listing", "a ListBucketResult document", {
+    retryable,
+    cause,
+  });
 }
 
 /**

@@ -6,10 +6,14 @@
  */
 
 import { type Asked, wrongAnswer } from "../http_fault.ts";
+import type { OddAnswers } from "../odd_answers.ts";
 import type { StoredNow, StoredObject } from "../storage.ts";
 
 /** Name of the metadata in which Litestream keeps an object's time. */
 export const TIMESTAMP = "litestream-timestamp";
+
+/** What a page may have. */
+const PAGE_FIELDS = ["kind", "items", "nextPageToken", "prefixes"];
 
 /** One page. */
 export interface GsPage {
@@ -27,12 +31,17 @@ interface Resource {
   readonly metadata?: Readonly<Record<string, unknown>>;
 }
 
-/** Reads a page. @throws {StorageError} it is none */
-export function parsePage(bytes: Uint8Array, asked: Asked): GsPage {
-  const { items = [], nextPageToken = "" } = jsonOf(bytes, asked, "a listing") as {
+/** Reads a page. @throws {StorageError} it is none; what may have been damaged on its way may be asked for again */
+export function parsePage(bytes: Uint8Array, asked: Asked, odd: OddAnswers): GsPage {
+  const page = jsonOf(bytes, asked, "a listing", odd) as {
     items?: readonly Resource[];
     nextPageToken?: string;
   };
+  const unknown = Object.keys(page).find((name) => !PAGE_FIELDS.includes(name));
+  if (unknown !== undefined && odd.isNew(`field ${unknown}`)) { // a service that has it gives it again
+    throw wrongAnswer(asked, `a listing with "${unknown}"`, PAGE_FIELDS.join(", "), { retryable: true });
+  }
+  const { items = [], nextPageToken = "" } = page;
   if (!Array.isArray(items)) throw wrongAnswer(asked, "a listing of another form", "items");
   return {
     objects: items.map((item: Resource) => ({
@@ -70,12 +79,15 @@ function parseTimestamp(value: unknown): number {
   return Date.parse(value.replace(/(\.\d{3})\d+/, "$1"));
 }
 
-function jsonOf(bytes: Uint8Array, asked: Asked, noun: string): object {
+function jsonOf(bytes: Uint8Array, asked: Asked, noun: string, odd?: OddAnswers): object {
   try {
     const value: unknown = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
     if (typeof value === "object" && value !== null) return value;
   } catch (cause) {
-    throw wrongAnswer(asked, `an answer that is no JSON`, `${noun} of Google's JSON interface`, { cause });
+    const answer = new TextDecoder().decode(bytes);
+    const retryable = /^\s*\{/.test(answer) && odd?.isNew(answer) === true;
+    const wanted = `${noun} of Google's JSON interface`;
+    throw wrongAnswer(asked, "an answer that is no JSON", wanted, { retryable, cause });
   }
   throw wrongAnswer(asked, "an answer that is no JSON object", `${noun} of Google's JSON interface`);
 }

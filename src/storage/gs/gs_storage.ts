@@ -19,6 +19,7 @@ import type { Storage, StorageList, StoragePut, StorageRead, StorageRequest } fr
 import type { StoredBytes, StoredNow, StoredObject } from "../storage.ts";
 import { type GsAddress, gsAddress } from "./gs_address.ts";
 import { expectedOf, explain } from "./gs_fault.ts";
+import { OddAnswers } from "../odd_answers.ts";
 import { parsePage } from "./gs_listing.ts";
 import { GsSignIn } from "./gs_sign_in.ts";
 import { GsUploads } from "./gs_uploads.ts";
@@ -70,6 +71,7 @@ export class GsStorage implements Storage {
   readonly counts: RequestCounts;
   readonly #address: GsAddress;
   readonly #client: HttpClient;
+  readonly #odd = new OddAnswers();
   readonly #uploads: GsUploads;
   readonly #signIn: GsSignIn | undefined;
 
@@ -154,7 +156,7 @@ export class GsStorage implements Storage {
       url: this.#address.objects({ maxResults: String(PAGE_OBJECTS_MAX), fields: LISTED_FIELDS, ...query }),
     };
     const response = await this.#client.send(ask, request);
-    return parsePage(await this.#client.collect(response, ask, request, LISTING_BYTES_MAX), asked);
+    return parsePage(await this.#client.collect(response, ask, request, LISTING_BYTES_MAX), asked, this.#odd);
   }
 
   async #removeOne(key: string, request: StorageRequest): Promise<void> {

@@ -11,7 +11,8 @@ import { bareEtag, quotedEtag } from "../etag.ts";
 import { type Asked, wrongAnswer } from "../http_fault.ts";
 import type { RequestCounts } from "../object_store.ts";
 import { RemovalError } from "../removal.ts";
-import { decodeKey, parseListing, type S3Listing } from "../s3_listing.ts";
+import { OddAnswers } from "../odd_answers.ts";
+import { decodeKey, parseListing, type S3Listing, wrongListing } from "../s3_listing.ts";
 import type {
   Storage,
   StorageList,
@@ -36,6 +37,7 @@ class OssStorage implements Storage {
   readonly traits = { conditionalPut: true } as const;
   readonly parts: OssUploads;
   readonly #client: OssClient;
+  readonly #odd = new OddAnswers();
 
   constructor(client: OssClient) {
     this.#client = client;
@@ -58,7 +60,7 @@ class OssStorage implements Storage {
         ...(token === undefined ? startOf(request) : { "continuation-token": token }),
       };
       const { text } = await this.#client.send({ method: "GET", key: "", query, asked }, request);
-      const { objects, continuationToken } = listingOf(text, asked);
+      const { objects, continuationToken } = listingOf(text, asked, this.#odd);
       if (objects.length > 0) yield objects;
       if (continuationToken !== undefined && continuationToken === token) {
         throw wrongAnswer(asked, "the same continuation token twice", "pages that end");
@@ -127,11 +129,11 @@ function startOf({ after }: StorageList): Record<string, string> {
   return after === undefined ? {} : { "start-after": after };
 }
 
-function listingOf(text: string, asked: Asked): S3Listing {
+function listingOf(text: string, asked: Asked, odd: OddAnswers): S3Listing {
   try {
     return parseListing(text);
   } catch (cause) {
-    throw wrongAnswer(asked, "an answer that is no listing", "a ListBucketResult document", { cause });
+    throw wrongListing(text, asked, odd, cause);
   }
 }
 
