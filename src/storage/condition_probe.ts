@@ -55,7 +55,7 @@ async function explained(find: () => Promise<string>): Promise<string> {
   try {
     return await find();
   } catch (error) {
-    if (error instanceof StorageError && error.code === "NotImplemented") return error.message;
+    if (isUnknown(error)) return error.message;
     throw error;
   }
 }
@@ -67,13 +67,19 @@ async function isMade(
   options: PutOptions,
   which = "first",
 ): Promise<boolean> {
+  const put = () => store.put(key, contentOf(which), options);
   try {
-    await store.put(key, contentOf(which), options);
+    // One such answer may be a proxy's that is unwell: what a service does not know, it does not know twice.
+    await put().catch((error) => isUnknown(error) ? put() : Promise.reject(error));
     return true;
   } catch (error) {
     if (error instanceof ObjectExistsError) return false;
     throw error;
   }
+}
+
+function isUnknown(error: unknown): error is StorageError {
+  return error instanceof StorageError && error.code === "NotImplemented";
 }
 
 /** Each of another content: equal bytes would be taken for our own. */

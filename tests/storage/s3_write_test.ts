@@ -569,6 +569,16 @@ test("probeConditions() tells a store that ignores the condition, whole or in pa
   }
 });
 
+test("probeConditions() does not take one answer that a service does not know it for the service's", async () => {
+  for (const nth of [1, 2, 3, 4]) {
+    await using fake = await FakeS3.start();
+    const store = await storeAt(fake);
+    plan(fake, { fault: { kind: "status", status: 501, code: "NotImplemented" }, method: "PUT", nth });
+    const { found, foundOfParts } = await probeConditions(store);
+    assert.deepEqual([found, await foundOfParts], ["", ""], `PUT ${nth}`);
+  }
+});
+
 test("probeConditions() tells a store that knows no condition", async () => {
   await using fake = await FakeS3.start();
   plan(fake, { fault: { kind: "status", status: 501, code: "NotImplemented" }, method: "PUT" });
