@@ -124,8 +124,9 @@ export class Lease {
       const isLost = error instanceof ObjectExistsError ||
         (error instanceof StorageError && error.status === 404);
       if (!isLost) throw error;
-      const held = await read(this.#options);
-      if (held?.claim.owner === this.#owner && held.etag !== this.#etag) {
+      const held = await read(this.#options) ?? await read(this.#options); // one answer alone tells of no removal
+      if (held?.claim.owner === this.#owner) {
+        if (held.etag === this.#etag) throw refused(store.name, error);
         this.#etag = held.etag; // ours, whose answer was lost
         return await this.#put(expiresMs);
       }
@@ -157,6 +158,13 @@ export class Lease {
     await this.#renewing?.catch(() => {});
     await this.#put(Date.now() - 1);
   }
+}
+
+/** It is ours as we know it, and could not be put all the same. */
+function refused(name: string, cause: StorageError): StorageError {
+  const { message, status, code } = cause;
+  const text = `Cannot renew the lease on ${name}, which nobody else has taken: ${message}`;
+  return new StorageError(text, { key: KEY, status, code, retryable: true, cause });
 }
 
 function encode({ generation, owner }: { generation: number; owner: string }, expiresMs: number): Uint8Array {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
-import { ConflictError, openReplica } from "../../mod.ts";
+import { ConflictError, openReplica, StorageError } from "../../mod.ts";
 import { Lease } from "../../src/write/lease.ts";
 import { openStore } from "../../src/storage/open_store.ts";
 import { parseReplicaUrl } from "../../src/storage/replica_url.ts";
@@ -148,6 +148,25 @@ test("a renewal that succeeded without an answer is known again", () =>
       assert.equal((await Lease.take(options)).constructor, Lease);
     })
   ));
+
+for (const [status, code] of [[404, "NoSuchKey"], [412, "PreconditionFailed"]] as const) {
+  test(`a renewal that is answered with ${status} once loses no lease`, () =>
+    withBucket((bucket) =>
+      withStore(bucket, async (options, lost) => {
+        const lease = await Lease.take(options);
+        const fault = { kind: "status", status, code } as const;
+        bucket.server.options.faults = new FaultSchedule([{
+          fault,
+          key: "lock.json",
+          times: status === 404 ? 2 : 1,
+        }]);
+        await assert.rejects(lease.release(), (error) => error instanceof StorageError && error.retryable);
+        assert.deepEqual(lost, []);
+        await lease.release();
+        assert.ok(Date.parse(claimOf(bucket).expires_at) <= Date.now(), "given up");
+      })
+    ));
+}
 
 test("of two that take an expired lease at once one has it", () =>
   withBucket((bucket) =>
