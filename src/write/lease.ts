@@ -17,6 +17,9 @@ const TTL_MS = 30_000;
 /** A renewal is due after a third: two may fail. */
 const RENEWAL_MS = TTL_MS / 3;
 
+/** Readings of lock.json until two in a row agree, at most. */
+const READINGS_MAX = 6;
+
 /** A lock.json larger than this is none. */
 const SIZE_MAX = 64 * 1024;
 
@@ -124,7 +127,7 @@ export class Lease {
       const isLost = error instanceof ObjectExistsError ||
         (error instanceof StorageError && error.status === 404);
       if (!isLost) throw error;
-      const held = await read(this.#options) ?? await read(this.#options); // one answer alone tells of no removal
+      const held = await read(this.#options);
       if (held?.claim.owner === this.#owner) {
         if (held.etag === this.#etag) throw refused(store.name, error);
         this.#etag = held.etag; // ours, whose answer was lost
@@ -172,18 +175,38 @@ function encode({ generation, owner }: { generation: number; owner: string }, ex
   return new TextEncoder().encode(JSON.stringify(claim));
 }
 
-async function read({ store, signal }: LeaseOptions): Promise<{ claim: Claim; etag: string } | undefined> {
-  let text: string;
-  let etag: string;
+/**
+ * What lock.json says; undefined where there is none. Two readings in a row must agree: by one that was damaged on its way a
+ * lease would be taken that another holds.
+ *
+ * @throws {ReplicaError} it is no claim
+ * @throws {StorageError} it comes otherwise each time
+ */
+async function read(options: LeaseOptions): Promise<{ claim: Claim; etag: string } | undefined> {
+  let last = await readOnce(options);
+  for (let reading = 2; reading <= READINGS_MAX; reading++) {
+    const found = await readOnce(options);
+    if (found?.text === last?.text && found?.etag === last?.etag) {
+      return found && { claim: decode(found.text, options.store.name), etag: found.etag };
+    }
+    last = found;
+  }
+  throw new StorageError(
+    `Cannot read "${KEY}" in ${options.store.name}: ${READINGS_MAX} readings all differ, expected two in a row alike`,
+    { key: KEY, status: 0, code: "Damaged", retryable: true },
+  );
+}
+
+async function readOnce(
+  { store, signal }: LeaseOptions,
+): Promise<{ text: string; etag: string } | undefined> {
   try {
-    const { bytes, ...found } = await store.read(anyObject(KEY), { offset: 0, size: SIZE_MAX }, { signal });
-    text = Buffer.from(bytes).toString("utf8");
-    etag = found.etag;
+    const { bytes, etag } = await store.read(anyObject(KEY), { offset: 0, size: SIZE_MAX }, { signal });
+    return { text: Buffer.from(bytes).toString("utf8"), etag };
   } catch (error) {
     if (error instanceof ObjectGoneError) return undefined;
     throw error;
   }
-  return { claim: decode(text, store.name), etag };
 }
 
 function decode(text: string, name: string): Claim {

@@ -318,17 +318,23 @@ export class Writer {
 
   /** Whether a file that ends at a TXID, by the base, is there as it was. */
   async #isStored(txid: bigint): Promise<boolean> {
-    const { path, store, signal } = this.#options;
-    const base = await readBase(path).catch(() => undefined); // one that is damaged tells nothing
+    const base = await readBase(this.#options.path).catch(() => undefined); // one that is damaged tells nothing
     for (const file of base?.files.filter(({ maxTxid }) => maxTxid === txid) ?? []) {
-      try {
-        await store.read(file, { offset: 0, size: 1 }, { signal, isFresh: true });
-        return true;
-      } catch (error) {
-        if (!(error instanceof ObjectGoneError || mayMeanAbsent(error))) throw error;
-      }
+      if (await this.#isThere(file)) return true;
     }
     return false;
+  }
+
+  /** Whether a file can be read as it was. */
+  async #isThere(file: ReplicaFile): Promise<boolean> {
+    const { store, signal } = this.#options;
+    try {
+      await store.read(file, { offset: 0, size: 1 }, { signal, isFresh: true });
+      return true;
+    } catch (error) {
+      if (error instanceof ObjectGoneError || mayMeanAbsent(error)) return false;
+      throw error;
+    }
   }
 
   /** Removes what killed processes have left in a folder; nobody waits for it. */
@@ -528,11 +534,11 @@ export class Writer {
     await this.#keepRoom(); // where there was none before
   }
 
-  /** Whether it is there as it was stored: one answer that it is gone need not be true, nor one listing without it. */
+  /** Whether it is there as it was stored: answers that it is gone need not be true, nor listings without it. */
   async #isListed(file: ReplicaFile): Promise<boolean> {
     const { replica, signal } = this.#options;
     for (let look = 1;; look++) {
-      if (compareFiles([file], await replica.list()).isSame) return true;
+      if (compareFiles([file], await replica.list()).isSame || await this.#isThere(file)) return true;
       if (look === LOOKS_MAX) return false;
       await sleep(LOOK_PAUSE_MS, signal);
     }

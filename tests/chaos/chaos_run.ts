@@ -31,7 +31,7 @@ const { values } = parseArgs({
     storms: { type: "string", default: "6" },
     "storm-ms": { type: "string", default: "20000" },
     minutes: { type: "string", default: "60" },
-    lanes: { type: "string", default: "2,3,1,2,3,2" },
+    lanes: { type: "string", default: "2,3,1,2,3,2,1" },
     "store-lanes": { type: "string", default: "150" },
     out: { type: "string", default: "" },
   },
@@ -101,10 +101,11 @@ if (Number(values.storms) > 0) {
   const server = isReal ? "versitygw" : "a server in memory";
   console.log(`chaos in ${runtime}: seed ${seed}, ${values.storms} storms before ${server}`);
   const bucket = isReal ? await startRealBucket() : await startFakeBucket();
-  const [open = 0, follow = 0, copy = 0, write = 0, own = 0, folder = 0] = values.lanes.split(",").map(
-    Number,
-  );
-  const lanes = { open, follow, copy, write, own, folder };
+  const [open = 0, follow = 0, copy = 0, write = 0, own = 0, folder = 0, leased = 0] = values.lanes.split(",")
+    .map(
+      Number,
+    );
+  const lanes = { open, follow, copy, write, own, folder, leased };
   const world = await ChaosWorld.make({ seed, bucket, lanes, stepMs: 250, hasThreads: true });
   await play("server", world, (storm) => storm < Number(values.storms));
   await world.close();

@@ -34,7 +34,7 @@ test(
   async () => {
     const bucket = await startFakeBucket();
     try {
-      const lanes = { open: 1, follow: 1, copy: 1, write: 1, own: 3, folder: 2 };
+      const lanes = { open: 1, follow: 1, copy: 1, write: 1, own: 3, folder: 2, leased: 0 };
       await using world = await ChaosWorld.make({ seed: SEED, bucket, lanes, stepMs: 100, hasThreads: true });
       for (const share of [0.3, 0.6]) {
         await world.storm(STORM_MS, () => evenRates(share));

@@ -32,6 +32,8 @@ export interface LaneNumbers {
   readonly own: number;
   /** Over a folder whose files are taken away and damaged; open and follow in turn. */
   readonly folder: number;
+  /** Writers that take the lease, write now and then what is larger than a file made in memory. */
+  readonly leased: number;
 }
 
 /** What is played. */
@@ -118,6 +120,13 @@ export class ChaosWorld {
     const { lanes, bucket, hasThreads } = this.#options;
     const read = (parts: LaneParts, index: number) =>
       index % 2 === 0 ? new OpenLane(parts, this.#primary) : new FollowLane(parts, this.#primary);
+    const writer = (number: number, parts: Omit<LaneParts, "place">, isLeased: boolean) => {
+      const path = `written-${number}`;
+      const place = this.#ofBucket(number, path);
+      return new WriteLane({ ...parts, place }, (out) => bucket.restore(path, out, parts.folder), {
+        isLeased,
+      });
+    };
     const makers: ((number: number, parts: Omit<LaneParts, "place">) => Lane)[] = [
       ...repeated(
         lanes.open,
@@ -131,11 +140,7 @@ export class ChaosWorld {
         lanes.copy,
         (number, parts) => new CopyLane({ ...parts, place: this.#ofBucket(number, "db") }, this.#primary),
       ),
-      ...repeated(lanes.write, (number, parts) => {
-        const path = `written-${number}`;
-        const place = this.#ofBucket(number, path);
-        return new WriteLane({ ...parts, place }, (out) => bucket.restore(path, out, parts.folder));
-      }),
+      ...repeated(lanes.write, (number, parts) => writer(number, parts, false)),
       ...repeated(lanes.own, (number, parts, index) => {
         if (index % 3 < 2) {
           return read({ ...parts, place: this.#ofUser(number, join(this.#folder, "own")) }, index % 3);
@@ -147,6 +152,7 @@ export class ChaosWorld {
         );
       }),
       ...repeated(lanes.folder, (_, parts, index) => read({ ...parts, place: this.#ofFolder() }, index)),
+      ...repeated(lanes.leased, (number, parts) => writer(number, parts, true)),
     ];
     for (const [number, make] of makers.entries()) {
       const folder = join(this.#folder, String(number));

@@ -5,6 +5,7 @@
  */
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import type { Replica } from "../../mod.ts";
 import { openPlain, type Row } from "../support/sqlite.ts";
 import { GRACE_MS, type Lane, type LaneParts, LaneTools, PATIENT, QUERY_MS } from "./lane.ts";
@@ -12,14 +13,26 @@ import { BrokenPromise } from "./promise_check.ts";
 
 /** Rows that are kept, so that the database stays small. */
 const KEPT = 100;
+/** More than a writer makes a file of in memory. */
+const LARGE = 17_000_000;
+/** How long a lease may be held by an opening of this lane that ended before it could be given up, in ms. */
+const LEASE_MS = 31_000;
+
 /** How often is tried to store what is left once nothing goes wrong. */
 const SYNCS_MAX = 3;
 
 const LAST_SQL = "SELECT coalesce(max(i), 0) AS last, count(*) AS count, coalesce(min(i), 1) AS first FROM n";
 
+/** What a lane writes with. */
+export interface WriteLaneOptions {
+  /** Whether it takes the lease, and now and then writes what is larger than a file made in memory. */
+  readonly isLeased?: boolean;
+}
+
 /** Writes. */
 export class WriteLane implements Lane {
   readonly #tools: LaneTools;
+  readonly #isLeased: boolean;
   /** Restores what is stored to a path, past any fault. */
   readonly #restore: (path: string) => Promise<void>;
   #open: { readonly replica: Replica; readonly name: string } | undefined;
@@ -28,8 +41,13 @@ export class WriteLane implements Lane {
   /** One more may be there: its commit failed. */
   #mayBeMore = false;
 
-  constructor(parts: LaneParts, restore: (path: string) => Promise<void>) {
+  constructor(
+    parts: LaneParts,
+    restore: (path: string) => Promise<void>,
+    { isLeased = false }: WriteLaneOptions = {},
+  ) {
     this.#tools = new LaneTools(parts);
+    this.#isLeased = isLeased;
     this.#restore = restore;
   }
 
@@ -47,6 +65,7 @@ export class WriteLane implements Lane {
     const replica = await this.#tools.open({
       write: true,
       bufferPath: join(folder, "log"),
+      lease: this.#isLeased,
       syncIntervalMs: [0, 10, 200][random.next(3)]!,
       flushOnSignals: false,
       ...patience,
@@ -86,7 +105,9 @@ export class WriteLane implements Lane {
     const { name } = this.#open!;
     const next = this.#told + 1;
     this.#mayBeMore = true;
-    const size = this.#tools.parts.random.next(20) === 0 ? 40_000 : 100;
+    const { random } = this.#tools.parts;
+    const isLarge = this.#isLeased && random.next(40) === 0;
+    const size = isLarge ? LARGE : random.next(20) === 0 ? 40_000 : 100;
     const done = await this.#tools.check.run({
       name: "commit",
       deadlineMs: QUERY_MS,
@@ -95,6 +116,7 @@ export class WriteLane implements Lane {
         this.#tools.run(
           name,
           "BEGIN IMMEDIATE",
+          `UPDATE n SET pad = NULL WHERE i = ${next - 1} AND length(pad) = ${LARGE}`,
           `INSERT INTO n VALUES (${next}, randomblob(${size}))`,
           `DELETE FROM n WHERE i <= ${next - KEPT}`,
           "COMMIT",
@@ -137,6 +159,7 @@ export class WriteLane implements Lane {
   async recover(): Promise<void> {
     for (let attempt = 1; attempt <= SYNCS_MAX; attempt++) {
       if (this.#open === undefined) await this.#begin(PATIENT);
+      if (this.#open === undefined && this.#isLeased) await delay(LEASE_MS);
       if (this.#open && await this.#sync(this.#open.replica)) break;
       await this.#end();
     }

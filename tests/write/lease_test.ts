@@ -63,6 +63,26 @@ test("a lock.json that is none is told of", () =>
     }
   }));
 
+test("a lease that another holds is not taken by one damaged reading, nor refused as none", () =>
+  withBucket(async (bucket) => {
+    const text = '{"generation":7,"expires_at":"2100-01-01T00:00:00Z","owner":"elsewhere:42"}';
+    for (const at of [text.indexOf("100-"), 0]) { // as if it had expired in the year 2000, and as if it were no JSON
+      putClaim(bucket, text);
+      const fault = { kind: "flipped", at } as const;
+      bucket.server.options.faults = new FaultSchedule([{
+        fault,
+        method: "GET",
+        key: "lock.json",
+        times: 1,
+      }]);
+      await assert.rejects(
+        bucket.open("a", { lease: true }),
+        /the lease is held by "elsewhere:42" until 2100/,
+      );
+      assert.equal(claimOf(bucket).owner, "elsewhere:42");
+    }
+  }));
+
 test("what another one holds by then stays when a writer closes", () =>
   withBucket(async (bucket) => {
     const replica = await bucket.open("a", { lease: true });
