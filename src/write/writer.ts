@@ -648,7 +648,6 @@ export class Writer {
       return;
     }
     this.#lookedMs = 0; // one that fails is taken again, however soon
-    const { replica } = this.#options;
     const rival = (files: readonly ReplicaFile[]) => this.#rivalOf(files, txid);
     const listed = await listSurely(
       () => this.#listReaching(txid - 1n),
